@@ -1,0 +1,219 @@
+"""Deep Deterministic Policy Gradient (DDPG).
+
+Lillicrap, Hunt, Pritzel, Heess, Erez, Tassa, Silver, Wierstra 2016, "Continuous control with deep reinforcement
+learning", arXiv 1509.02971. An actor μ(s) climbs the value Q(s, a) that a critic learns off-policy from replayed
+transitions; slowly moving copies of both make the critic's targets:
+
+    y = r + γ·(1 - terminated)·Q'(s', μ'(s'))         L(θ) = mean (y - Q(s, a))²          (equations 4 and 5)
+    J(φ) = mean Q(s, μ(s))                            θ' ← θ' + τ·(θ - θ')                (equation 6, section 3)
+
+Differs from the paper: (1 - terminated) is written out; the defaults are today's (256-256, Gaussian noise, no weight
+decay, no batch norm) and the preset `paper` has the paper's. With batch norm, the targets and the critic inside the
+actor's loss use running statistics, which the targets copy whole; the paper leaves both open.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.batch_norm import Statistics
+from polyak.fields import check, number
+from polyak.nets import Actor, Bound, Critic
+from polyak.noise import Gaussian, OrnsteinUhlenbeck
+from polyak.normalize import RunningStats
+from polyak.tree import polyak_average, pytree, static
+from polyak.types import Array, Box, EnvSpec, Key, Metrics, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "replay"
+acts_on = (Box,)
+
+
+@pytree
+class Config:
+    """Hyperparameters of DDPG. Actions and noise are in units of the [-1, 1] action."""
+
+    gamma: float = number(0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    tau: float = number(0.005, above=0, most=1)
+    """Share τ of the way that the targets move in each update."""
+    actor_learning_rate: float = number(1e-3, above=0)
+    """Adam's step size for the actor."""
+    critic_learning_rate: float = number(1e-3, above=0)
+    """Adam's step size for the critic."""
+    actor_layers: tuple[int, ...] = number((256, 256), least=1, static=True)
+    """Widths of the actor's hidden layers."""
+    critic_state_layers: tuple[int, ...] = number((), least=1, static=True)
+    """Widths of the critic's layers that see the observation alone."""
+    critic_action_layers: tuple[int, ...] = number((), least=1, static=True)
+    """Widths of the critic's layers that see the action alone."""
+    critic_joint_layers: tuple[int, ...] = number((256, 256), least=1, static=True)
+    """Widths of the critic's layers that see both."""
+    bound: Bound = static("tanh")
+    """How the actor's output is kept in [-1, 1]."""
+    final_init: float | None = number(3e-3, above=0)
+    """Limit of the uniform initialization of both final layers; None: as the other layers."""
+    loss: Literal["mse", "huber"] = static("mse")
+    """The critic's loss."""
+    critic_weight_decay: float | None = number(None, least=0)
+    """L2 decay of the critic's weight matrices, added to the gradient; None: off."""
+    gradient_norm: float | None = number(None, above=0)
+    """Largest norm of each network's gradient; None: unlimited."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    normalize_observations: bool = static(False)
+    """Normalize observations by their running mean and deviation."""
+    batch_norm: bool = static(False)
+    """Batch-normalize the observation, the actor's layers and the critic's state layers."""
+    noise: Literal["gaussian", "ornstein-uhlenbeck"] = static("gaussian")
+    """Kind of exploration noise."""
+    noise_sigma: float = number(0.1, least=0)
+    """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
+    noise_theta: float = number(0.15, least=0)
+    """Pull θ of the Ornstein-Uhlenbeck process towards 0."""
+    noise_dt: float = number(1.0, above=0)
+    """Time step Δt of the Ornstein-Uhlenbeck process: small steps make slow, at first almost silent noise."""
+
+    __post_init__ = check
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: Actor
+    statistics: tuple[Statistics, ...]
+    normalizer: RunningStats | None
+
+    def __call__(self, obs: Array) -> Array:
+        """Return μ(s) for observations `[batch, obs]`."""
+        return self.actor(self.normalize(obs), self.statistics)
+
+    def normalize(self, obs: Array) -> Array:
+        """Apply the running observation statistics where they are kept."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+
+@pytree
+class Target:
+    """The slowly moving copies μ' and Q' with their batch-norm statistics."""
+
+    actor: Actor
+    critic: Critic
+    actor_statistics: tuple[Statistics, ...]
+    critic_statistics: tuple[Statistics, ...]
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    critic: Critic
+    critic_statistics: tuple[Statistics, ...]
+    target: Target
+    actor_moments: Any
+    critic_moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent whose targets equal its networks."""
+    obs, action = spec.obs_size, spec.action_size
+    actor_key, critic_key = jax.random.split(key)
+    actor = Actor.create(
+        actor_key, obs, action, config.actor_layers, config.bound, config.final_init, config.batch_norm
+    )
+    critic_layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
+    critic = Critic.create(critic_key, obs, action, *critic_layers, config.final_init, config.batch_norm)
+    normalizer = RunningStats.create(obs) if config.normalize_observations else None
+    return State(
+        policy=Policy(actor, actor.statistics(), normalizer),
+        critic=critic,
+        critic_statistics=critic.statistics(),
+        target=Target(actor, critic, actor.statistics(), critic.statistics()),
+        actor_moments=actor_optimizer(config).init(actor),  # type: ignore[arg-type]
+        critic_moments=critic_optimizer(config).init(critic),  # type: ignore[arg-type]
+    )
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Start the exploration noise of one environment."""
+    return exploration(config).start(spec.action_size)
+
+
+def act(
+    config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool
+) -> tuple[Array, Any]:
+    """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
+    action = policy(obs)
+    if explore:
+        noise, memory = exploration(config).next(memory, key, action.shape)
+        action = (action + noise).clip(-1.0, 1.0)
+    return action, memory
+
+
+def update(
+    config: Config, state: State, batch: Transition, key: jax.Array, step: jax.Array
+) -> tuple[State, Metrics]:
+    """Improve the critic, then the actor with the improved critic, then move the targets (Algorithm 1)."""
+    policy, target = state.policy, state.target
+    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
+    next_action = target.actor(next_obs, target.actor_statistics)
+    next_q = target.critic(next_obs, next_action, target.critic_statistics)
+    y = maths.td_target(config.reward_scale * batch.reward, config.gamma, batch.terminated, next_q)
+
+    def critic_loss(critic: Critic) -> tuple[jax.Array, Any]:
+        q, statistics = critic.train(obs, batch.action, state.critic_statistics)
+        loss = LOSSES[config.loss](q - y).mean()
+        return loss, (statistics, {"critic_loss": loss, "q": q.mean()})
+
+    critic, critic_moments, critic_statistics, critic_metrics = optimize.descend(
+        critic_optimizer(config), critic_loss, state.critic, state.critic_moments
+    )
+
+    def actor_loss(actor: Actor) -> tuple[jax.Array, Any]:
+        action, statistics = actor.train(obs, policy.statistics)
+        loss = -critic(obs, action, critic_statistics).mean()
+        return loss, (statistics, {"actor_loss": loss})
+
+    actor, actor_moments, actor_statistics, actor_metrics = optimize.descend(
+        actor_optimizer(config), actor_loss, policy.actor, state.actor_moments
+    )
+
+    normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
+    state = State(
+        policy=Policy(actor, actor_statistics, normalizer),
+        critic=critic,
+        critic_statistics=critic_statistics,
+        target=Target(
+            actor=polyak_average(target.actor, actor, config.tau),
+            critic=polyak_average(target.critic, critic, config.tau),
+            actor_statistics=actor_statistics,
+            critic_statistics=critic_statistics,
+        ),
+        actor_moments=actor_moments,
+        critic_moments=critic_moments,
+    )
+    return state, {**critic_metrics, **actor_metrics}
+
+
+def exploration(config: Config) -> Gaussian | OrnsteinUhlenbeck:
+    """Build the exploration noise that the config asks for."""
+    if config.noise == "gaussian":
+        return Gaussian(config.noise_sigma)
+    return OrnsteinUhlenbeck(config.noise_theta, config.noise_sigma, config.noise_dt)
+
+
+def actor_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the actor's optimizer."""
+    return optimize.adam(config.actor_learning_rate, config.gradient_norm)
+
+
+def critic_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the critic's optimizer."""
+    return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay)
+
+
+LOSSES = {"mse": jnp.square, "huber": maths.huber}

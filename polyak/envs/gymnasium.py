@@ -1,0 +1,189 @@
+"""Any Gymnasium environment, as lanes × environments stepped on the host.
+
+Each episode is reset explicitly with a seed derived from (lane seed, environment, episode number). No autoreset hides
+the last observation, and the present state of a deterministic environment is always `reset(seed)` plus the actions of
+the unfinished episode: that is what lets a run be resumed exactly though environments cannot be saved.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from polyak.envs.spaces import ActionScale, flatten, spec_of
+from polyak.errors import RunError, UsageError, nearest
+
+Maker: TypeAlias = str | Callable[[], gymnasium.Env[Any, Any]]
+EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
+
+
+def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    """Make an environment from an id ("Pendulum-v1"), "module:Id", or a callable that returns one.
+
+    Raises UsageError for an unknown id or a missing package, and says what to install.
+    """
+    if isinstance(env, gymnasium.Env):
+        raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
+    if not isinstance(env, str):
+        made = env()
+        if not isinstance(made, gymnasium.Env):
+            raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
+        return made
+    try:
+        return gymnasium.make(env, render_mode=render_mode, disable_env_checker=True)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UsageError(_what_to_install(env, str(error))) from error
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{env}: there is no module {error.name!r} to import") from error
+    except gymnasium.error.Error as error:
+        known = [key.split("/")[-1] for key in gymnasium.registry]
+        raise UsageError(f"unknown environment {env!r}: {nearest(env.split('/')[-1], known)}") from error
+
+
+def _what_to_install(env: str, message: str) -> str:
+    for word, extra in EXTRAS.items():
+        if word in message:
+            return f'{env} needs a package that is missing: pip install "polyak[{extra}]"'
+    return f"{env} needs a package that is missing: {message.splitlines()[0]}"
+
+
+def name_of(env: Maker) -> str:
+    """Return what a run writes down of its environment: the id, or module:name of the callable."""
+    if isinstance(env, str):
+        return env
+    return f"{env.__module__}:{getattr(env, '__qualname__', type(env).__qualname__)}"
+
+
+def from_name(name: str) -> Maker:
+    """Turn what a run wrote down into something that can be made again. Raises UsageError."""
+    module, _, attribute = name.partition(":")
+    if not attribute or attribute in gymnasium.registry:
+        return name
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError:
+        found = None
+    return found if found is not None and not isinstance(found, str) else name
+
+
+def episode_seed(*numbers: int) -> int:
+    """Derive the seed of one episode from the numbers that name it."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class Environment:
+    """One environment with flat float32 observations and actions in [-1, 1] or an index."""
+
+    def __init__(self, env: Maker):
+        self.env = make(env)
+        self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
+        self.spec = spec_of(self.observation_space, self.action_space)
+        self.scale = ActionScale(self.action_space)
+        self.shape = self.observation_space.shape if isinstance(self.observation_space, spaces.Box) else None
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start an episode; return its first observation."""
+        return self._flat(self.env.reset(seed=seed)[0])
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Take a step; return the true next observation, the reward, terminated and truncated."""
+        obs, reward, terminated, truncated, _ = self.env.step(self.scale(action))
+        return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Release the environment."""
+        self.env.close()
+
+    def _flat(self, obs: Any) -> np.ndarray:
+        if self.shape is None:
+            return flatten(self.observation_space, obs)
+        if np.shape(obs) != self.shape:
+            raise ValueError(f"observation has shape {np.shape(obs)}, its space says {self.shape}")
+        return obs if len(self.shape) == 1 else np.reshape(obs, -1)
+
+
+@dataclass
+class Episode:
+    """One finished episode of training: exploring return, not discounted, not scaled."""
+
+    lane: int
+    total: float
+    length: int
+    terminated: bool
+
+
+class Worlds:
+    """The environments of all lanes: `seeds` lanes of `envs` environments each."""
+
+    def __init__(self, env: Maker, seeds: Sequence[int], envs: int):
+        self.seeds = list(seeds)
+        self.copies = [[Environment(env) for _ in range(envs)] for _ in seeds]
+        first = self.copies[0][0]
+        self.spec, self.action_space, self.observation_space = first.spec, first.action_space, first.observation_space
+        shape = (len(self.seeds), envs)
+        self.obs = np.zeros((*shape, self.spec.obs_size), np.float32)
+        self.episodes = np.zeros(shape, np.int64)  # number of the episode under way
+        self.totals = np.zeros(shape)
+        self.lengths = np.zeros(shape, np.int64)
+        self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(envs)] for _ in seeds]
+        for lane in range(shape[0]):
+            for e in range(envs):
+                self._reset(lane, e)
+
+    def step(self, lane: int, e: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Step one environment; where its episode ends, `finish` must be called before its next step.
+
+        Raises RunError naming the step, seed and episode if the environment raises.
+        """
+        self.actions[lane][e].append(action)
+        try:
+            obs, reward, terminated, truncated = self.copies[lane][e].step(action)
+            self.obs[lane, e] = obs
+        except Exception as error:
+            raise RunError(f"the environment failed {self.where(lane, e)}: {type(error).__name__}: {error}") from error
+        self.totals[lane, e] += reward
+        self.lengths[lane, e] += 1
+        return obs, reward, terminated, truncated
+
+    def finish(self, lane: int, e: int, terminated: bool) -> Episode:
+        """Close the episode of one environment and start its next one."""
+        ended = Episode(lane, float(self.totals[lane, e]), int(self.lengths[lane, e]), terminated)
+        self.episodes[lane, e] += 1
+        self._reset(lane, e)
+        return ended
+
+    def where(self, lane: int, e: int) -> str:
+        """Name the place an environment is at, for messages."""
+        return (
+            f"at step {self.lengths[lane, e] + 1} of episode {self.episodes[lane, e]}"
+            f" of seed {self.seeds[lane]}, environment {e}"
+        )
+
+    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
+        """Bring every environment to where it was: reset its episode, then repeat the episode's actions."""
+        for lane, of_lane in enumerate(actions):
+            for e, taken in enumerate(of_lane):
+                self.episodes[lane, e] = episodes[lane, e]
+                self._reset(lane, e)
+                for action in taken:
+                    self.step(lane, e, action)
+
+    def close(self) -> None:
+        """Release all environments."""
+        for of_lane in self.copies:
+            for env in of_lane:
+                env.close()
+
+    def _reset(self, lane: int, e: int) -> None:
+        self.totals[lane, e], self.lengths[lane, e] = 0.0, 0
+        self.actions[lane][e] = []
+        seed = episode_seed(self.seeds[lane], e, int(self.episodes[lane, e]))
+        try:
+            self.obs[lane, e] = self.copies[lane][e].reset(seed)
+        except Exception as error:
+            where = f"of episode {self.episodes[lane, e]} of seed {self.seeds[lane]}, environment {e}"
+            raise RunError(f"the environment failed at the reset {where}: {type(error).__name__}: {error}") from error

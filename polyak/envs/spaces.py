@@ -1,0 +1,110 @@
+"""Gymnasium spaces as an algorithm sees them: flat float32 observations, actions in [-1, 1] or an index."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from polyak.errors import UsageError
+from polyak.types import Box, Discrete, EnvSpec
+
+FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+
+
+def spec_of(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> EnvSpec:
+    """Describe an environment by its spaces. Raises UsageError for spaces that cannot be learned on."""
+    _check_observation(observation)
+    return EnvSpec(spaces.flatdim(observation), _action_kind(action))
+
+
+def _check_observation(space: gymnasium.Space[Any]) -> None:
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            _check_observation(part)
+    elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
+        raise UsageError(f"observations are images {space.shape}, which are not supported yet: use a vector of features")
+    elif not isinstance(space, FLAT):
+        raise UsageError(f"observations are a {type(space).__name__} space: use Box, Discrete, or a Dict/Tuple of them")
+    if spaces.flatdim(space) == 0:
+        raise UsageError(f"the observation space {space} is empty")
+
+
+def _action_kind(space: gymnasium.Space[Any]) -> Box | Discrete:
+    if isinstance(space, spaces.Discrete):
+        return Discrete(int(space.n))
+    if not isinstance(space, spaces.Box):
+        raise UsageError(f"actions are a {type(space).__name__} space: use Box or Discrete")
+    if int(np.prod(space.shape)) == 0:
+        raise UsageError(f"the action space {space} is empty")
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise UsageError(
+            f"the action space {space} is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction"
+        )
+    if (space.low >= space.high).any():
+        raise UsageError(f"the action space {space} is empty: some lower bound is not below its upper bound")
+    return Box(int(np.prod(space.shape)))
+
+
+class ActionScale:
+    """Maps an action in [-1, 1] (or an index) to the environment's own units, per dimension."""
+
+    def __init__(self, space: gymnasium.Space[Any]):
+        self.space = space
+        self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
+        if isinstance(space, spaces.Box):
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            self.half = ((high - low) / 2).astype(np.float32).reshape(-1)
+            self.middle = ((high + low) / 2).astype(np.float32).reshape(-1)
+
+    def __call__(self, action: np.ndarray) -> Any:
+        """Convert one action `[action]`, or an index."""
+        if isinstance(self.space, spaces.Discrete):
+            return int(action) + self.start
+        scaled = (action * self.half + self.middle).reshape(self.space.shape)
+        # rounding may step a hair outside the box; integer boxes and float64 boxes get their own type
+        return np.clip(scaled, self.space.low, self.space.high).astype(self.space.dtype)  # type: ignore[attr-defined]
+
+    def batch(self, actions: np.ndarray) -> np.ndarray:
+        """Convert actions `[batch, action]`, or indices `[batch]`."""
+        return np.stack([np.asarray(self(action)) for action in actions])
+
+
+def flatten(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:
+    """Flatten one observation to float32 `[obs]` with Gymnasium's own rules."""
+    return np.asarray(spaces.flatten(space, obs), np.float32)
+
+
+def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
+    """Describe a space in JSON, enough to flatten observations and scale actions without the environment."""
+    if isinstance(space, spaces.Dict):
+        return {"dict": {key: to_json(part) for key, part in space.spaces.items()}}
+    if isinstance(space, spaces.Tuple):
+        return {"tuple": [to_json(part) for part in space.spaces]}
+    if isinstance(space, spaces.Box):
+        bounds = [np.nan_to_num(bound.astype(np.float64)).tolist() for bound in (space.low, space.high)]
+        return {"box": {"shape": list(space.shape), "dtype": str(space.dtype), "low": bounds[0], "high": bounds[1]}}
+    if isinstance(space, spaces.Discrete):
+        return {"discrete": {"n": int(space.n), "start": int(space.start)}}
+    if isinstance(space, spaces.MultiBinary):
+        return {"multi_binary": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
+    assert isinstance(space, spaces.MultiDiscrete)
+    return {"multi_discrete": space.nvec.tolist()}
+
+
+def from_json(description: dict[str, Any]) -> gymnasium.Space[Any]:
+    """Rebuild a space from its description."""
+    ((kind, value),) = description.items()
+    if kind == "dict":
+        return spaces.Dict({key: from_json(part) for key, part in value.items()})
+    if kind == "tuple":
+        return spaces.Tuple([from_json(part) for part in value])
+    if kind == "box":
+        dtype = np.dtype(value["dtype"])
+        low, high = (np.asarray(value[bound]).astype(dtype).reshape(value["shape"]) for bound in ("low", "high"))
+        return spaces.Box(low, high, tuple(value["shape"]), dtype.type)
+    if kind == "discrete":
+        return spaces.Discrete(value["n"], start=value["start"])
+    if kind == "multi_binary":
+        return spaces.MultiBinary(value)
+    return spaces.MultiDiscrete(np.asarray(value))

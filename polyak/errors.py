@@ -1,0 +1,21 @@
+"""What goes wrong for a reason the user can mend: one plain sentence, with the fix and the nearest valid name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """A wrong request. The command prints its message on one line and exits with code 2."""
+
+
+class RunError(RuntimeError):
+    """Training stopped by something outside it, such as an environment that raised. Exit code 1."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Say which valid name is closest to a wrong one, or list the valid names when none is close."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"choose one of: {', '.join(names)}" if len(names) <= 20 else "`polyak list` shows what there is"

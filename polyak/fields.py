@@ -1,0 +1,57 @@
+"""Fields of settings that know their own limits, checked when the settings are made.
+
+Only Python numbers are checked: inside a compiled function the same fields hold traced arrays.
+"""
+
+import dataclasses
+import math
+import typing
+from functools import cache
+from typing import Any, Literal
+
+from polyak.errors import UsageError, nearest
+
+
+def number(
+    default: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    static: bool = False,
+) -> Any:
+    """Declare a number (or a tuple of numbers, or None) with limits; `static` makes it part of the structure."""
+    limits = {"least": least, "above": above, "most": most}
+    return dataclasses.field(default=default, metadata={"static": static, "limits": limits})
+
+
+def check(settings: Any) -> None:
+    """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices."""
+    types = _types(type(settings))
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        for number_ in value if isinstance(value, tuple) else (value,):
+            if isinstance(number_, int | float):
+                _check_number(field.name, number_, **field.metadata.get("limits", {}))
+        if typing.get_origin(types[field.name]) is Literal:
+            choices = typing.get_args(types[field.name])
+            if value not in choices:
+                raise UsageError(f"{field.name} = {value!r} is unknown: {nearest(str(value), choices)}")
+
+
+def _check_number(
+    name: str, value: float, least: float | None = None, above: float | None = None, most: float | None = None
+) -> None:
+    if math.isnan(value):
+        raise UsageError(f"{name} is not a number")
+    if least is not None and value < least:
+        raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
+    if above is not None and value <= above:
+        raise UsageError(f"{name} = {value} is too small: it must be above {above}")
+    if most is not None and value > most:
+        raise UsageError(f"{name} = {value} is too large: it must be at most {most}")
+
+
+@cache
+def _types(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)

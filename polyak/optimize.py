@@ -1,0 +1,39 @@
+"""One gradient step of one learned thing."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import optax
+
+from polyak.types import Metrics
+
+Net = TypeVar("Net")
+
+
+def adam(learning_rate: Any, gradient_norm: Any = None, weight_decay: Any = None) -> optax.GradientTransformation:
+    """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient of weight matrices.
+
+    The decay is coupled (part of the gradient, as `weight_decay` in PyTorch's Adam), not that of AdamW, and it spares
+    vectors: biases and the scales of normalization. Source: Kingma and Ba 2015 (arXiv 1412.6980).
+    """
+    parts = []
+    if gradient_norm is not None:
+        parts.append(optax.clip_by_global_norm(gradient_norm))
+    if weight_decay is not None:
+        parts.append(
+            optax.add_decayed_weights(weight_decay, mask=lambda net: jax.tree.map(lambda leaf: leaf.ndim > 1, net))
+        )
+    return optax.chain(*parts, optax.adam(learning_rate))
+
+
+def descend(
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[Net], tuple[jax.Array, tuple[Any, Metrics]]],
+    net: Net,
+    moments: Any,
+) -> tuple[Net, Any, Any, Metrics]:
+    """Take one step down `loss(net) -> (loss, (extra, metrics))`; return net, moments, extra and metrics."""
+    (_, (extra, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(net)
+    steps, moments = optimizer.update(gradient, moments, net)  # type: ignore[arg-type]
+    return optax.apply_updates(net, steps), moments, extra, metrics  # type: ignore[arg-type, return-value]

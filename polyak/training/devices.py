@@ -1,0 +1,77 @@
+"""Which devices a run uses, and how its lanes are spread over them."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from polyak.tree import take
+
+LANE = PartitionSpec("lane")
+MOST_CPU_DEVICES = 16
+
+
+def prepare() -> None:
+    """Before JAX starts: split the CPU into devices, one queue each, and keep compiled programs between processes.
+
+    Both are left alone where the user has set them, and the split where JAX has started already.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    flags = os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices == -1 and "xla_force_host_platform_device_count" not in flags:
+        try:
+            jax.config.update("jax_num_cpu_devices", max(cores(), MOST_CPU_DEVICES))
+        except RuntimeError:
+            pass  # JAX has started: whatever devices it has will do
+
+
+def cache_folder() -> Path:
+    """Return the per-user folder of compiled programs."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "polyak" / "compiled"
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(lanes: int) -> NamedSharding:
+    """Choose devices for the lanes: the fewest that divide them evenly and still keep every core or GPU busy.
+
+    More lanes than devices share a device as one batched program; on a CPU, more devices than cores are fine.
+    """
+    devices = jax.local_devices()
+    wanted = cores() if devices[0].platform == "cpu" else len(devices)
+    dividing = [d for d in range(1, len(devices) + 1) if lanes % d == 0]
+    count = min((d for d in dividing if d >= wanted), default=dividing[-1])
+    return NamedSharding(Mesh(np.array(devices[:count]), ("lane",)), LANE)
+
+
+def program(
+    function: Callable[..., Any], sharding: NamedSharding, lanes: Sequence[bool], donate: Sequence[int] = ()
+) -> Callable[..., Any]:
+    """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
+
+    A device with one lane runs the plain function, so that a lane computes the same bits as it would alone; a device
+    with several runs it batched.
+    """
+    axes = tuple(0 if has_lanes else None for has_lanes in lanes)
+
+    def on_one_device(*arguments: Any) -> Any:
+        here = next(jax.tree.leaves(a)[0].shape[0] for a, has_lanes in zip(arguments, lanes, strict=True) if has_lanes)
+        if here > 1:
+            return jax.vmap(function, in_axes=axes)(*arguments)
+        alone = [take(a, 0) if has_lanes else a for a, has_lanes in zip(arguments, lanes, strict=True)]
+        return jax.tree.map(lambda leaf: leaf[None], function(*alone))
+
+    specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
+    sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
+    return jax.jit(sharded, donate_argnums=tuple(donate))

@@ -1,0 +1,86 @@
+"""Episodes without exploration, in environments of their own: how good a policy really is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from polyak import tree
+from polyak.errors import RunError
+from polyak.training.acting import Acting
+from polyak.types import Algorithm, EnvSpec
+
+MOST_STEPS = 100_000  # an episode without end is cut here
+SIDE_BY_SIDE = 16
+
+
+class Environment(Protocol):
+    """What evaluation needs of one environment; `polyak.envs.gymnasium.Environment` is one."""
+
+    spec: EnvSpec
+
+    def reset(self, seed: int) -> np.ndarray:
+        """Start an episode; return its first observation."""
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Take a step; return next observation, reward, terminated, truncated."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Returns (not discounted, not scaled) and lengths of each lane's episodes, `[lane, episode]`."""
+
+    returns: np.ndarray
+    lengths: np.ndarray
+
+
+def evaluate(
+    algorithm: Algorithm,
+    config: Any,
+    policies: Any,
+    make: Callable[[], Environment],
+    seeds: Sequence[Sequence[int]],
+    explore: bool = False,
+) -> Scores:
+    """Play one episode per seed in `seeds[lane]` with that lane's policy (a NumPy tree with a leading lane axis).
+
+    Raises RunError where the environment fails.
+    """
+    environments = [make() for _ in range(min(len(seeds[0]), SIDE_BY_SIDE))]
+    results = []
+    for lane, lane_seeds in enumerate(seeds):
+        acting = Acting(algorithm, config, environments[0].spec, [lane_seeds[0]], len(environments), explore)
+        acting.follow(tree.take(policies, slice(lane, lane + 1)))
+        acting.begin([0])
+        results.append(_play(acting, environments, list(lane_seeds)))
+    return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+
+
+def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Play the episodes side by side: an environment that ends its episode takes the next one waiting."""
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    obs = np.zeros((1, len(environments), environments[0].spec.obs_size), np.float32)
+    playing = dict(enumerate(range(len(environments))))  # environment → episode
+    waiting = iter(range(len(environments), len(seeds)))
+    for e, environment in enumerate(environments):
+        obs[0, e] = environment.reset(seeds[e])
+    while playing:
+        actions = acting(obs)[0]
+        for e, episode in tuple(playing.items()):
+            try:
+                next_obs, reward, terminated, truncated = environments[e].step(actions[e])
+            except Exception as error:
+                raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error
+            returns[episode] += reward
+            lengths[episode] += 1
+            obs[0, e] = next_obs
+            if terminated or truncated or lengths[episode] >= MOST_STEPS:
+                acting.forget(0, e)
+                following = next(waiting, None)
+                if following is None:
+                    del playing[e]
+                else:
+                    playing[e] = following
+                    obs[0, e] = environments[e].reset(seeds[following])
+    return returns, lengths

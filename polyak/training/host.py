@@ -1,0 +1,228 @@
+"""The host loop: collect from Gymnasium environments on the host, overlapped with learning on the devices.
+
+One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile `chunk` steps are taken with
+the policy from before it; (3) the new rollout waits as `pending`, and the learned policy is fetched. So the policy is
+always exactly one iteration behind, whatever the timing, and everything a run is between two iterations is in
+`snapshot()`. Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is
+collected; chunk 1 without overlap is the textbook loop.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from polyak import tree
+from polyak.errors import RunError, UsageError
+from polyak.training import devices
+from polyak.training.acting import Acting
+from polyak.training.learn import Learner, Rollout, learn, start
+from polyak.training.plan import Plan
+from polyak.types import Algorithm, EnvSpec, unpack
+
+
+class Worlds(Protocol):
+    """What the loop needs of the environments; `polyak.envs.gymnasium.Worlds` is one."""
+
+    spec: EnvSpec
+    obs: np.ndarray  # [lane, env, obs] what to act on next
+    episodes: np.ndarray
+    actions: list[list[list[np.ndarray]]]
+
+    def step(self, lane: int, e: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+        """Step one environment."""
+
+    def finish(self, lane: int, e: int, terminated: bool) -> Any:
+        """Close an episode and start the next; return a record of it with `lane`, `total` and `length`."""
+
+    def where(self, lane: int, e: int) -> str:
+        """Name the place an environment is at."""
+
+    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
+        """Bring every environment to where it was."""
+
+
+@dataclass
+class Report:
+    """What one iteration brought: finished episodes, and the metrics of the last learning that is done."""
+
+    episodes: list[Any]
+    metrics: dict[str, np.ndarray] | None  # each [lane]
+
+
+class Training:
+    """One run in memory: learners on the devices, environments on the host, and what is under way between them."""
+
+    def __init__(self, algorithm: Algorithm, config: Any, plan: Plan, worlds: Worlds, seeds: Sequence[int]):
+        self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
+        self.spec, self.config = worlds.spec, jax.tree.map(np.float32, config)
+        _check_rollouts(algorithm, plan)
+        self.sharding = devices.spread(len(self.seeds))
+        self.keys = jax.device_put(jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32)), self.sharding)
+        begin = devices.program(partial(start, algorithm, plan, self.spec), self.sharding, lanes=(False, True))
+        self.learn = devices.program(
+            partial(learn, algorithm, plan, self.spec),
+            self.sharding,
+            lanes=(False, True, True, True, False, False),
+            donate=(1,),
+        )
+        self.learner: Learner = begin(self.config, self.keys)
+        self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
+        self.step = 0  # updates made
+        self.env_steps = np.zeros(len(self.seeds), np.int64)
+        self.pending: Rollout | None = None
+        self._follow()
+
+    @property
+    def collected(self) -> bool:
+        """Whether every lane has taken all its environment steps."""
+        return bool((self.env_steps >= self.plan.env_steps).all())
+
+    @property
+    def done(self) -> bool:
+        """Whether every lane has also learned from all of them."""
+        return self.collected and self.pending is None
+
+    def advance(self) -> Report:
+        """Run one iteration. Raises RunError where an environment fails; the run is then as before the rollout."""
+        overlapped = self.plan.overlap and self.algorithm.learns_from != "rollout"
+        metrics, episodes = None, []
+        if self.pending is not None:
+            metrics, self.pending = self._learn_from(self.pending), None
+        if not self.collected:
+            rollout, episodes = self._collect()
+            if overlapped:
+                self.pending = rollout
+            else:
+                metrics = self._learn_from(rollout)
+        self._follow()
+        return Report(episodes, None if metrics is None else jax.device_get(metrics))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything the run is at this moment, as a tree of arrays."""
+        return {
+            "learner": jax.tree.map(np.asarray, self.learner),
+            "memories": tree.stack(self.acting.memories),
+            "pending": self.pending,
+            "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
+            "episodes": self.worlds.episodes,
+            "env_steps": self.env_steps,
+            "step": np.asarray(self.step),
+        }
+
+    def template(self, pending: bool) -> dict[str, Any]:
+        """Return a tree shaped like a snapshot; only the lengths of the unfinished episodes' actions may differ."""
+        return {**self.snapshot(), "pending": self._empty_rollout() if pending else None}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to the moment of a snapshot."""
+        self.step = int(snapshot["step"])
+        self.learner = jax.device_put(snapshot["learner"], self.sharding)
+        self.acting.memories = [tree.take(snapshot["memories"], lane) for lane in range(len(self.seeds))]
+        self.pending = snapshot["pending"]
+        self.env_steps = np.array(snapshot["env_steps"])
+        self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
+        self._follow()
+
+    def _learn_from(self, rollout: Rollout) -> Any:
+        updates = self.plan.updates_due(int(self.env_steps.max()), self.step)
+        shared = np.int32(updates), np.int32(self.step)
+        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, *shared)
+        self.step += updates
+        return metrics if updates else None
+
+    def _follow(self) -> None:
+        """Fetch the learned policy, which waits for the learner, and act by it from now on."""
+        # copied, because the learner's memory is donated to its next call
+        self.policy = jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.learner.state.policy)
+        self.acting.follow(self.policy)
+
+    def _empty_rollout(self) -> Rollout:
+        lanes, plan = len(self.seeds), self.plan
+        rows = np.zeros((lanes, plan.chunk, plan.envs, self.spec.row_size), np.float32)
+        return Rollout(rows, np.zeros(lanes, np.int32), self.env_steps < plan.env_steps)
+
+    def _collect(self) -> tuple[Rollout, list[Any]]:
+        """Take the next steps in every active lane: up to `chunk`, or to the end of the warm-up, run or episode."""
+        plan, rollout = self.plan, self._empty_rollout()
+        warming = bool(self.env_steps.max() < plan.warmup)
+        until = plan.warmup if warming else plan.env_steps
+        remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0)
+        choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
+        before = _Moment(self.worlds, self.acting)
+        self.acting.begin(self.env_steps)
+        try:
+            episodes = self._fill(rollout, remaining, choose, not warming and plan.updates_per == "episode")
+            self._refuse_nonfinite(rollout)
+        except RunError:
+            before.rewind(self.worlds, self.acting)
+            raise
+        self.env_steps = self.env_steps + rollout.count.astype(np.int64) * plan.envs
+        return rollout, episodes
+
+    def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, one_episode: bool) -> list[Any]:
+        worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), []
+        lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
+        for t in range(int(remaining.max())):
+            parts.obs[:, t] = worlds.obs
+            actions = choose(worlds.obs)
+            parts.action[:, t] = actions
+            for lane in tuple(lanes):
+                rollout.count[lane] += 1
+                for e in range(self.plan.envs):
+                    next_obs, reward, terminated, truncated = worlds.step(lane, e, actions[lane, e])
+                    parts.next_obs[lane, t, e] = next_obs
+                    parts.reward[lane, t, e] = reward
+                    if terminated or truncated:
+                        parts.terminated[lane, t, e], parts.truncated[lane, t, e] = terminated, truncated
+                        episodes.append(worlds.finish(lane, e, terminated))
+                        self.acting.forget(lane, e)
+                        if one_episode:
+                            lanes.remove(lane)
+                if t + 1 == remaining[lane] and lane in lanes:
+                    lanes.remove(lane)
+        return episodes
+
+    def _refuse_nonfinite(self, rollout: Rollout) -> None:
+        if np.isfinite(rollout.rows).all():
+            return
+        lane, t, e, column = np.argwhere(~np.isfinite(rollout.rows))[0]
+        parts = unpack(self.spec, rollout.rows)
+        ends = (parts.terminated + parts.truncated)[lane, t : rollout.count[lane], e] > 0
+        what = "reward" if column == self.spec.obs_size + self.spec.action_size else "observation"
+        raise RunError(
+            f"the environment returned a {what} that is not finite at environment step"
+            f" {self.env_steps[lane] + t * self.plan.envs + e + 1} of seed {self.seeds[lane]},"
+            f" in episode {self.worlds.episodes[lane, e] - ends.sum()} of environment {e}"
+        )
+
+
+class _Moment:
+    """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
+
+    def __init__(self, worlds: Worlds, acting: Acting):
+        self.episodes, self.memories = worlds.episodes.copy(), list(acting.memories)
+        self.actions = [[(taken, len(taken)) for taken in lane] for lane in worlds.actions]
+
+    def rewind(self, worlds: Worlds, acting: Acting) -> None:
+        """Put the records back; the environments themselves are past use."""
+        worlds.episodes[:], acting.memories = self.episodes, self.memories
+        worlds.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]
+
+
+def _check_rollouts(algorithm: Algorithm, plan: Plan) -> None:
+    if algorithm.learns_from == "dataset":
+        raise UsageError("this algorithm learns from a dataset, not from an environment")
+    if algorithm.learns_from == "rollout":
+        per_rollout = plan.chunk * plan.envs
+        if plan.env_steps % per_rollout:
+            fixed = -(-plan.env_steps // per_rollout) * per_rollout
+            raise UsageError(
+                f"env_steps = {plan.env_steps} is not a multiple of chunk × envs = {per_rollout}, which an on-policy"
+                f" algorithm learns from at once: use {fixed}"
+            )
+        if plan.warmup or plan.updates_per != "chunk" or plan.updates != 1:
+            raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')

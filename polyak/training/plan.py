@@ -1,0 +1,76 @@
+"""How a run spends its time: environment steps, updates, replay, evaluations."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from polyak.errors import UsageError
+from polyak.fields import check, number
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The loop's settings. All counts are for each seed."""
+
+    env_steps: int = number(100_000, least=1)
+    """Environment steps to train for, all environments of a seed together."""
+    envs: int = number(1, least=1)
+    """Environments of each seed."""
+    chunk: int = number(64, least=1)
+    """Steps of every environment between two visits to the learner."""
+    updates: float = number(1.0, above=0)
+    """Gradient updates per environment step, per chunk or per episode."""
+    updates_per: Literal["step", "chunk", "episode"] = "step"
+    """What `updates` counts by; with "episode" a chunk also ends where its episode ends."""
+    batch: int = number(256, least=1)
+    """Transitions in each update's minibatch."""
+    capacity: int = number(1_000_000, least=1)
+    """Transitions that the replay buffer holds; never more than the run has steps."""
+    warmup: int = number(1_000, least=0)
+    """Environment steps before the first update."""
+    warmup_actions: Literal["uniform", "policy"] = "uniform"
+    """Who acts during the warm-up: uniformly random actions, or the exploring policy."""
+    overlap: bool = True
+    """Take the next chunk's steps while the learner works on the last one's."""
+    evaluations: int = number(10, least=0)
+    """Evaluations spread evenly over the run; they choose each seed's best policy."""
+    evaluation_episodes: int = number(10, least=1)
+    """Episodes of each of those evaluations, without exploration."""
+    score_episodes: int = number(20, least=1)
+    """Fresh episodes that score the final and the best policies at the end."""
+    checkpoint_seconds: float = number(60.0, above=0)
+    """Seconds between checkpoints."""
+
+    def __post_init__(self) -> None:
+        """Refuse combinations that contradict each other, with the fix."""
+        check(self)
+        for name in ("env_steps", "warmup"):
+            if getattr(self, name) % self.envs:
+                count = getattr(self, name)
+                fixed = -(-count // self.envs) * self.envs
+                raise UsageError(f"{name} = {count} is not a multiple of envs = {self.envs}: use {fixed}")
+        if self.warmup >= self.env_steps:
+            raise UsageError(
+                f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower the warm-up"
+            )
+        if self.batch > self.capacity:
+            raise UsageError(f"batch = {self.batch} is larger than capacity = {self.capacity}: raise the capacity")
+        if self.chunk * self.envs > self.capacity:
+            raise UsageError(
+                f"a chunk of {self.chunk} × {self.envs} transitions does not fit capacity = {self.capacity}"
+            )
+        if self.updates_per != "step" and self.updates != int(self.updates):
+            raise UsageError(f"updates = {self.updates} per {self.updates_per} must be a whole number")
+        if self.updates_per == "episode" and self.envs > 1:
+            raise UsageError(f"updates per episode need envs = 1, not {self.envs}: episodes end at different times")
+
+    @property
+    def most_updates(self) -> int:
+        """Most updates that one iteration can owe: the length of the compiled scan."""
+        return int(-(-self.chunk * self.envs * self.updates // 1)) if self.updates_per == "step" else int(self.updates)
+
+    def updates_due(self, env_steps: int, done: int) -> int:
+        """Return the updates owed after `env_steps` steps of which `done` updates have been made."""
+        learning = env_steps - self.warmup
+        if learning <= 0:
+            return 0
+        return int(learning * self.updates) - done if self.updates_per == "step" else int(self.updates)

@@ -1,0 +1,110 @@
+"""The words that every layer shares: a transition, what an environment looks like, what an algorithm is."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+import jax
+import numpy as np
+
+from polyak.tree import pytree
+
+Array: TypeAlias = jax.Array | np.ndarray
+Key: TypeAlias = jax.Array | np.random.Generator
+Metrics: TypeAlias = dict[str, jax.Array]
+
+
+@pytree
+class Transition:
+    """One step, or many with leading axes: `[batch]` from a replay buffer, `[time, env]` in a rollout.
+
+    `next_obs` is the true successor, never the first observation after a reset. `terminated` ends the task (no
+    bootstrap); `truncated` only cuts the episode (bootstrap from `next_obs`). Both are 0 or 1 in float32.
+    """
+
+    obs: Array  # [..., obs]
+    action: Array  # [..., action] in [-1, 1], or [...] an index
+    reward: Array  # [...]
+    next_obs: Array  # [..., obs]
+    terminated: Array  # [...]
+    truncated: Array  # [...]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Continuous actions: `size` numbers, each in [-1, 1]; the environment adapter rescales them."""
+
+    size: int
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """One of `n` actions, 0 to n - 1."""
+
+    n: int
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """All that an algorithm may know of an environment: flat observations and the kind of action."""
+
+    obs_size: int
+    action: Box | Discrete
+
+    @property
+    def action_size(self) -> int:
+        """Width of an action in a row: its numbers, or 1 for an index."""
+        return self.action.size if isinstance(self.action, Box) else 1
+
+    @property
+    def row_size(self) -> int:
+        """Width of a transition stored as one row of float32."""
+        return 2 * self.obs_size + self.action_size + 3
+
+
+def unpack(spec: EnvSpec, rows: Any) -> Transition:
+    """Read rows `[..., row]` as a transition. Of a NumPy array the parts are views: writing to them fills the rows.
+
+    One row keeps a transition together, so that a rollout is one transfer and a minibatch one gather.
+    """
+    o, a = spec.obs_size, spec.action_size
+    action = rows[..., o : o + a]
+    if isinstance(spec.action, Discrete):
+        action = action[..., 0]
+        if not isinstance(rows, np.ndarray):
+            action = action.astype("int32")
+    end = o + a
+    return Transition(
+        obs=rows[..., :o],
+        action=action,
+        reward=rows[..., end],
+        next_obs=rows[..., end + 1 : end + 1 + o],
+        terminated=rows[..., end + 1 + o],
+        truncated=rows[..., end + 2 + o],
+    )
+
+
+class Algorithm(Protocol):
+    """The whole contract between an algorithm and the rest of the library. A Python module satisfies it.
+
+    `act` sees only the policy, so that it can run on another device, one iteration behind, or without the learner.
+    It is written for one lane and must work on JAX arrays; where it also works on NumPy arrays (with a
+    `numpy.random.Generator` as the key), the host loop uses that, which is faster for small networks.
+    """
+
+    Config: type[Any]
+    learns_from: Literal["rollout", "replay", "dataset"]
+    acts_on: tuple[type[Box] | type[Discrete], ...]
+
+    def init(self, config: Any, spec: EnvSpec, key: jax.Array) -> Any:
+        """Make the state of a fresh agent; it has a field `policy`."""
+
+    def recall(self, config: Any, spec: EnvSpec) -> Any:
+        """Make one environment's fresh acting memory: `()` for most."""
+
+    def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+        """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
+
+    def update(
+        self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array
+    ) -> tuple[Any, Metrics]:
+        """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes."""

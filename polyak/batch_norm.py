@@ -36,8 +36,8 @@ class BatchNorm:
 
     def __call__(self, x: Float[Array, "batch features"], statistics: Statistics) -> Float[Array, "batch features"]:
         """Normalize by the running statistics: what acting, targets and evaluation do."""
-        normalized = (x - statistics.mean[None]) / (statistics.variance[None] + EPSILON) ** 0.5
-        return normalized * self.scale[None] + self.shift[None]
+        normalized = (x - statistics.mean[..., None, :]) / (statistics.variance[..., None, :] + EPSILON) ** 0.5
+        return normalized * self.scale[..., None, :] + self.shift[..., None, :]
 
     def train(
         self, x: Float[Array, "batch features"], statistics: Statistics

@@ -1,4 +1,6 @@
-"""Random numbers from a JAX key or from a NumPy generator, so that acting can be written once for both."""
+"""Random numbers from a JAX key or from NumPy generators, so that acting can be written once for both."""
+
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -6,8 +8,29 @@ import numpy as np
 from polyak.types import Array, Key
 
 
+class LaneGenerators:
+    """One NumPy generator per lane: draws of shape `[lane, ...]` in which no lane depends on the others."""
+
+    def __init__(self, seeds: Sequence[int], moments: Sequence[int] | np.ndarray):
+        """Make generators that depend on each lane's seed and on the moment of that lane alone."""
+        pairs = [np.array(pair, np.uint64) for pair in zip(seeds, moments, strict=True)]
+        self.lanes = [np.random.Generator(np.random.Philox(key=pair)) for pair in pairs]
+
+    def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw standard normal float32 numbers."""
+        numbers = np.empty(shape, np.float32)
+        for lane, generator in enumerate(self.lanes):
+            generator.standard_normal(out=numbers[lane], dtype=np.float32)
+        return numbers
+
+    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float32 numbers uniformly from [0, 1)."""
+        numbers = np.empty(shape, np.float32)
+        for lane, generator in enumerate(self.lanes):
+            generator.random(out=numbers[lane], dtype=np.float32)
+        return numbers
+
+
 def normal(key: Key, shape: tuple[int, ...]) -> Array:
     """Draw standard normal float32 numbers."""
-    if isinstance(key, np.random.Generator):
-        return key.standard_normal(shape, dtype=np.float32)
-    return jax.random.normal(key, shape)
+    return key.normal(shape) if isinstance(key, LaneGenerators) else jax.random.normal(key, shape)

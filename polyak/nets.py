@@ -1,7 +1,8 @@
 """Networks as frozen dataclasses of arrays that are called: `critic(obs, action)`.
 
 Every network works on JAX arrays and on NumPy arrays alike: acting with a small net is faster in NumPy than through a
-compiled program. Inputs always carry a batch axis. A network with batch normalization takes its running statistics
+compiled program, and with a leading lane axis on parameters and inputs all lanes are one call. Inputs always carry a
+batch axis. A network with batch normalization takes its running statistics
 beside the input: `net(x, statistics)` uses them, `net.train(x, statistics)` uses the batch's and returns new ones.
 """
 
@@ -55,7 +56,7 @@ class Linear:
 
     def __call__(self, x: Float[Array, "batch in"]) -> Float[Array, "batch out"]:
         """Apply to a batch."""
-        return x @ self.weight + self.bias[None]
+        return x @ self.weight + self.bias[..., None, :]
 
 
 @pytree

@@ -22,7 +22,7 @@ class RunningStats:
 
     def __call__(self, obs: Float[Array, "batch obs"]) -> Float[Array, "batch obs"]:
         """Return (obs - mean) / standard deviation, clipped to [-10, 10]."""
-        return ((obs - self.mean[None]) / (self.variance[None] + 1e-8) ** 0.5).clip(-10.0, 10.0)
+        return ((obs - self.mean[..., None, :]) / (self.variance[..., None, :] + 1e-8) ** 0.5).clip(-10.0, 10.0)
 
     def advance(self, obs: Float[Array, "batch obs"]) -> "RunningStats":
         """Take in a batch. Source: Chan, Golub and LeVeque 1979, the parallel variance formula."""

@@ -9,7 +9,7 @@ import numpy as np
 from polyak.tree import pytree
 
 Array: TypeAlias = jax.Array | np.ndarray
-Key: TypeAlias = jax.Array | np.random.Generator
+Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
 Metrics: TypeAlias = dict[str, jax.Array]
 
 
@@ -87,8 +87,9 @@ class Algorithm(Protocol):
     """The whole contract between an algorithm and the rest of the library. A Python module satisfies it.
 
     `act` sees only the policy, so that it can run on another device, one iteration behind, or without the learner.
-    It is written for one lane and must work on JAX arrays; where it also works on NumPy arrays (with a
-    `numpy.random.Generator` as the key), the host loop uses that, which is faster for small networks.
+    It is written for one lane on JAX arrays. Where it also gives right answers on NumPy arrays with one more leading
+    axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop uses that: for
+    small networks it is several times faster. The loop finds out by trying; nothing needs to be declared.
     """
 
     Config: type[Any]

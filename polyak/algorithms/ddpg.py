@@ -150,7 +150,7 @@ def act(
     action = policy(obs)
     if explore:
         noise, memory = exploration(config).next(memory, key, action.shape)
-        action = (action + noise).clip(-1.0, 1.0)
+        action = maths.clip(action + noise)
     return action, memory
 
 

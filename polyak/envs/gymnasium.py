@@ -76,7 +76,7 @@ def episode_seed(*numbers: int) -> int:
 
 
 class Environment:
-    """One environment with flat float32 observations and actions in [-1, 1] or an index."""
+    """One environment with flat observations; it takes actions in its own units, as `scale` makes them."""
 
     def __init__(self, env: Maker):
         self.env = make(env)
@@ -91,7 +91,7 @@ class Environment:
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
-        obs, reward, terminated, truncated, _ = self.env.step(self.scale(action))
+        obs, reward, terminated, truncated, _ = self.env.step(action)
         return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
 
     def close(self) -> None:
@@ -111,57 +111,57 @@ class Episode:
     """One finished episode of training: exploring return, not discounted, not scaled."""
 
     lane: int
+    env: int
     total: float
     length: int
     terminated: bool
 
 
 class Worlds:
-    """The environments of all lanes: `seeds` lanes of `envs` environments each."""
+    """The environments of all lanes: `envs` for each lane seed.
+
+    After `step`, `next_obs`, `reward`, `terminated` and `truncated` (`[lane, env, ...]`) describe the step just taken,
+    and `obs` is what to act on next: it differs from `next_obs` where an episode ended and the next one began.
+    """
 
     def __init__(self, env: Maker, seeds: Sequence[int], envs: int):
-        self.seeds = list(seeds)
+        self.seeds, self.envs = list(seeds), envs
         self.copies = [[Environment(env) for _ in range(envs)] for _ in seeds]
         first = self.copies[0][0]
         self.spec, self.action_space, self.observation_space = first.spec, first.action_space, first.observation_space
         shape = (len(self.seeds), envs)
-        self.obs = np.zeros((*shape, self.spec.obs_size), np.float32)
+        self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
+        self.reward, self.terminated, self.truncated = (np.zeros(shape, np.float32) for _ in range(3))
         self.episodes = np.zeros(shape, np.int64)  # number of the episode under way
-        self.totals = np.zeros(shape)
-        self.lengths = np.zeros(shape, np.int64)
+        self.totals = [[0.0] * envs for _ in seeds]
         self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(envs)] for _ in seeds]
         for lane in range(shape[0]):
             for e in range(envs):
                 self._reset(lane, e)
 
-    def step(self, lane: int, e: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Step one environment; where its episode ends, `finish` must be called before its next step.
+    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
+        """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
 
-        Raises RunError naming the step, seed and episode if the environment raises.
+        Raises RunError naming the step, seed and episode if an environment raises.
         """
-        self.actions[lane][e].append(action)
-        try:
-            obs, reward, terminated, truncated = self.copies[lane][e].step(action)
-            self.obs[lane, e] = obs
-        except Exception as error:
-            raise RunError(f"the environment failed {self.where(lane, e)}: {type(error).__name__}: {error}") from error
-        self.totals[lane, e] += reward
-        self.lengths[lane, e] += 1
-        return obs, reward, terminated, truncated
-
-    def finish(self, lane: int, e: int, terminated: bool) -> Episode:
-        """Close the episode of one environment and start its next one."""
-        ended = Episode(lane, float(self.totals[lane, e]), int(self.lengths[lane, e]), terminated)
-        self.episodes[lane, e] += 1
-        self._reset(lane, e)
+        scaled, ended = self.copies[0][0].scale(actions), []
+        for lane in lanes:
+            for e in range(self.envs):
+                self.actions[lane][e].append(actions[lane, e])
+                try:
+                    obs, reward, terminated, truncated = self.copies[lane][e].step(scaled[lane, e])
+                    self.next_obs[lane, e] = obs
+                    self.reward[lane, e] = reward
+                except Exception as error:
+                    where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
+                    raise RunError(f"the environment failed {where}: {what}") from error
+                self.totals[lane][e] += reward
+                self.terminated[lane, e], self.truncated[lane, e] = terminated, truncated
+                if terminated or truncated:
+                    ended.append(self._finish(lane, e))
+                else:
+                    self.obs[lane, e] = obs
         return ended
-
-    def where(self, lane: int, e: int) -> str:
-        """Name the place an environment is at, for messages."""
-        return (
-            f"at step {self.lengths[lane, e] + 1} of episode {self.episodes[lane, e]}"
-            f" of seed {self.seeds[lane]}, environment {e}"
-        )
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
         """Bring every environment to where it was: reset its episode, then repeat the episode's actions."""
@@ -170,7 +170,10 @@ class Worlds:
                 self.episodes[lane, e] = episodes[lane, e]
                 self._reset(lane, e)
                 for action in taken:
-                    self.step(lane, e, action)
+                    obs, reward, *_ = self.copies[lane][e].step(self.copies[lane][e].scale(action))
+                    self.obs[lane, e] = obs
+                    self.totals[lane][e] += reward
+                self.actions[lane][e] = list(taken)
 
     def close(self) -> None:
         """Release all environments."""
@@ -178,12 +181,22 @@ class Worlds:
             for env in of_lane:
                 env.close()
 
+    def _finish(self, lane: int, e: int) -> Episode:
+        length = len(self.actions[lane][e])
+        ended = Episode(lane, e, self.totals[lane][e], length, bool(self.terminated[lane, e]))
+        self.episodes[lane, e] += 1
+        self._reset(lane, e)
+        return ended
+
     def _reset(self, lane: int, e: int) -> None:
-        self.totals[lane, e], self.lengths[lane, e] = 0.0, 0
-        self.actions[lane][e] = []
-        seed = episode_seed(self.seeds[lane], e, int(self.episodes[lane, e]))
+        self.totals[lane][e], self.actions[lane][e] = 0.0, []
         try:
+            seed = episode_seed(self.seeds[lane], e, int(self.episodes[lane, e]))
             self.obs[lane, e] = self.copies[lane][e].reset(seed)
         except Exception as error:
-            where = f"of episode {self.episodes[lane, e]} of seed {self.seeds[lane]}, environment {e}"
-            raise RunError(f"the environment failed at the reset {where}: {type(error).__name__}: {error}") from error
+            where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
+            raise RunError(f"the environment failed in the reset {where}: {what}") from error
+
+    def _where(self, lane: int, e: int) -> str:
+        step, episode = len(self.actions[lane][e]), self.episodes[lane, e]
+        return f"at step {step} of episode {episode} of seed {self.seeds[lane]}, environment {e}"

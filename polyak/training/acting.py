@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from polyak import tree
+from polyak.draws import LaneGenerators
+from polyak.tree import take
 from polyak.types import Algorithm, Discrete, EnvSpec
 
 
@@ -22,66 +23,81 @@ class Acting:
     ):
         self.algorithm, self.spec, self.seeds, self.envs, self.explore = algorithm, spec, list(seeds), envs, explore
         self.config = jax.tree.map(np.float32, config)
-        fresh = jax.tree.map(np.asarray, algorithm.recall(config, spec))
-        self.fresh = fresh
-        self.memories = [tree.stack([fresh] * envs) if jax.tree.leaves(fresh) else fresh for _ in self.seeds]
-        self.policies: list[Any] = []
-        self.generators: list[np.random.Generator] = []
+        self.fresh = jax.tree.map(np.asarray, algorithm.recall(config, spec))
+        shape = (len(self.seeds), envs)
+        self.memory = jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
         self.in_numpy: bool | None = None
+        self.policy: Any = None
         self.device = jax.local_devices(backend="cpu")[-1]
-        self.compiled = jax.jit(partial(_act_compiled, algorithm, explore))
+        self.compiled = jax.jit(partial(_act_in_lanes, algorithm, explore))
 
     def follow(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         if self.in_numpy is None:
-            self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, tree.take(policy, 0))
-        self.policies = [tree.take(policy, lane) for lane in range(len(self.seeds))]
-        if not self.in_numpy:
-            self.policies = jax.device_put(self.policies, self.device)
+            self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, policy)
+        self.policy = policy if self.in_numpy else jax.device_put(policy, self.device)
 
     def begin(self, moments: Sequence[int] | np.ndarray) -> None:
         """Make each lane's random numbers depend on its seed and this moment of it alone."""
-        pairs = [np.array(pair, np.uint64) for pair in zip(self.seeds, moments, strict=True)]
-        self.generators = [np.random.Generator(np.random.Philox(key=pair)) for pair in pairs]
+        self.draws = LaneGenerators(self.seeds, moments)
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
-        actions = []
-        for lane, policy in enumerate(self.policies):
-            generator, memory = self.generators[lane], self.memories[lane]
-            if self.in_numpy:
-                action, memory = self.algorithm.act(self.config, policy, memory, obs[lane], generator, self.explore)
-            else:
-                draw = generator.integers(2**32, dtype=np.uint32)
-                action, memory = jax.device_get(self.compiled(self.config, policy, memory, obs[lane], draw))
-            self.memories[lane] = memory
-            actions.append(action)
-        return actions[0][None] if len(actions) == 1 else np.stack(actions)
+        if self.in_numpy:
+            action, self.memory = self.algorithm.act(
+                self.config, self.policy, self.memory, obs, self.draws, self.explore
+            )
+            return action  # type: ignore[return-value]
+        bits = np.array([lane.integers(2**32, dtype=np.uint32) for lane in self.draws.lanes])
+        action, self.memory = jax.device_get(self.compiled(self.config, self.policy, self.memory, obs, bits))
+        return action
 
     def uniform(self, obs: np.ndarray) -> np.ndarray:
-        """Choose actions uniformly at random: what the warm-up does."""
-        kind, generators = self.spec.action, self.generators
+        """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
+        kind = self.spec.action
         if isinstance(kind, Discrete):
-            return np.stack([g.integers(kind.n, size=self.envs) for g in generators])
-        return np.stack([g.uniform(-1, 1, (self.envs, kind.size)).astype(np.float32) for g in generators])
+            return (self.draws.uniform(obs.shape[:2]) * kind.n).astype(np.int64)
+        return 2.0 * self.draws.uniform((*obs.shape[:2], kind.size)) - 1.0
 
     def forget(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
-        if jax.tree.leaves(self.fresh):
-            self.memories[lane] = jax.tree.map(np.array, self.memories[lane])
-            jax.tree.map(lambda memory, fresh: memory.__setitem__(env, fresh), self.memories[lane], self.fresh)
+
+        def refreshed(memory: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+            memory = np.array(memory)  # a copy: whoever kept the old memory keeps it
+            memory[lane, env] = fresh
+            return memory
+
+        self.memory = jax.tree.map(refreshed, self.memory, self.fresh)
 
 
-def _act_compiled(algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: Any, draw: Any) -> Any:
-    return algorithm.act(config, policy, memory, obs, jax.random.key(draw), explore)
+def _act_in_lanes(
+    algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: Any, bits: Any
+) -> Any:
+    def act(policy: Any, memory: Any, obs: Any, bits: Any) -> Any:
+        return algorithm.act(config, policy, memory, obs, jax.random.key(bits), explore)
+
+    return jax.vmap(act)(policy, memory, obs, bits)
 
 
 def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> bool:
-    """Try whether `act` returns NumPy arrays when given NumPy arrays and a NumPy generator."""
-    memory = jax.tree.map(lambda leaf: np.asarray(leaf)[None], algorithm.recall(config, spec))
-    obs, generator = np.zeros((1, spec.obs_size), np.float32), np.random.default_rng(0)
+    """Try whether `act` is right on NumPy arrays with a lane axis: two lanes together must act as each alone."""
+    rng = np.random.default_rng(0)
+    obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
+    memory = jax.tree.map(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.recall(config, spec))
+    lanes = jax.tree.map(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
+    lanes = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
+
+    def act(lane: slice, explore: bool) -> Any:
+        draws = LaneGenerators([0, 1][lane], [0, 0][lane])
+        return algorithm.act(config, take(lanes, lane), take(memory, lane), obs[lane], draws, explore)
+
     try:
-        results = [algorithm.act(config, policy, memory, obs, generator, explore) for explore in (True, False)]
-    except (TypeError, AttributeError, ValueError):
-        return False  # written for JAX only; the compiled path will report what is really wrong, if anything is
-    return all(isinstance(leaf, np.ndarray | np.generic) for leaf in jax.tree.leaves(results))
+        for explore in (True, False):
+            both, each = act(slice(0, 2), explore), [act(slice(i, i + 1), explore) for i in (0, 1)]
+            for together, *alone in zip(*(jax.tree.leaves(result) for result in (both, *each)), strict=True):
+                np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
+                if not isinstance(together, np.ndarray):
+                    return False
+    except (TypeError, AttributeError, ValueError, AssertionError):
+        return False  # written for one lane or for JAX only; the compiled path reports what is really wrong, if anything
+    return True

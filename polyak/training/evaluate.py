@@ -19,6 +19,7 @@ class Environment(Protocol):
     """What evaluation needs of one environment; `polyak.envs.gymnasium.Environment` is one."""
 
     spec: EnvSpec
+    scale: Callable[[np.ndarray], np.ndarray]
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode; return its first observation."""
@@ -66,7 +67,7 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     for e, environment in enumerate(environments):
         obs[0, e] = environment.reset(seeds[e])
     while playing:
-        actions = acting(obs)[0]
+        actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
             try:
                 next_obs, reward, terminated, truncated = environments[e].step(actions[e])

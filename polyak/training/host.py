@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from polyak import tree
 from polyak.errors import RunError, UsageError
 from polyak.training import devices
 from polyak.training.acting import Acting
@@ -29,17 +28,15 @@ class Worlds(Protocol):
 
     spec: EnvSpec
     obs: np.ndarray  # [lane, env, obs] what to act on next
-    episodes: np.ndarray
-    actions: list[list[list[np.ndarray]]]
+    next_obs: np.ndarray  # of the step just taken; the rest too
+    reward: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    episodes: np.ndarray  # [lane, env] number of the episode under way
+    actions: list[list[list[np.ndarray]]]  # [lane][env] the actions of the episode under way
 
-    def step(self, lane: int, e: int, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Step one environment."""
-
-    def finish(self, lane: int, e: int, terminated: bool) -> Any:
-        """Close an episode and start the next; return a record of it with `lane`, `total` and `length`."""
-
-    def where(self, lane: int, e: int) -> str:
-        """Name the place an environment is at."""
+    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Any]:
+        """Step some lanes; return a record of each ended episode with `lane`, `env`, `total` and `length`."""
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
         """Bring every environment to where it was."""
@@ -58,9 +55,10 @@ class Training:
 
     def __init__(self, algorithm: Algorithm, config: Any, plan: Plan, worlds: Worlds, seeds: Sequence[int]):
         self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
-        self.spec, self.config = worlds.spec, jax.tree.map(np.float32, config)
+        self.spec = worlds.spec
         _check_rollouts(algorithm, plan)
         self.sharding = devices.spread(len(self.seeds))
+        self.config = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(self.sharding))
         self.keys = jax.device_put(jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32)), self.sharding)
         begin = devices.program(partial(start, algorithm, plan, self.spec), self.sharding, lanes=(False, True))
         self.learn = devices.program(
@@ -105,7 +103,7 @@ class Training:
         """Return everything the run is at this moment, as a tree of arrays."""
         return {
             "learner": jax.tree.map(np.asarray, self.learner),
-            "memories": tree.stack(self.acting.memories),
+            "memory": self.acting.memory,
             "pending": self.pending,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
             "episodes": self.worlds.episodes,
@@ -121,7 +119,7 @@ class Training:
         """Go back to the moment of a snapshot."""
         self.step = int(snapshot["step"])
         self.learner = jax.device_put(snapshot["learner"], self.sharding)
-        self.acting.memories = [tree.take(snapshot["memories"], lane) for lane in range(len(self.seeds))]
+        self.acting.memory = snapshot["memory"]
         self.pending = snapshot["pending"]
         self.env_steps = np.array(snapshot["env_steps"])
         self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
@@ -129,7 +127,8 @@ class Training:
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates = self.plan.updates_due(int(self.env_steps.max()), self.step)
-        shared = np.int32(updates), np.int32(self.step)
+        shared = jax.device_put((np.int32(updates), np.int32(self.step)), devices.everywhere(self.sharding))
+        rollout = jax.device_put(rollout, self.sharding)
         self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, *shared)
         self.step += updates
         return metrics if updates else None
@@ -165,25 +164,23 @@ class Training:
 
     def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, one_episode: bool) -> list[Any]:
         worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), []
+        rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):
             parts.obs[:, t] = worlds.obs
-            actions = choose(worlds.obs)
-            parts.action[:, t] = actions
-            for lane in tuple(lanes):
-                rollout.count[lane] += 1
-                for e in range(self.plan.envs):
-                    next_obs, reward, terminated, truncated = worlds.step(lane, e, actions[lane, e])
-                    parts.next_obs[lane, t, e] = next_obs
-                    parts.reward[lane, t, e] = reward
-                    if terminated or truncated:
-                        parts.terminated[lane, t, e], parts.truncated[lane, t, e] = terminated, truncated
-                        episodes.append(worlds.finish(lane, e, terminated))
-                        self.acting.forget(lane, e)
-                        if one_episode:
-                            lanes.remove(lane)
-                if t + 1 == remaining[lane] and lane in lanes:
-                    lanes.remove(lane)
+            parts.action[:, t] = actions = choose(worlds.obs)
+            ended = worlds.step(actions, lanes)
+            parts.next_obs[:, t], parts.reward[:, t] = worlds.next_obs, worlds.reward
+            parts.terminated[:, t], parts.truncated[:, t] = worlds.terminated, worlds.truncated
+            for episode in ended:
+                self.acting.forget(episode.lane, episode.env)
+                if one_episode:
+                    rollout.count[episode.lane] = t + 1
+            episodes += ended
+            if one_episode:  # only then do lanes stop at different times
+                lanes = [lane for lane in lanes if rollout.count[lane] > t + 1]
+                if not lanes:
+                    break
         return episodes
 
     def _refuse_nonfinite(self, rollout: Rollout) -> None:
@@ -204,12 +201,12 @@ class _Moment:
     """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
 
     def __init__(self, worlds: Worlds, acting: Acting):
-        self.episodes, self.memories = worlds.episodes.copy(), list(acting.memories)
+        self.episodes, self.memory = worlds.episodes.copy(), acting.memory
         self.actions = [[(taken, len(taken)) for taken in lane] for lane in worlds.actions]
 
     def rewind(self, worlds: Worlds, acting: Acting) -> None:
         """Put the records back; the environments themselves are past use."""
-        worlds.episodes[:], acting.memories = self.episodes, self.memories
+        worlds.episodes[:], acting.memory = self.episodes, self.memory
         worlds.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]
 
 

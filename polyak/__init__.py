@@ -1,0 +1,39 @@
+"""Deep reinforcement learning with deterministic policy gradients: train, evaluate and keep agents.
+
+import polyak
+run = polyak.train("ddpg", "Pendulum-v1", steps=20_000, seeds=5)
+action = run.policy(obs)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyak.errors import RunError, UsageError
+    from polyak.runs.plot import plot
+    from polyak.runs.policy import Policy
+    from polyak.runs.run import Run, load, resume, train
+    from polyak.training.plan import Plan
+
+__version__ = "0.1.0"
+__all__ = ["Plan", "Policy", "Run", "RunError", "UsageError", "load", "plot", "resume", "train"]
+
+_WHERE = {
+    "Plan": "polyak.training.plan",
+    "Policy": "polyak.runs.policy",
+    "Run": "polyak.runs.run",
+    "RunError": "polyak.errors",
+    "UsageError": "polyak.errors",
+    "load": "polyak.runs.run",
+    "plot": "polyak.runs.plot",
+    "resume": "polyak.runs.run",
+    "train": "polyak.runs.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `polyak --help` does not wait for JAX."""
+    import importlib
+
+    if name not in _WHERE:
+        raise AttributeError(f"module 'polyak' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,41 @@
+"""The registry of algorithms; any other module that satisfies `polyak.types.Algorithm` can be trained as well."""
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+from polyak.algorithms import ddpg
+from polyak.errors import UsageError, nearest
+from polyak.types import Algorithm
+
+REGISTRY: dict[str, Algorithm] = {"ddpg": ddpg}
+
+PARTS = ("Config", "learns_from", "acts_on", "init", "recall", "act", "update")
+
+
+def find(algorithm: str | Any) -> tuple[str, Algorithm]:
+    """Return an algorithm and the name a run writes down: a registered name, a module, or a module's dotted path.
+
+    Raises UsageError for an unknown name, naming the nearest, and for a module that lacks part of the protocol.
+    """
+    if isinstance(algorithm, str):
+        if algorithm in REGISTRY:
+            return algorithm, REGISTRY[algorithm]
+        name, found = algorithm, _import(algorithm)
+    else:
+        found = algorithm
+        name = found.__name__ if isinstance(found, ModuleType) else f"{type(found).__module__}"
+        name = next((known for known, module in REGISTRY.items() if module is found), name)
+    missing = [part for part in PARTS if not hasattr(found, part)]
+    if missing:
+        raise UsageError(f"{name} is not an algorithm: it has no {', '.join(missing)} (see polyak.types.Algorithm)")
+    return name, found  # type: ignore[return-value]
+
+
+def _import(path: str) -> Any:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is not None and not path.startswith(error.name):
+            raise UsageError(f"{path} imports {error.name}, which is not installed") from error
+        raise UsageError(f"unknown algorithm {path!r}: {nearest(path, REGISTRY)}") from error

@@ -80,3 +80,14 @@ def program(
     specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
     sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
     return jax.jit(sharded, donate_argnums=tuple(donate))
+
+
+def memory() -> int:
+    """Return the bytes of memory that the learner's device has: of the machine, its container, or the GPU."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "bytes_limit" in stats:
+        return int(stats["bytes_limit"])
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.exists() else "max"
+    return min(total, int(text)) if text.isdigit() else total

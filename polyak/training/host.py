@@ -20,6 +20,7 @@ from polyak.training import devices
 from polyak.training.acting import Acting
 from polyak.training.learn import Learner, Rollout, learn, start
 from polyak.training.plan import Plan
+from polyak.tree import replace
 from polyak.types import Algorithm, EnvSpec, unpack
 
 
@@ -102,7 +103,7 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays."""
         return {
-            "learner": jax.tree.map(np.asarray, self.learner),
+            "learner": _trimmed(jax.tree.map(np.asarray, self.learner)),
             "memory": self.acting.memory,
             "pending": self.pending,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
@@ -118,7 +119,7 @@ class Training:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
         self.step = int(snapshot["step"])
-        self.learner = jax.device_put(snapshot["learner"], self.sharding)
+        self.learner = jax.device_put(_padded(snapshot["learner"], self.learner), self.sharding)
         self.acting.memory = snapshot["memory"]
         self.pending = snapshot["pending"]
         self.env_steps = np.array(snapshot["env_steps"])
@@ -195,6 +196,23 @@ class Training:
             f" {self.env_steps[lane] + t * self.plan.envs + e + 1} of seed {self.seeds[lane]},"
             f" in episode {self.worlds.episodes[lane, e] - ends.sum()} of environment {e}"
         )
+
+
+def _trimmed(learner: Learner) -> Learner:
+    """Leave out the rows of the replay buffer that nothing has been written to."""
+    if learner.buffer is None:
+        return learner
+    filled = min(int(learner.buffer.added.max()), learner.buffer.rows.shape[1])
+    return replace(learner, buffer=replace(learner.buffer, rows=learner.buffer.rows[:, :filled]))
+
+
+def _padded(learner: Learner, like: Learner) -> Learner:
+    """Undo `_trimmed`."""
+    if learner.buffer is None or like.buffer is None:
+        return learner
+    rows = np.zeros(like.buffer.rows.shape, np.float32)
+    rows[:, : learner.buffer.rows.shape[1]] = learner.buffer.rows
+    return replace(learner, buffer=replace(learner.buffer, rows=rows))
 
 
 class _Moment:

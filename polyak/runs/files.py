@@ -1,0 +1,127 @@
+"""Files that are either whole or not there: JSON and safetensors, written beside and moved into place. No pickle."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from polyak.errors import UsageError
+from polyak.tree import from_named_leaves, named_leaves
+
+T = TypeVar("T")
+FORMAT = 1
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file's content, atomically and durably."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(beside, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(beside, path)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replace a JSON file, atomically; numbers that are not finite become null."""
+    write_text(path, json.dumps(_plain({"format": FORMAT, **content}), indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
+    """Read a JSON file of ours. Raises UsageError if it is missing, damaged, of a newer format, or lacks a key."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): it is damaged or was not written by polyak") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise UsageError(f"{path} was not written by polyak, or was changed since")
+    if content["format"] > FORMAT:
+        raise UsageError(
+            f"{path} has format {content['format']}; this version of polyak reads up to {FORMAT}: pip install -U polyak"
+        )
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
+    return content
+
+
+def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
+    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON."""
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(tree).items()}
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(arrays, beside)
+    with open(beside, "rb+") as file:
+        os.fsync(file.fileno())
+    digest = _digest(beside)
+    os.replace(beside, path)
+    return {"file": path.name, "sha256": digest}
+
+
+def load_arrays(folder: Path, entry: dict[str, Any], template: T, any_length: Collection[str] = ()) -> T:
+    """Load a tree shaped like `template` from the file that `entry` names.
+
+    Under the names in `any_length` the shape may differ. Raises UsageError if the file is missing, damaged or changed.
+    """
+    try:
+        path = folder / Path(str(entry["file"])).name
+        if not path.exists():
+            raise UsageError(f"{path} is missing")
+        if _digest(path) != entry["sha256"]:
+            raise UsageError(f"{path} was changed or damaged: its checksum is not the recorded one")
+        return from_named_leaves(template, load_file(path), lambda *leaf: _fitting(path, any_length, *leaf))
+    except (SafetensorError, KeyError, TypeError, OSError) as error:
+        raise UsageError(f"the arrays in {folder} cannot be read ({error}): they are damaged or were changed") from error
+
+
+def _fitting(path: Path, any_length: Collection[str], name: str, template: Any, stored: np.ndarray) -> np.ndarray:
+    free = any(name.startswith(prefix) for prefix in any_length)
+    if stored.dtype != template.dtype or (not free and stored.shape != template.shape):
+        raise UsageError(
+            f"{path}: {name} is {stored.dtype}{stored.shape}, expected {template.dtype}{tuple(template.shape)}"
+        )
+    return stored
+
+
+def settings_to_json(settings: Any) -> dict[str, Any]:
+    """Turn a settings dataclass into plain JSON values."""
+    return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+
+
+def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
+    """Make a settings dataclass from plain JSON values. Raises UsageError for unknown names and wrong values."""
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: the {cls.__name__} is damaged")
+    tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    try:
+        return cls(**tuples)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{path}: the {cls.__name__} does not fit this version of polyak ({error})") from error
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.ndarray | jax.Array):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,186 @@
+"""What a run tells while it trains: metrics.csv, evaluations.csv, TensorBoard files, and a progress line."""
+
+import csv
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from tensorboardX import SummaryWriter
+
+from polyak.training.host import Report
+
+EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
+
+
+class Log:
+    """Writes the metrics of a run, averaged over intervals of environment steps, one row per seed."""
+
+    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray):
+        """Start or go on logging; rows later than `env_steps` (`[lane]`), left by a stopped run, are dropped."""
+        self.folder, self.seeds, self.interval = folder, list(seeds), interval
+        self.kept = {name: _rows_until(folder / name, self.seeds, env_steps) for name in FILES}
+        self.writers = [
+            SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
+            for lane, seed in enumerate(self.seeds)
+        ]
+        self.tables = {name: _Table(folder / name, rows) for name, rows in self.kept.items()}
+        self.logged = int(env_steps.max())
+        self.began = time.monotonic()
+        self.seconds_before = max((float(row["seconds"]) for row in self.kept["metrics.csv"]), default=0.0)
+        self._clear()
+
+    def iteration(self, report: Report, env_steps: np.ndarray, updates: int, last: bool) -> None:
+        """Take in one iteration; write a row per seed when an interval is complete, or at the end."""
+        for episode in report.episodes:
+            self.returns[episode.lane].append(episode.total)
+            self.lengths[episode.lane].append(episode.length)
+        for name, values in (report.metrics or {}).items():
+            self.metrics[name].append(np.asarray(values))
+        if int(env_steps.max()) - self.logged >= self.interval or last:
+            self._write(env_steps, updates)
+
+    def evaluation(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> None:
+        """Write the episodes `[lane, episode]` of one evaluation."""
+        for lane, seed in enumerate(self.seeds):
+            for i, (total, length) in enumerate(zip(returns[lane], lengths[lane], strict=True)):
+                row = dict(zip(EVALUATION_COLUMNS, (env_steps, seed, i, float(total), int(length)), strict=True))
+                self.tables["evaluations.csv"].write(row)
+            self.writers[lane].add_scalar("evaluation/return", float(returns[lane].mean()), env_steps)
+            self.writers[lane].add_scalar("evaluation/length", float(lengths[lane].mean()), env_steps)
+        self.flush()
+
+    def flush(self) -> None:
+        """Bring everything written so far to disk."""
+        for table in self.tables.values():
+            table.file.flush()
+        for writer in self.writers:
+            writer.flush()
+
+    def close(self) -> None:
+        """Close all files."""
+        self.flush()
+        for table in self.tables.values():
+            table.file.close()
+        for writer in self.writers:
+            writer.close()
+
+    def _write(self, env_steps: np.ndarray, updates: int) -> None:
+        seconds = self.seconds_before + time.monotonic() - self.began
+        for lane, seed in enumerate(self.seeds):
+            returns, lengths = self.returns[lane], self.lengths[lane]
+            values = {
+                "return": float(np.mean(returns)) if returns else None,
+                "length": float(np.mean(lengths)) if lengths else None,
+                **{name: float(np.mean([m[lane] for m in series])) for name, series in self.metrics.items()},
+            }
+            row = {"env_steps": int(env_steps[lane]), "seed": seed, "seconds": round(seconds, 3), "updates": updates}
+            self.tables["metrics.csv"].write({**row, "episodes": len(returns), **values})
+            for name, value in values.items():
+                if value is not None:
+                    self.writers[lane].add_scalar(f"training/{name}", value, int(env_steps[lane]))
+        self.logged = int(env_steps.max())
+        self.tables["metrics.csv"].file.flush()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.metrics: dict[str, list[np.ndarray]] = defaultdict(list)
+        self.returns: list[list[float]] = [[] for _ in self.seeds]
+        self.lengths: list[list[int]] = [[] for _ in self.seeds]
+
+
+FILES = ("metrics.csv", "evaluations.csv")
+
+
+class _Table:
+    """A CSV file that can gain columns: metrics appear only once learning begins."""
+
+    def __init__(self, path: Path, rows: list[dict[str, Any]]):
+        self.path, self.columns = path, list(rows[0]) if rows else []
+        self._rewrite(rows)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        new = [name for name in row if name not in self.columns]
+        if new:
+            self.file.close()
+            rows = read_table(self.path)
+            self.columns += new
+            self._rewrite(rows)
+        self.writer.writerow(row)
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        beside = self.path.with_name(f".{self.path.name}")
+        with open(beside, "w", newline="", encoding="utf-8") as file:
+            if self.columns:
+                writer = csv.DictWriter(file, self.columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+        beside.replace(self.path)
+        self.file: IO[str] = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 (kept open to append)
+        self.writer = csv.DictWriter(self.file, self.columns, restval="")
+
+
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if None not in row.values() and None not in row]
+
+
+def _rows_until(path: Path, seeds: list[int], env_steps: np.ndarray) -> list[dict[str, Any]]:
+    until = {str(seed): int(steps) for seed, steps in zip(seeds, env_steps, strict=True)}
+    return [row for row in read_table(path) if int(row["env_steps"]) <= until.get(row["seed"], -1)]
+
+
+class ProgressLine:
+    """One live line on standard error: environment steps, steps per second, newest return, time left."""
+
+    def __init__(self, total: int, seeds: int, shown: bool):
+        """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
+        self.total, self.seeds, self.shown = total, seeds, shown
+        self.live = sys.stderr.isatty()
+        self.newest: float | None = None
+        self.marks: list[tuple[float, int]] = []
+        self.quarter = 0
+        if shown and self.live:
+            columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=12), TextColumn("{task.description}"))
+            self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
+            self.task = self.progress.add_task("compiling…", total=total)
+            self.progress.start()
+
+    def update(self, report: Report | None, env_steps: int, note: str = "") -> None:
+        """Show where the run is; `note` says what it is doing when it is not stepping."""
+        if not self.shown:
+            return
+        if report is not None and report.episodes:
+            self.newest = float(np.mean([episode.total for episode in report.episodes]))
+        self.marks = [*self.marks[-200:], (time.monotonic(), env_steps)]
+        if self.live:
+            self.progress.update(self.task, completed=env_steps, description=note or self._text(env_steps))
+        elif env_steps * 4 // self.total > self.quarter and not note:
+            self.quarter = env_steps * 4 // self.total
+            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self.shown and self.live:
+            self.progress.stop()
+
+    def _text(self, env_steps: int) -> str:
+        (then, steps), (now, _) = self.marks[0], self.marks[-1]
+        rate = (env_steps - steps) / (now - then) if now > then else 0.0
+        parts = [f"{env_steps:,} steps"] if self.live else []
+        if rate:
+            left = int((self.total - env_steps) / rate)
+            parts += [f"{rate * self.seeds:,.0f} steps/s", f"{left // 60}:{left % 60:02d} left"]
+        if self.newest is not None:
+            parts.append(f"exploring return {self.newest:.4g}")
+        return ", ".join(parts)

@@ -1,0 +1,140 @@
+"""One sitting of a run: iterations, and between them the log, the evaluations, the checkpoints and the interrupts."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import jax
+import numpy as np
+
+from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed
+from polyak.errors import RunError
+from polyak.runs import checkpoint, policy
+from polyak.runs.log import Log, ProgressLine
+from polyak.training.evaluate import Scores, evaluate
+from polyak.training.host import Training
+
+CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
+
+
+class Session:
+    """Trains what a Training holds, to the end or to an interrupt, and keeps its folder true all the while."""
+
+    def __init__(self, folder: Path, env: Maker, facts: dict[str, Any], training: Training, worlds: Worlds, shown: bool):
+        """Prepare a sitting; `facts` is what the policy folder says of itself (algorithm, config, seeds)."""
+        self.folder, self.env, self.facts, self.training, self.worlds = folder, env, facts, training, worlds
+        self.plan = training.plan
+        self.seeds = training.seeds
+        self.best = training.policy
+        self.best_returns = np.full(len(self.seeds), -np.inf)
+        self.evaluated = 0
+        self.progress = ProgressLine(self.plan.env_steps, len(self.seeds), shown)
+        self.seconds = {"training": 0.0, "evaluation": 0.0}
+        self.log: Log | None = None
+
+    def resume(self) -> None:
+        """Go back to the checkpoint in the folder."""
+        at = checkpoint.load(self.folder / "checkpoint", self.training, self.best)
+        self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
+        self.seconds.update(at.seconds)
+
+    def train(self) -> None:
+        """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
+        interval = max(self.plan.env_steps // 200, 1)
+        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps)
+        saved = time.monotonic()
+        try:
+            with _Interrupts() as interrupts:
+                while not self.training.done:
+                    self._iterate(self.log)
+                    if interrupts.asked:
+                        raise KeyboardInterrupt
+                    if time.monotonic() - saved > self.plan.checkpoint_seconds:
+                        self.save()
+                        saved = time.monotonic()
+        except (KeyboardInterrupt, RunError):
+            self.save()
+            raise
+        finally:
+            self.progress.close()
+            self.log.close()
+        self.save()
+
+    def save(self) -> None:
+        """Write checkpoint and policies."""
+        if self.log is not None and not self.log.tables["metrics.csv"].file.closed:
+            self.log.flush()
+        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds)
+        checkpoint.save(self.folder / "checkpoint", self.training, at)
+        # without any evaluation there is no best but the newest
+        best = self.best if self.evaluated else self.training.policy
+        favorite = int(self.seeds[int(np.argmax(self.best_returns))])
+        trees = {"final": self.training.policy, "best": best}
+        spaces = self.worlds.observation_space, self.worlds.action_space
+        policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
+
+    def _iterate(self, log: Log) -> None:
+        began = time.monotonic()
+        training = self.training
+        if training.step == 0 and training.pending is not None and training.env_steps.max() >= self.plan.warmup:
+            self.progress.update(None, int(training.env_steps.max()), "compiling…")
+        report = training.advance()
+        taken = int(training.env_steps.min())
+        log.iteration(report, training.env_steps, training.step, last=training.done)
+        self.progress.update(report, taken)
+        self.seconds["training"] += time.monotonic() - began
+        due = self.plan.evaluations * taken // self.plan.env_steps
+        # the last evaluation waits until everything collected has been learned from
+        if due > self.evaluated and (taken < self.plan.env_steps or training.done):
+            self._evaluate(log, taken, due)
+
+    def _evaluate(self, log: Log, taken: int, due: int) -> None:
+        began = time.monotonic()
+        self.progress.update(None, taken, "evaluating…")
+        # the same episodes each time: their luck then cancels out when policies are compared
+        scores = self.play(self.training.policy, self.plan.evaluation_episodes, CHOOSING)
+        log.evaluation(taken, scores.returns, scores.lengths)
+        means = scores.returns.mean(1)
+        better = means >= self.best_returns
+        self.best = jax.tree.map(
+            lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+            self.training.policy,
+            self.best,
+        )
+        self.best_returns = np.where(better, means, self.best_returns)
+        self.evaluated = due
+        self.seconds["evaluation"] += time.monotonic() - began
+
+    def play(self, policies: Any, episodes: int, stream: int) -> Scores:
+        """Play evaluation episodes with every seed's policy."""
+        seeds = [[episode_seed(seed, 0, i, stream) for i in range(episodes)] for seed in self.seeds]
+        algorithm, config = self.training.algorithm, self.training.config
+        return evaluate(algorithm, jax.device_get(config), policies, lambda: Environment(self.env), seeds)
+
+
+class _Interrupts:
+    """Turns the first Ctrl-C (or a request to terminate) into a wish that the loop can grant at its next rest.
+
+    A second one interrupts at once. Outside the main thread, where signals cannot be caught, nothing changes.
+    """
+
+    asked = False
+
+    def __enter__(self) -> "_Interrupts":
+        self.before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True

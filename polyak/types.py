@@ -105,7 +105,5 @@ class Algorithm(Protocol):
     def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
-    def update(
-        self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array
-    ) -> tuple[Any, Metrics]:
+    def update(self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array) -> tuple[Any, Metrics]:
         """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes."""

@@ -143,9 +143,7 @@ def recall(config: Config, spec: EnvSpec) -> Any:
     return exploration(config).start(spec.action_size)
 
 
-def act(
-    config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool
-) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
     action = policy(obs)
     if explore:
@@ -154,9 +152,7 @@ def act(
     return action, memory
 
 
-def update(
-    config: Config, state: State, batch: Transition, key: jax.Array, step: jax.Array
-) -> tuple[State, Metrics]:
+def update(config: Config, state: State, batch: Transition, key: jax.Array, step: jax.Array) -> tuple[State, Metrics]:
     """Improve the critic, then the actor with the improved critic, then move the targets (Algorithm 1)."""
     policy, target = state.policy, state.target
     obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)

@@ -23,7 +23,9 @@ def _check_observation(space: gymnasium.Space[Any]) -> None:
         for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
             _check_observation(part)
     elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
-        raise UsageError(f"observations are images {space.shape}, which are not supported yet: use a vector of features")
+        raise UsageError(
+            f"observations are images {space.shape}, which are not supported yet: use a vector of features"
+        )
     elif not isinstance(space, FLAT):
         raise UsageError(f"observations are a {type(space).__name__} space: use Box, Discrete, or a Dict/Tuple of them")
     if spaces.flatdim(space) == 0:

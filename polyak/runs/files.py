@@ -80,7 +80,9 @@ def load_arrays(folder: Path, entry: dict[str, Any], template: T, any_length: Co
             raise UsageError(f"{path} was changed or damaged: its checksum is not the recorded one")
         return from_named_leaves(template, load_file(path), lambda *leaf: _fitting(path, any_length, *leaf))
     except (SafetensorError, KeyError, TypeError, OSError) as error:
-        raise UsageError(f"the arrays in {folder} cannot be read ({error}): they are damaged or were changed") from error
+        raise UsageError(
+            f"the arrays in {folder} cannot be read ({error}): they are damaged or were changed"
+        ) from error
 
 
 def _fitting(path: Path, any_length: Collection[str], name: str, template: Any, stored: np.ndarray) -> np.ndarray:

@@ -151,7 +151,11 @@ class ProgressLine:
         self.marks: list[tuple[float, int]] = []
         self.quarter = 0
         if shown and self.live:
-            columns = (TextColumn("{task.percentage:>3.0f}%"), BarColumn(bar_width=12), TextColumn("{task.description}"))
+            columns = (
+                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=12),
+                TextColumn("{task.description}"),
+            )
             self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
             self.task = self.progress.add_task("compiling…", total=total)
             self.progress.start()

@@ -173,7 +173,7 @@ def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
 def _seeds(seeds: int | Sequence[int]) -> list[int]:
     lanes = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not lanes:
-        raise UsageError(f"seeds = {seeds} is too small: it must be at least 1")
+        raise UsageError("seeds is too small: it must be at least 1")
     if len(set(lanes)) < len(lanes) or min(lanes) < 0 or max(lanes) >= 2**32:
         raise UsageError(f"seeds {lanes} must be different numbers from 0 to 2³² - 1")
     return lanes
@@ -185,10 +185,9 @@ def _worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan) ->
     if not isinstance(first.spec.action, module.acts_on):
         kind = type(first.spec.action)
         others = [other for other, found in algorithms.REGISTRY.items() if kind in found.acts_on]
-        remedy = f"use {' or '.join(others)}" if others else "no algorithm for those is here yet"
+        remedy = f"use {' or '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
         raise UsageError(
-            f"{name} does not take {kind.__name__} actions, which {name_of(env)} has"
-            f" ({first.action_space}): {remedy}"
+            f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
         )
     return Worlds(env, lanes, plan.envs)
 
@@ -226,9 +225,7 @@ def _new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Pat
     return folder
 
 
-def _sitting(
-    run: Run, env: Maker, training: Training, worlds: Worlds, began: float, quiet: bool, resumed: bool
-) -> Run:
+def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: float, quiet: bool, resumed: bool) -> Run:
     identity = {key: run.facts[key] for key in ("algorithm", "env", "config", "seeds")}
     session = Session(run.folder, env, identity, training, worlds, shown=not quiet)
     if resumed:

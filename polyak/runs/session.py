@@ -23,7 +23,9 @@ CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the b
 class Session:
     """Trains what a Training holds, to the end or to an interrupt, and keeps its folder true all the while."""
 
-    def __init__(self, folder: Path, env: Maker, facts: dict[str, Any], training: Training, worlds: Worlds, shown: bool):
+    def __init__(
+        self, folder: Path, env: Maker, facts: dict[str, Any], training: Training, worlds: Worlds, shown: bool
+    ):
         """Prepare a sitting; `facts` is what the policy folder says of itself (algorithm, config, seeds)."""
         self.folder, self.env, self.facts, self.training, self.worlds = folder, env, facts, training, worlds
         self.plan = training.plan

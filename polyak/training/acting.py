@@ -99,5 +99,7 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
                 if not isinstance(together, np.ndarray):
                     return False
     except (TypeError, AttributeError, ValueError, AssertionError):
-        return False  # written for one lane or for JAX only; the compiled path reports what is really wrong, if anything
+        return (
+            False  # written for one lane or for JAX only; the compiled path reports what is really wrong, if anything
+        )
     return True

@@ -1,0 +1,35 @@
+# Everything a new machine needs is Python >= 3.11 and make. PYTHON=python3.12 chooses another interpreter.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: demo test check format lint types clean
+
+demo: $(STAMP)
+	$(BIN)/polyak train ddpg Pendulum-v1 --seeds 5 --out runs/demo --force
+	$(BIN)/polyak watch runs/demo --record runs/demo/agent.gif --episodes 3
+	@echo "curve: runs/demo/curve.png   agent: runs/demo/agent.gif"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP) format lint types test
+
+format: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("polyak needs Python 3.11 or newer; choose one: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev,mujoco]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info

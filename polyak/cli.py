@@ -1,0 +1,338 @@
+"""The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from polyak.errors import RunError, UsageError, nearest
+
+# Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
+
+T = TypeVar("T")
+
+HELP = """\
+polyak: deep reinforcement learning with deterministic policy gradients
+
+  polyak train ALGORITHM ENVIRONMENT   train; for example: polyak train ddpg Pendulum-v1 --seeds 5
+  polyak resume RUN                    continue a run that was interrupted
+  polyak evaluate RUN                  score a run's policies on fresh episodes
+  polyak watch RUN                     show the agent in a window, or record it: --record agent.gif
+  polyak plot RUN [RUN ...]            draw learning curves: --out curves.png
+  polyak list                          algorithms, their presets, environments
+
+`polyak COMMAND --help` explains a command; `polyak train ddpg Pendulum-v1 --help` every setting there.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not words or words[0] in ("-h", "--help"):
+            print(HELP, end="")
+        elif words[0] == "--version":
+            from polyak import __version__
+
+            print(f"polyak {__version__}")
+        elif words[0] not in COMMANDS:
+            raise UsageError(f"unknown command {words[0]!r}: {nearest(words[0], COMMANDS)}")
+        else:
+            COMMANDS[words[0]](words[1:])
+    except (UsageError, RunError) as error:
+        print(f"polyak: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has closed it
+        sys.exit(1)
+
+
+def train(words: list[str]) -> None:
+    """Train agents."""
+    if len([word for word in words[:2] if not word.startswith("-")]) < 2:
+        if "-h" in words or "--help" in words:
+            print("usage: polyak train ALGORITHM ENVIRONMENT [flags]; name both to see the flags, for example")
+            print("       polyak train ddpg Pendulum-v1 --help")
+            return
+        raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
+    algorithm, env, *rest = words
+    from polyak import algorithms
+    from polyak.envs.gymnasium import from_name
+    from polyak.runs import presets
+    from polyak.runs import run as runs
+
+    name, module = algorithms.find(algorithm)
+    preset = presets.find(name, _value_of("--preset", rest) or "default", env)
+    options = _parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
+    seeds = range(options.seed, options.seed + options.seeds)
+    try:
+        run = runs.train(
+            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=options.config, plan=options.plan,
+            steps=options.steps, out=options.out, force=options.force, quiet=options.quiet or options.json,
+        )  # fmt: skip
+    except RunError as error:
+        raise RunError(f"{error}; what was learned before it is kept") from error
+    _report(run, options)
+
+
+def _train_options(module: Any, start: Any) -> type:
+    from polyak.training.plan import Plan
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        """Train an algorithm on an environment."""
+
+        preset: str = "default"
+        """Named settings to start from; the other flags change them. `polyak list` names the presets."""
+        steps: int | None = None
+        """Environment steps for each seed: short for --plan.env-steps."""
+        seeds: int = 1
+        """Number of independent agents to train side by side."""
+        seed: int = 0
+        """First seed."""
+        out: str | None = None
+        """Folder of the run; by default a new one under runs/."""
+        force: bool = False
+        """Replace the run that the folder holds."""
+        quiet: bool = False
+        """Print nothing while training."""
+        json: bool = False
+        """Print one JSON object with the scores, and nothing else."""
+        config: module.Config = module.Config(**start.config)
+        """The algorithm's settings."""
+        plan: Plan = dataclasses.field(default_factory=lambda: Plan(**start.plan))
+        """The loop's settings."""
+
+    return Train
+
+
+@dataclasses.dataclass(frozen=True)
+class Resume:
+    """Continue a run from its checkpoint."""
+
+    quiet: bool = False
+    """Print nothing while training."""
+    json: bool = False
+    """Print one JSON object with the scores, and nothing else."""
+
+
+def resume(words: list[str]) -> None:
+    """Continue a run."""
+    folder, options = _folder_and(Resume, words, "polyak resume RUN")
+    from polyak.runs import run as runs
+
+    _report(runs.resume(folder, quiet=options.quiet or options.json), options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Score a run's policies on fresh episodes."""
+
+    episodes: int = 100
+    """Episodes of each seed's policy."""
+    which: Literal["best", "final"] = "best"
+    """The policy that did best in the run's periodic evaluations, or the one at the end of training."""
+    explore: bool = False
+    """Act with exploration noise."""
+    seed: int = 0
+    """Choose other episodes."""
+    json: bool = False
+    """Print one JSON object and nothing else."""
+
+
+def evaluate(words: list[str]) -> None:
+    """Score policies."""
+    folder, options = _folder_and(Evaluate, words, "polyak evaluate RUN")
+    from polyak.runs import run as runs
+
+    run = runs.load(folder)
+    result = run.evaluate(options.episodes, options.which, not options.explore, options.seed)
+    if options.json:
+        print(json.dumps(result))
+    else:
+        _table({options.which: result})
+
+
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Show a run's agent in a window, or record it."""
+
+    record: str | None = None
+    """Write a .gif or .mp4 instead of opening a window."""
+    episodes: int = 1
+    """Episodes to show."""
+    which: Literal["best", "final"] = "best"
+    """The best or the final policy."""
+    seed: int | None = None
+    """The seed whose agent to show; by default the one that did best in its periodic evaluations."""
+    episode_seed: int = 0
+    """Seed of the first episode."""
+
+
+def watch(words: list[str]) -> None:
+    """Show an agent."""
+    folder, options = _folder_and(Watch, words, "polyak watch RUN")
+    from polyak.runs import run as runs
+    from polyak.runs.watch import watch as show
+
+    run = runs.load(folder)
+    policy = run.saved.policy(options.which, options.seed)
+    print(show(policy, run.facts["env"], options.record, options.episodes, options.episode_seed))
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw the learning curves of runs."""
+
+    out: str = "curves.png"
+    """The picture: .png, .svg or .pdf."""
+
+
+def plot(words: list[str]) -> None:
+    """Draw learning curves."""
+    folders = [word for word in _until_flag(words)]
+    options = _parse(Plot, words[len(folders) :], "polyak plot RUN [RUN ...]")
+    if not folders:
+        raise UsageError("plot which runs? for example: polyak plot runs/a runs/b --out curves.png")
+    from polyak.runs import plot as plots
+    from polyak.runs import run as runs
+
+    plots.plot([runs.load(folder).folder for folder in folders], Path(options.out))
+    print(options.out)
+
+
+def list_(words: list[str]) -> None:
+    """List what there is."""
+    _parse(dataclasses.make_dataclass("List", [], namespace={"__doc__": "List what there is."}), words, "polyak list")
+    import gymnasium
+
+    from polyak.algorithms import REGISTRY
+    from polyak.runs.presets import PRESETS
+
+    for name, module in REGISTRY.items():
+        print(f"{name}: {(module.__doc__ or '').splitlines()[0]}")
+        for preset, variants in PRESETS.get(name, {}).items():
+            for variant in variants:
+                print(
+                    f"    --preset {preset:9} {', '.join(variant.environments) or 'any environment'}: {variant.about}"
+                )
+    print("environments: any of Gymnasium's, installed here or your own as module:Id, among them")
+    names = sorted(spec.id for spec in gymnasium.registry.values() if ":" in str(spec.entry_point))
+    print("    " + ", ".join(name for name in names if _continuous(name)))
+
+
+def _continuous(name: str) -> bool:
+    return any(name.startswith(start) for start in ("Pendulum", "MountainCarC", "LunarLanderC", "Bipedal")) or (
+        name.endswith("-v5")
+    )
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": train,
+    "resume": resume,
+    "evaluate": evaluate,
+    "watch": watch,
+    "plot": plot,
+    "list": list_,
+}
+
+
+def _until_flag(words: list[str]) -> list[str]:
+    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
+    return words[:first]
+
+
+def _folder_and(options: type[T], words: list[str], usage: str) -> tuple[str, T]:
+    folders = _until_flag(words)
+    parsed = _parse(options, words[len(folders) :], usage)
+    if len(folders) != 1:
+        raise UsageError(f"name one run folder: {usage}")
+    return folders[0], parsed
+
+
+def _value_of(flag: str, words: list[str]) -> str | None:
+    for i, word in enumerate(words):
+        if word == flag and i + 1 < len(words):
+            return words[i + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _parse(options: type[T], words: list[str], usage: str) -> T:
+    """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest."""
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed, unknown = tyro.cli(options, args=words, prog=usage, return_unknown_args=True)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise UsageError(_first_sentence(said.getvalue())) from None
+    if unknown:
+        flags = _flags(options)
+        raise UsageError(f"unknown flag {unknown[0]}: {nearest(unknown[0], flags)}")
+    return parsed
+
+
+def _flags(cls: Any, prefix: str = "--") -> list[str]:
+    flags = []
+    for field in dataclasses.fields(cls):
+        if dataclasses.is_dataclass(field.type):
+            flags += _flags(field.type, f"{prefix}{field.name}.")
+        else:
+            flags.append(prefix + field.name.replace("_", "-"))
+    return flags
+
+
+def _first_sentence(box: str) -> str:
+    """Take the message out of the frame that tyro draws around it."""
+    lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
+    body = [line for line in lines[1:] if line]
+    end = next((i for i, line in enumerate(lines[1:], 1) if i > 1 and not line), len(lines))
+    return " ".join(line for line in lines[1:end] if line) or " ".join(body) or "wrong flags"
+
+
+def _report(run: Any, options: Any) -> None:
+    if options.json:
+        print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
+    elif not options.quiet:
+        _table(run.scores)
+        print(f"run: {run.folder}  (polyak watch {run.folder})")
+
+
+def _table(scores: dict[str, dict[str, Any]]) -> None:
+    """Print one row per seed and one for all, for the best and the final policies."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    results = list(scores.values())
+    acting = "no exploration" if results[0]["deterministic"] else "exploring"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"return of {results[0]['episodes']} fresh episodes per seed, {acting}",
+        title_justify="left",
+    )
+    table.add_column("seed")
+    for which in scores:
+        table.add_column(f"{which} policy", justify="right")
+    for rows in zip(*(result["per_seed"] for result in results), strict=True):
+        cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
+        table.add_row(str(rows[0]["seed"]), *cells)
+    table.add_section()
+    cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
+    table.add_row(f"IQM, 95 % interval over {results[0]['ci95_over']}", *cells)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -69,7 +69,7 @@ def train(words: list[str]) -> None:
 
     name, module = algorithms.find(algorithm)
     preset = presets.find(name, _value_of("--preset", rest) or "default", env)
-    options = _parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
+    options: Any = _parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
     seeds = range(options.seed, options.seed + options.seeds)
     try:
         run = runs.train(
@@ -104,7 +104,7 @@ def _train_options(module: Any, start: Any) -> type:
         """Print nothing while training."""
         json: bool = False
         """Print one JSON object with the scores, and nothing else."""
-        config: module.Config = module.Config(**start.config)
+        config: module.Config = dataclasses.field(default_factory=lambda: module.Config(**start.config))
         """The algorithm's settings."""
         plan: Plan = dataclasses.field(default_factory=lambda: Plan(**start.plan))
         """The loop's settings."""

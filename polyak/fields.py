@@ -13,8 +13,8 @@ from polyak.errors import UsageError, nearest
 
 
 def number(
-    default: Any,
     *,
+    default: Any,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
@@ -27,7 +27,8 @@ def number(
 
 def check(settings: Any) -> None:
     """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices."""
-    types = _types(type(settings))
+    cls: Any = type(settings)
+    types = _types(cls)
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         for number_ in value if isinstance(value, tuple) else (value,):

@@ -6,6 +6,7 @@ batch axis. A network with batch normalization takes its running statistics
 beside the input: `net(x, statistics)` uses them, `net.train(x, statistics)` uses the batch's and returns new ones.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -75,7 +76,7 @@ class MLP:
         cls, key: jax.Array, sizes: Sequence[int], linear_end: bool, final_init: Any = None, batch_norm: bool = False
     ) -> "MLP":
         """Make layers between consecutive `sizes`; `final_init` is the limit of the last layer's numbers."""
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, max(len(pairs), 1))
         limits = [None] * (len(pairs) - 1) + [final_init]
         layers = tuple(Linear.create(k, a, b, limit) for k, (a, b), limit in zip(keys, pairs, limits, strict=False))
@@ -98,7 +99,7 @@ class MLP:
                 x = relu(x)
         return x
 
-    def train(self, x: jax.Array, statistics: tuple[Statistics, ...]) -> tuple[jax.Array, tuple[Statistics, ...]]:
+    def train(self, x: Array, statistics: tuple[Statistics, ...]) -> tuple[Array, tuple[Statistics, ...]]:
         """Apply to `[batch, in]`, normalizing by the batch's statistics; return the advanced running ones too."""
         running = list(statistics)
         if self.norms:
@@ -142,7 +143,7 @@ class Actor:
         """Return actions `[batch, action]` for observations `[batch, obs]`."""
         return self._bounded(self.mlp(obs, statistics))
 
-    def train(self, obs: jax.Array, statistics: tuple[Statistics, ...]) -> tuple[Array, tuple[Statistics, ...]]:
+    def train(self, obs: Array, statistics: tuple[Statistics, ...]) -> tuple[Array, tuple[Statistics, ...]]:
         """Return actions in training mode and the advanced statistics."""
         raw, statistics = self.mlp.train(obs, statistics)
         return self._bounded(raw), statistics
@@ -192,7 +193,7 @@ class Critic:
         return self.joint(concatenate((self.state(obs, statistics), self.action(action))))[..., 0]
 
     def train(
-        self, obs: jax.Array, action: jax.Array, statistics: tuple[Statistics, ...]
+        self, obs: Array, action: Array, statistics: tuple[Statistics, ...]
     ) -> tuple[Array, tuple[Statistics, ...]]:
         """Return values in training mode and the advanced statistics."""
         features, statistics = self.state.train(obs, statistics)

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import jax
 import optax
 
-from polyak.types import Metrics
+from polyak.types import Array, Metrics
 
 Net = TypeVar("Net")
 
@@ -29,11 +29,11 @@ def adam(learning_rate: Any, gradient_norm: Any = None, weight_decay: Any = None
 
 def descend(
     optimizer: optax.GradientTransformation,
-    loss: Callable[[Net], tuple[jax.Array, tuple[Any, Metrics]]],
+    loss: Callable[[Net], tuple[Array, tuple[Any, Metrics]]],
     net: Net,
     moments: Any,
 ) -> tuple[Net, Any, Any, Metrics]:
     """Take one step down `loss(net) -> (loss, (extra, metrics))`; return net, moments, extra and metrics."""
     (_, (extra, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(net)
-    steps, moments = optimizer.update(gradient, moments, net)  # type: ignore[arg-type]
-    return optax.apply_updates(net, steps), moments, extra, metrics  # type: ignore[arg-type, return-value]
+    steps, moments = optimizer.update(gradient, moments, net)
+    return optax.apply_updates(net, steps), moments, extra, metrics

@@ -26,11 +26,11 @@ def add(buffer: Buffer, rows: Float[Array, "n row"], count: Int[Array, ""]) -> B
     capacity = buffer.rows.shape[0]
     offsets = jnp.arange(rows.shape[0])
     places = jnp.where(offsets < count, (buffer.added + offsets) % capacity, capacity)  # capacity: dropped
-    written = buffer.rows.at[places].set(rows, mode="drop")
+    written = jnp.asarray(buffer.rows).at[places].set(rows, mode="drop")
     return Buffer(written, buffer.added + count)
 
 
-def sample(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Float[Array, "*shape row"]:
+def sample(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Float[jax.Array, "*shape row"]:
     """Draw rows uniformly and independently from those written; the buffer must hold at least one."""
     size = jnp.minimum(buffer.added, buffer.rows.shape[0])
-    return buffer.rows[jax.random.randint(key, shape, 0, size)]
+    return jnp.asarray(buffer.rows)[jax.random.randint(key, shape, 0, size)]

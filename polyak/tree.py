@@ -12,7 +12,7 @@ from polyak.fields import number
 T = TypeVar("T")
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
+def static(*, default: Any = dataclasses.MISSING) -> Any:
     """Mark a dataclass field as structure: it decides shapes or branches, so changing it compiles anew."""
     return dataclasses.field(default=default, metadata={"static": True})
 

@@ -92,18 +92,28 @@ class Algorithm(Protocol):
     small networks it is several times faster. The loop finds out by trying; nothing needs to be declared.
     """
 
-    Config: type[Any]
-    learns_from: Literal["rollout", "replay", "dataset"]
-    acts_on: tuple[type[Box] | type[Discrete], ...]
+    @property
+    def Config(self) -> type[Any]:  # noqa: N802 (a class)
+        """The hyperparameters: a frozen pytree dataclass."""
 
-    def init(self, config: Any, spec: EnvSpec, key: jax.Array) -> Any:
+    @property
+    def learns_from(self) -> Literal["rollout", "replay", "dataset"]:
+        """What `update` is given: a whole rollout, or minibatches."""
+
+    @property
+    def acts_on(self) -> tuple[type[Box] | type[Discrete], ...]:
+        """The kinds of action it can take."""
+
+    def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
         """Make the state of a fresh agent; it has a field `policy`."""
 
-    def recall(self, config: Any, spec: EnvSpec) -> Any:
+    def recall(self, config: Any, spec: EnvSpec, /) -> Any:
         """Make one environment's fresh acting memory: `()` for most."""
 
-    def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool, /) -> tuple[Array, Any]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
-    def update(self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array) -> tuple[Any, Metrics]:
+    def update(
+        self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array, /
+    ) -> tuple[Any, Metrics]:
         """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes."""

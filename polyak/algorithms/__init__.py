@@ -29,7 +29,7 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
     missing = [part for part in PARTS if not hasattr(found, part)]
     if missing:
         raise UsageError(f"{name} is not an algorithm: it has no {', '.join(missing)} (see polyak.types.Algorithm)")
-    return name, found  # type: ignore[return-value]
+    return name, found
 
 
 def _import(path: str) -> Any:

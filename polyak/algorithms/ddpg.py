@@ -12,6 +12,7 @@ decay, no batch norm) and the preset `paper` has the paper's. With batch norm, t
 actor's loss use running statistics, which the targets copy whole; the paper leaves both open.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -35,48 +36,50 @@ acts_on = (Box,)
 class Config:
     """Hyperparameters of DDPG. Actions and noise are in units of the [-1, 1] action."""
 
-    gamma: float = number(0.99, least=0, most=1)
+    gamma: float = number(default=0.99, least=0, most=1)
     """Discount factor γ, from 0 to 1."""
-    tau: float = number(0.005, above=0, most=1)
+    tau: float = number(default=0.005, above=0, most=1)
     """Share τ of the way that the targets move in each update."""
-    actor_learning_rate: float = number(1e-3, above=0)
+    actor_learning_rate: float = number(default=1e-3, above=0)
     """Adam's step size for the actor."""
-    critic_learning_rate: float = number(1e-3, above=0)
+    critic_learning_rate: float = number(default=1e-3, above=0)
     """Adam's step size for the critic."""
-    actor_layers: tuple[int, ...] = number((256, 256), least=1, static=True)
+    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of the actor's hidden layers."""
-    critic_state_layers: tuple[int, ...] = number((), least=1, static=True)
+    critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
     """Widths of the critic's layers that see the observation alone."""
-    critic_action_layers: tuple[int, ...] = number((), least=1, static=True)
+    critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
     """Widths of the critic's layers that see the action alone."""
-    critic_joint_layers: tuple[int, ...] = number((256, 256), least=1, static=True)
+    critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of the critic's layers that see both."""
-    bound: Bound = static("tanh")
+    bound: Bound = static(default="tanh")
     """How the actor's output is kept in [-1, 1]."""
-    final_init: float | None = number(3e-3, above=0)
+    final_init: float | None = number(default=3e-3, above=0)
     """Limit of the uniform initialization of both final layers; None: as the other layers."""
-    loss: Literal["mse", "huber"] = static("mse")
+    loss: Literal["mse", "huber"] = static(default="mse")
     """The critic's loss."""
-    critic_weight_decay: float | None = number(None, least=0)
+    critic_weight_decay: float | None = number(default=None, least=0)
     """L2 decay of the critic's weight matrices, added to the gradient; None: off."""
-    gradient_norm: float | None = number(None, above=0)
+    gradient_norm: float | None = number(default=None, above=0)
     """Largest norm of each network's gradient; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
-    normalize_observations: bool = static(False)
+    normalize_observations: bool = static(default=False)
     """Normalize observations by their running mean and deviation."""
-    batch_norm: bool = static(False)
+    batch_norm: bool = static(default=False)
     """Batch-normalize the observation, the actor's layers and the critic's state layers."""
-    noise: Literal["gaussian", "ornstein-uhlenbeck"] = static("gaussian")
+    noise: Literal["gaussian", "ornstein-uhlenbeck"] = static(default="gaussian")
     """Kind of exploration noise."""
-    noise_sigma: float = number(0.1, least=0)
+    noise_sigma: float = number(default=0.1, least=0)
     """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
-    noise_theta: float = number(0.15, least=0)
+    noise_theta: float = number(default=0.15, least=0)
     """Pull θ of the Ornstein-Uhlenbeck process towards 0."""
-    noise_dt: float = number(1.0, above=0)
+    noise_dt: float = number(default=1.0, above=0)
     """Time step Δt of the Ornstein-Uhlenbeck process: small steps make slow, at first almost silent noise."""
 
-    __post_init__ = check
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
 
 
 @pytree
@@ -133,8 +136,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         critic=critic,
         critic_statistics=critic.statistics(),
         target=Target(actor, critic, actor.statistics(), critic.statistics()),
-        actor_moments=actor_optimizer(config).init(actor),  # type: ignore[arg-type]
-        critic_moments=critic_optimizer(config).init(critic),  # type: ignore[arg-type]
+        actor_moments=actor_optimizer(config).init(actor),
+        critic_moments=critic_optimizer(config).init(critic),
     )
 
 
@@ -160,7 +163,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, step
     next_q = target.critic(next_obs, next_action, target.critic_statistics)
     y = maths.td_target(config.reward_scale * batch.reward, config.gamma, batch.terminated, next_q)
 
-    def critic_loss(critic: Critic) -> tuple[jax.Array, Any]:
+    def critic_loss(critic: Critic) -> tuple[Array, Any]:
         q, statistics = critic.train(obs, batch.action, state.critic_statistics)
         loss = LOSSES[config.loss](q - y).mean()
         return loss, (statistics, {"critic_loss": loss, "q": q.mean()})
@@ -169,7 +172,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, step
         critic_optimizer(config), critic_loss, state.critic, state.critic_moments
     )
 
-    def actor_loss(actor: Actor) -> tuple[jax.Array, Any]:
+    def actor_loss(actor: Actor) -> tuple[Array, Any]:
         action, statistics = actor.train(obs, policy.statistics)
         loss = -critic(obs, action, critic_statistics).mean()
         return loss, (statistics, {"actor_loss": loss})
@@ -212,4 +215,4 @@ def critic_optimizer(config: Config) -> optax.GradientTransformation:
     return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay)
 
 
-LOSSES = {"mse": jnp.square, "huber": maths.huber}
+LOSSES: dict[str, Callable[[Any], jax.Array]] = {"mse": jnp.square, "huber": maths.huber}

@@ -1,0 +1,1 @@
+"""Environments on the host: spaces, seeding, stepping, and probes to debug agents with."""

@@ -66,7 +66,7 @@ class ActionScale:
         # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
         scaled = np.minimum(np.maximum(actions * self.half + self.middle, self.low), self.high)
         if self.space.shape != scaled.shape[-1:]:
-            scaled = scaled.reshape(*actions.shape[:-1], *self.space.shape)
+            scaled = scaled.reshape(*actions.shape[:-1], *(self.space.shape or ()))
         return scaled if self.space.dtype == scaled.dtype else scaled.astype(self.space.dtype)
 
 

@@ -1,5 +1,6 @@
 """Which devices a run uses, and how its lanes are spread over them."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,16 +21,14 @@ def prepare() -> None:
 
     Both are left alone where the user has set them, and the split where JAX has started already.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     flags = os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices == -1 and "xla_force_host_platform_device_count" not in flags:
-        try:
+    if jax.config.values["jax_num_cpu_devices"] == -1 and "xla_force_host_platform_device_count" not in flags:
+        with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
             jax.config.update("jax_num_cpu_devices", max(cores(), MOST_CPU_DEVICES))
-        except RuntimeError:
-            pass  # JAX has started: whatever devices it has will do
 
 
 def cache_folder() -> Path:

@@ -19,7 +19,10 @@ class Environment(Protocol):
     """What evaluation needs of one environment; `polyak.envs.gymnasium.Environment` is one."""
 
     spec: EnvSpec
-    scale: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def scale(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what converts actions to the environment's units."""
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode; return its first observation."""

@@ -88,7 +88,8 @@ class Training:
     def advance(self) -> Report:
         """Run one iteration. Raises RunError where an environment fails; the run is then as before the rollout."""
         overlapped = self.plan.overlap and self.algorithm.learns_from != "rollout"
-        metrics, episodes = None, []
+        metrics: Any = None
+        episodes: list[Any] = []
         if self.pending is not None:
             metrics, self.pending = self._learn_from(self.pending), None
         if not self.collected:

@@ -59,7 +59,7 @@ def learn(
     count = jnp.where(rollout.active, rollout.count * rollout.rows.shape[1], 0)
     buffer = replay.add(learner.buffer, rows, count)
     batch_key, update_key = jax.random.split(key)
-    batches = replay.sample(buffer, batch_key, (plan.most_updates, plan.batch))
+    batches: jax.Array = replay.sample(buffer, batch_key, (plan.most_updates, plan.batch))
 
     def update(state: Any, batch: jax.Array, i: jax.Array) -> tuple[Any, Metrics]:
         return algorithm.update(config, state, unpack(spec, batch), jax.random.fold_in(update_key, i), step + i)
@@ -73,5 +73,5 @@ def learn(
     indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
     state, metrics = jax.lax.scan(update_if_owed, learner.state, (batches, indices))
     if plan.updates_per == "episode":  # only then do lanes end at different times
-        state = tree.where(rollout.active, state, learner.state)
+        state = tree.where(jnp.asarray(rollout.active), state, learner.state)
     return Learner(state, buffer), jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(updates, 1), metrics)

@@ -11,33 +11,33 @@ from polyak.fields import check, number
 class Plan:
     """The loop's settings. All counts are for each seed."""
 
-    env_steps: int = number(100_000, least=1)
+    env_steps: int = number(default=100_000, least=1)
     """Environment steps to train for, all environments of a seed together."""
-    envs: int = number(1, least=1)
+    envs: int = number(default=1, least=1)
     """Environments of each seed."""
-    chunk: int = number(64, least=1)
+    chunk: int = number(default=64, least=1)
     """Steps of every environment between two visits to the learner."""
-    updates: float = number(1.0, above=0)
+    updates: float = number(default=1.0, above=0)
     """Gradient updates per environment step, per chunk or per episode."""
     updates_per: Literal["step", "chunk", "episode"] = "step"
     """What `updates` counts by; with "episode" a chunk also ends where its episode ends."""
-    batch: int = number(256, least=1)
+    batch: int = number(default=256, least=1)
     """Transitions in each update's minibatch."""
-    capacity: int = number(1_000_000, least=1)
+    capacity: int = number(default=1_000_000, least=1)
     """Transitions that the replay buffer holds; never more than the run has steps."""
-    warmup: int = number(1_000, least=0)
+    warmup: int = number(default=1_000, least=0)
     """Environment steps before the first update."""
     warmup_actions: Literal["uniform", "policy"] = "uniform"
     """Who acts during the warm-up: uniformly random actions, or the exploring policy."""
     overlap: bool = True
     """Take the next chunk's steps while the learner works on the last one's."""
-    evaluations: int = number(10, least=0)
+    evaluations: int = number(default=10, least=0)
     """Evaluations spread evenly over the run; they choose each seed's best policy."""
-    evaluation_episodes: int = number(10, least=1)
+    evaluation_episodes: int = number(default=10, least=1)
     """Episodes of each of those evaluations, without exploration."""
-    score_episodes: int = number(20, least=1)
+    score_episodes: int = number(default=20, least=1)
     """Fresh episodes that score the final and the best policies at the end."""
-    checkpoint_seconds: float = number(60.0, above=0)
+    checkpoint_seconds: float = number(default=60.0, above=0)
     """Seconds between checkpoints."""
 
     def __post_init__(self) -> None:

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (UsageError, RunError) as error:
         print(f"polyak: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            print(f"polyak: {interrupt}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has closed it

@@ -12,6 +12,10 @@ class RunError(RuntimeError):
     """Training stopped by something outside it, such as an environment that raised. Exit code 1."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted, and saved; its message says how to go on. Exit code 130."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Say which valid name is closest to a wrong one, or list the valid names when none is close."""
     names = sorted(valid)

@@ -215,4 +215,4 @@ def critic_optimizer(config: Config) -> optax.GradientTransformation:
     return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay)
 
 
-LOSSES: dict[str, Callable[[Any], jax.Array]] = {"mse": jnp.square, "huber": maths.huber}
+LOSSES: dict[str, Callable[..., Any]] = {"mse": jnp.square, "huber": maths.huber}

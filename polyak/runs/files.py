@@ -57,7 +57,7 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
 
 def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
     """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON."""
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in named_leaves(tree).items()}
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     save_file(arrays, beside)
     with open(beside, "rb+") as file:

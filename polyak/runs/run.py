@@ -16,7 +16,7 @@ import jax
 
 from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed, from_name, name_of
-from polyak.errors import RunError, UsageError, nearest
+from polyak.errors import Interrupted, RunError, UsageError, nearest
 from polyak.runs import files, presets, scores
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
@@ -238,7 +238,8 @@ def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: fl
         session.train()
     except KeyboardInterrupt:
         _write(run, "interrupted", setup, session)
-        raise
+        steps = f"{run.facts['env_steps']:,} of {training.plan.env_steps:,} steps"
+        raise Interrupted(f"stopped at {steps}; everything is saved: polyak resume {run.folder}") from None
     except RunError as error:
         _write(run, "failed", setup, session, error=str(error))
         raise

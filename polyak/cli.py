@@ -1,19 +1,16 @@
 """The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from polyak.errors import RunError, UsageError, nearest
+from polyak.flags import folder_and, parse, until_flag, value_of
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
-
-T = TypeVar("T")
 
 HELP = """\
 polyak: deep reinforcement learning with deterministic policy gradients
@@ -32,6 +29,8 @@ polyak: deep reinforcement learning with deterministic policy gradients
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # modules in the current folder hold environments and algorithms of the user's own
     try:
         if not words or words[0] in ("-h", "--help"):
             print(HELP, end="")
@@ -70,8 +69,8 @@ def train(words: list[str]) -> None:
     from polyak.runs import run as runs
 
     name, module = algorithms.find(algorithm)
-    preset = presets.find(name, _value_of("--preset", rest) or "default", env)
-    options: Any = _parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
+    preset = presets.find(name, value_of("--preset", rest) or "default", env)
+    options: Any = parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
     seeds = range(options.seed, options.seed + options.seeds)
     try:
         run = runs.train(
@@ -126,7 +125,7 @@ class Resume:
 
 def resume(words: list[str]) -> None:
     """Continue a run."""
-    folder, options = _folder_and(Resume, words, "polyak resume RUN")
+    folder, options = folder_and(Resume, words, "polyak resume RUN")
     from polyak.runs import run as runs
 
     _report(runs.resume(folder, quiet=options.quiet or options.json), options)
@@ -150,7 +149,7 @@ class Evaluate:
 
 def evaluate(words: list[str]) -> None:
     """Score policies."""
-    folder, options = _folder_and(Evaluate, words, "polyak evaluate RUN")
+    folder, options = folder_and(Evaluate, words, "polyak evaluate RUN")
     from polyak.runs import run as runs
 
     run = runs.load(folder)
@@ -179,7 +178,7 @@ class Watch:
 
 def watch(words: list[str]) -> None:
     """Show an agent."""
-    folder, options = _folder_and(Watch, words, "polyak watch RUN")
+    folder, options = folder_and(Watch, words, "polyak watch RUN")
     from polyak.runs import run as runs
     from polyak.runs.watch import watch as show
 
@@ -198,8 +197,8 @@ class Plot:
 
 def plot(words: list[str]) -> None:
     """Draw learning curves."""
-    folders = [word for word in _until_flag(words)]
-    options = _parse(Plot, words[len(folders) :], "polyak plot RUN [RUN ...]")
+    folders = [word for word in until_flag(words)]
+    options = parse(Plot, words[len(folders) :], "polyak plot RUN [RUN ...]")
     if not folders:
         raise UsageError("plot which runs? for example: polyak plot runs/a runs/b --out curves.png")
     from polyak.runs import plot as plots
@@ -211,7 +210,7 @@ def plot(words: list[str]) -> None:
 
 def list_(words: list[str]) -> None:
     """List what there is."""
-    _parse(dataclasses.make_dataclass("List", [], namespace={"__doc__": "List what there is."}), words, "polyak list")
+    parse(dataclasses.make_dataclass("List", [], namespace={"__doc__": "List what there is."}), words, "polyak list")
     import gymnasium
 
     from polyak.algorithms import REGISTRY
@@ -245,64 +244,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-def _until_flag(words: list[str]) -> list[str]:
-    first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))
-    return words[:first]
-
-
-def _folder_and(options: type[T], words: list[str], usage: str) -> tuple[str, T]:
-    folders = _until_flag(words)
-    parsed = _parse(options, words[len(folders) :], usage)
-    if len(folders) != 1:
-        raise UsageError(f"name one run folder: {usage}")
-    return folders[0], parsed
-
-
-def _value_of(flag: str, words: list[str]) -> str | None:
-    for i, word in enumerate(words):
-        if word == flag and i + 1 < len(words):
-            return words[i + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
-
-
-def _parse(options: type[T], words: list[str], usage: str) -> T:
-    """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest."""
-    import tyro
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed, unknown = tyro.cli(options, args=words, prog=usage, return_unknown_args=True)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise UsageError(_first_sentence(said.getvalue())) from None
-    if unknown:
-        flags = _flags(options)
-        raise UsageError(f"unknown flag {unknown[0]}: {nearest(unknown[0], flags)}")
-    return parsed
-
-
-def _flags(cls: Any, prefix: str = "--") -> list[str]:
-    flags = []
-    for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(field.type):
-            flags += _flags(field.type, f"{prefix}{field.name}.")
-        else:
-            flags.append(prefix + field.name.replace("_", "-"))
-    return flags
-
-
-def _first_sentence(box: str) -> str:
-    """Take the message out of the frame that tyro draws around it."""
-    lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
-    body = [line for line in lines[1:] if line]
-    end = next((i for i, line in enumerate(lines[1:], 1) if i > 1 and not line), len(lines))
-    return " ".join(line for line in lines[1:end] if line) or " ".join(body) or "wrong flags"
-
-
 def _report(run: Any, options: Any) -> None:
     if options.json:
         print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
@@ -318,12 +259,9 @@ def _table(scores: dict[str, dict[str, Any]]) -> None:
     from rich.table import Table
 
     results = list(scores.values())
-    acting = "no exploration" if results[0]["deterministic"] else "exploring"
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"return of {results[0]['episodes']} fresh episodes per seed, {acting}",
-        title_justify="left",
-    )
+    acting = "without exploration" if results[0]["deterministic"] else "exploring"
+    print(f"return {acting}, {results[0]['episodes']} fresh episodes per seed, mean ± deviation:")
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("seed")
     for which in scores:
         table.add_column(f"{which} policy", justify="right")
@@ -332,8 +270,9 @@ def _table(scores: dict[str, dict[str, Any]]) -> None:
         table.add_row(str(rows[0]["seed"]), *cells)
     table.add_section()
     cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
-    table.add_row(f"IQM, 95 % interval over {results[0]['ci95_over']}", *cells)
+    table.add_row("IQM", *cells)
     Console().print(table)
+    print(f"IQM [95 % bootstrap interval] over {results[0]['ci95_over']}")
 
 
 if __name__ == "__main__":

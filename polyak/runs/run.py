@@ -4,10 +4,9 @@ import dataclasses
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import jax
 
 from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed, from_name, name_of
-from polyak.errors import Interrupted, RunError, UsageError, nearest
-from polyak.runs import files, presets, scores
+from polyak.errors import Interrupted, RunError, UsageError
+from polyak.runs import files, request, scores
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.session import SCORING, Session
@@ -67,10 +66,8 @@ class Run:
         """
         if episodes < 1:
             raise UsageError(f"episodes = {episodes} is too small: it must be at least 1")
-        saved = self.saved
         maker = from_name(self.facts["env"]) if env is None else env
-        return _score(saved.algorithm, saved.config, saved.tree(which), maker, saved.seeds, episodes, which,
-                      deterministic, seed)  # fmt: skip
+        return _score(self.saved, which, maker, episodes, deterministic, seed)
 
 
 def train(
@@ -97,11 +94,11 @@ def train(
     """
     devices.prepare()
     name, module = algorithms.find(algorithm)
-    lanes = _seeds(seeds)
-    settings = settings_for(name, module, env, preset, steps, config, plan)
-    worlds = _worlds(name, module, env, lanes, settings[1])
-    _refuse_too_large(settings[1], worlds, len(lanes))
-    folder = _new_folder(out, name, name_of(env), force)
+    lanes = request.lanes_of(seeds)
+    settings = request.settings_for(name, module, env, preset, steps, config, plan)
+    worlds = request.make_worlds(name, module, env, lanes, settings[1])
+    request.refuse_too_large(settings[1], worlds, len(lanes))
+    folder = request.new_folder(out, name, name_of(env), force)
     facts = {
         "algorithm": name,
         "env": name_of(env),
@@ -127,7 +124,7 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     config = files.settings_from_json(module.Config, run.facts["config"], path)
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     maker = from_name(run.facts["env"]) if env is None else env
-    worlds = _worlds(name, module, maker, run.facts["seeds"], plan)
+    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan)
     began = time.monotonic()
     training = Training(module, config, plan, worlds, run.facts["seeds"])
     return _sitting(run, maker, training, worlds, began, quiet, resumed=True)
@@ -141,88 +138,6 @@ def load(folder: str | Path) -> Run:
     if not (folder / "run.json").exists():
         raise UsageError(f"{folder} holds no run: it has no run.json")
     return Run(folder, files.read_json(folder / "run.json", KEYS))
-
-
-def settings_for(
-    name: str, module: Any, env: Maker, preset: str, steps: int | None, config: Any, plan: Any
-) -> tuple[Any, Plan]:
-    """Work out Config and Plan: the preset's, changed by what the caller asks for."""
-    found = presets.find(name, preset, name_of(env))
-    if isinstance(config, dict) or config is None:
-        config = _construct(module.Config, {**found.config, **(config or {})})
-    elif not isinstance(config, module.Config):
-        raise UsageError(f"config is a {type(config).__name__}: give {name}.Config, or a dictionary of its fields")
-    if not isinstance(plan, Plan):
-        plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
-    elif steps is not None:
-        plan = dataclasses.replace(plan, env_steps=steps)
-    return config, plan
-
-
-def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise UsageError(f"unknown field {key!r}: {nearest(key, known)}")
-    try:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-    except TypeError as error:
-        raise UsageError(f"a setting has the wrong type: {error}") from error
-
-
-def _seeds(seeds: int | Sequence[int]) -> list[int]:
-    lanes = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not lanes:
-        raise UsageError("seeds is too small: it must be at least 1")
-    if len(set(lanes)) < len(lanes) or min(lanes) < 0 or max(lanes) >= 2**32:
-        raise UsageError(f"seeds {lanes} must be different numbers from 0 to 2³² - 1")
-    return lanes
-
-
-def _worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan) -> Worlds:
-    first = Environment(env)
-    first.close()
-    if not isinstance(first.spec.action, module.acts_on):
-        kind = type(first.spec.action)
-        others = [other for other, found in algorithms.REGISTRY.items() if kind in found.acts_on]
-        remedy = f"use {' or '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
-        raise UsageError(
-            f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
-        )
-    return Worlds(env, lanes, plan.envs)
-
-
-def _refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
-    capacity = min(plan.capacity, plan.env_steps)
-    per_row = 4 * worlds.spec.row_size * lanes
-    most = int(devices.memory() * 0.8)
-    if capacity * per_row > most:
-        raise UsageError(
-            f"the replay buffer would take {capacity * per_row / 2**30:.1f} GiB ({lanes} × {capacity:,} transitions) of"
-            f" {devices.memory() / 2**30:.1f} GiB of memory: use a capacity of {most // per_row:,} or less"
-        )
-
-
-def _new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:
-    if out is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
-        base = Path("runs") / "-".join([*parts, stamp])
-        tries = (base.with_name(f"{base.name}-{i}") if i else base for i in range(1000))
-        folder = next(path for path in tries if not path.exists())
-    else:
-        folder = Path(out)
-    if (folder / "run.json").exists():
-        if not force:
-            raise UsageError(f"{folder} already holds a run: choose another --out, --force, or polyak resume {folder}")
-        shutil.rmtree(folder)
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not a run: choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    return folder
 
 
 def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: float, quiet: bool, resumed: bool) -> Run:
@@ -247,24 +162,22 @@ def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: fl
         worlds.close()
     saved = run.saved
     run.facts["scores"] = {
-        which: _score(training.algorithm, saved.config, saved.tree(which), env, training.seeds,
-                      training.plan.score_episodes, which, True, 0)
-        for which in ("final", "best")
-    }  # fmt: skip
+        which: _score(saved, which, env, training.plan.score_episodes, True, 0) for which in ("final", "best")
+    }
     _write(run, "finished", setup, session)
     if session.evaluated:
         plot([run.folder], run.folder / "curve.png")
     return run
 
 
-def _score(
-    algorithm: Any, config: Any, policies: Any, env: Maker, lanes: list[int], episodes: int, which: str,
-    deterministic: bool, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+def _score(saved: Saved, which: str, env: Maker, episodes: int, deterministic: bool, seed: int) -> dict[str, Any]:
     devices.prepare()
-    seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in lanes]
-    played = evaluate(algorithm, config, policies, lambda: Environment(env), seeds, explore=not deterministic)
-    return scores.summary(played, lanes, which, deterministic)
+    seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
+    policies = saved.tree(which)
+    played = evaluate(
+        saved.algorithm, saved.config, policies, lambda: Environment(env), seeds, explore=not deterministic
+    )
+    return scores.summary(played, saved.seeds, which, deterministic)
 
 
 def _write(run: Run, status: str, setup: float, session: Session, error: str | None = None) -> None:

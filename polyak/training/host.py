@@ -18,7 +18,7 @@ import numpy as np
 from polyak.errors import RunError, UsageError
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.learn import Learner, Rollout, learn, start
+from polyak.training.learn import Clock, Learner, Rollout, learn, start
 from polyak.training.plan import Plan
 from polyak.tree import replace
 from polyak.types import Algorithm, EnvSpec, unpack
@@ -65,7 +65,7 @@ class Training:
         self.learn = devices.program(
             partial(learn, algorithm, plan, self.spec),
             self.sharding,
-            lanes=(False, True, True, True, False, False),
+            lanes=(False, True, True, True, False),
             donate=(1,),
         )
         self.learner: Learner = begin(self.config, self.keys)
@@ -129,9 +129,11 @@ class Training:
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates = self.plan.updates_due(int(self.env_steps.max()), self.step)
-        shared = jax.device_put((np.int32(updates), np.int32(self.step)), devices.everywhere(self.sharding))
+        clock = jax.device_put(
+            Clock(np.asarray(self.step, np.int32), np.asarray(updates, np.int32)), devices.everywhere(self.sharding)
+        )
         rollout = jax.device_put(rollout, self.sharding)
-        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, *shared)
+        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, clock)
         self.step += updates
         return metrics if updates else None
 

@@ -20,6 +20,14 @@ class Rollout:
 
 
 @tree.pytree
+class Clock:
+    """What all lanes share, so that a branch on it stays a branch under `vmap`."""
+
+    step: Array  # [] updates made so far
+    updates: Array  # [] updates owed now
+
+
+@tree.pytree
 class Learner:
     """One lane's learning: the algorithm's state and its replay buffer (None when learning from rollouts)."""
 
@@ -42,14 +50,13 @@ def learn(
     learner: Learner,
     rollout: Rollout,
     key: jax.Array,
-    updates: jax.Array,
-    step: jax.Array,
+    clock: Clock,
 ) -> tuple[Learner, Metrics]:
-    """Learn from one lane's rollout with `updates` updates, `step` having been made; return the mean metrics too.
+    """Learn from one lane's rollout with the updates owed; return the mean of their metrics too.
 
-    `updates` and `step` are shared by all lanes, so that a branch on them stays a branch under `vmap`. All minibatches
-    of an iteration are drawn at once, which costs less than drawing inside the scan.
+    All minibatches of an iteration are drawn at once, which costs less than drawing inside the scan.
     """
+    step, updates = jnp.asarray(clock.step), jnp.asarray(clock.updates)
     key = jax.random.fold_in(key, step)
     if learner.buffer is None:
         state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, step)

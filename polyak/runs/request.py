@@ -1,0 +1,101 @@
+"""What a caller asks for, checked before anything is written: settings, seeds, environments, memory, folder."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from polyak import algorithms
+from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
+from polyak.errors import UsageError, nearest
+from polyak.runs import presets
+from polyak.training import devices
+from polyak.training.plan import Plan
+
+
+def settings_for(
+    name: str, module: Any, env: Maker, preset: str, steps: int | None, config: Any, plan: Any
+) -> tuple[Any, Plan]:
+    """Work out Config and Plan: the preset's, changed by what the caller asks for."""
+    found = presets.find(name, preset, name_of(env))
+    if isinstance(config, dict) or config is None:
+        config = _construct(module.Config, {**found.config, **(config or {})})
+    elif not isinstance(config, module.Config):
+        raise UsageError(f"config is a {type(config).__name__}: give {name}.Config, or a dictionary of its fields")
+    if not isinstance(plan, Plan):
+        plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
+    elif steps is not None:
+        plan = dataclasses.replace(plan, env_steps=steps)
+    return config, plan
+
+
+def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"unknown field {key!r}: {nearest(key, known)}")
+    try:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except TypeError as error:
+        raise UsageError(f"a setting has the wrong type: {error}") from error
+
+
+def lanes_of(seeds: int | Sequence[int]) -> list[int]:
+    """List the seeds: a number counts from 0. Raises UsageError for none, repeated or impossible ones."""
+    lanes = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    if not lanes:
+        raise UsageError("seeds is too small: it must be at least 1")
+    if len(set(lanes)) < len(lanes) or min(lanes) < 0 or max(lanes) >= 2**32:
+        raise UsageError(f"seeds {lanes} must be different numbers from 0 to 2³² - 1")
+    return lanes
+
+
+def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan) -> Worlds:
+    """Make every environment of the run. Raises UsageError where the algorithm cannot take its actions."""
+    first = Environment(env)
+    first.close()
+    if not isinstance(first.spec.action, module.acts_on):
+        kind = type(first.spec.action)
+        others = [other for other, found in algorithms.REGISTRY.items() if kind in found.acts_on]
+        remedy = f"use {' or '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
+        raise UsageError(
+            f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
+        )
+    return Worlds(env, lanes, plan.envs)
+
+
+def refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
+    """Raise UsageError if the replay buffer cannot fit into memory; suggest a size that can."""
+    capacity = min(plan.capacity, plan.env_steps)
+    per_row = 4 * worlds.spec.row_size * lanes
+    most = int(devices.memory() * 0.8)
+    if capacity * per_row > most:
+        raise UsageError(
+            f"the replay buffer would take {capacity * per_row / 2**30:.1f} GiB ({lanes} × {capacity:,} transitions) of"
+            f" {devices.memory() / 2**30:.1f} GiB of memory: use a capacity of {most // per_row:,} or less"
+        )
+
+
+def new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:
+    """Make the run's folder. Raises UsageError if it holds a run (unless `force`), something else, or cannot be."""
+    if out is None:
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
+        base = Path("runs") / "-".join([*parts, stamp])
+        tries = (base.with_name(f"{base.name}-{i}") if i else base for i in range(1000))
+        folder = next(path for path in tries if not path.exists())
+    else:
+        folder = Path(out)
+    if (folder / "run.json").exists():
+        if not force:
+            raise UsageError(f"{folder} already holds a run: choose another --out, --force, or polyak resume {folder}")
+        shutil.rmtree(folder)
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not a run: choose another --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder

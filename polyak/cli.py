@@ -223,16 +223,12 @@ def list_(words: list[str]) -> None:
                 print(
                     f"    --preset {preset:9} {', '.join(variant.environments) or 'any environment'}: {variant.about}"
                 )
-    print("environments: any of Gymnasium's, installed here or your own as module:Id, among them")
-    names = sorted(spec.id for spec in gymnasium.registry.values() if ":" in str(spec.entry_point))
-    print("    " + ", ".join(name for name in names if _continuous(name)))
+    names = sorted(spec.id for spec in gymnasium.registry.values() if spec.id.endswith(("-v5", *CONTINUOUS)))
+    print("environments: any of Gymnasium's, or your own as module:Id; with continuous actions there are")
+    print("    " + ", ".join(names))
 
 
-def _continuous(name: str) -> bool:
-    return any(name.startswith(start) for start in ("Pendulum", "MountainCarC", "LunarLanderC", "Bipedal")) or (
-        name.endswith("-v5")
-    )
-
+CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0", "LunarLanderContinuous-v3", "BipedalWalker-v3")
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,
@@ -249,6 +245,10 @@ def _report(run: Any, options: Any) -> None:
         print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
     elif not options.quiet:
         _table(run.scores)
+        exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
+        if exploring:
+            mean = sum(exploring) / len(exploring)
+            print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
         print(f"run: {run.folder}  (polyak watch {run.folder})")
 
 

@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -33,12 +33,18 @@ class Log:
         self.logged = int(env_steps.max())
         self.began = time.monotonic()
         self.seconds_before = max((float(row["seconds"]) for row in self.kept["metrics.csv"]), default=0.0)
+        self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
         self._clear()
+
+    def exploring_returns(self) -> list[float | None]:
+        """Return each seed's mean return over its newest 20 training episodes, exploration included."""
+        return [float(np.mean(returns)) if returns else None for returns in self.newest]
 
     def iteration(self, report: Report, env_steps: np.ndarray, updates: int, last: bool) -> None:
         """Take in one iteration; write a row per seed when an interval is complete, or at the end."""
         for episode in report.episodes:
             self.returns[episode.lane].append(episode.total)
+            self.newest[episode.lane].append(episode.total)
             self.lengths[episode.lane].append(episode.length)
         for name, values in (report.metrics or {}).items():
             self.metrics[name].append(np.asarray(values))

@@ -186,6 +186,7 @@ def _write(run: Run, status: str, setup: float, session: Session, error: str | N
         error=error,
         env_steps=int(session.training.env_steps.min()),
         updates=session.training.step,
+        exploring_returns=session.log.exploring_returns() if session.log else None,
         seconds={"setup": round(setup, 3), **{key: round(value, 3) for key, value in session.seconds.items()}},
         updated=datetime.now(UTC).isoformat(timespec="seconds"),
     )

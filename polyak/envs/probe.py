@@ -1,0 +1,136 @@
+"""Tiny environments with known answers, to find out which part of a learning agent is broken.
+
+Train on them from the top down. The first that fails names the broken part; all are learned in seconds.
+
+    ConstantReward           the critic's regression
+    ObservationReward        the critic sees the observation
+    DiscountedReward         bootstrapping and γ
+    TimeLimit                an episode cut short is not an end of the task
+    ActionReward             the critic sees the action, the actor climbs it
+    ObservationActionReward  the actor sees the observation
+
+Each observes one number and takes one action: a number in [-1, 1], or with `actions=n` one of n, which stand for n
+numbers spread evenly over [-1, 1]. The idea is from Andy Jones, "Debugging RL, Without the Agonizing Pain" (2021).
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Probe(gymnasium.Env[np.ndarray, Any]):
+    """What all probes share; the simplest one is a single step that is worth nothing."""
+
+    def __init__(self, actions: int | None = None):
+        """Take numbers in [-1, 1], or one of `actions` indices."""
+        self.observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (1,), np.float32) if actions is None else spaces.Discrete(actions)
+        self.steps = 0
+        self.seen = 0.0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Start an episode."""
+        super().reset(seed=seed)
+        self.steps = 0
+        self.seen = self.observe()
+        return np.array([self.seen], np.float32), {}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take a step: the reward is for the observation seen before it."""
+        reward = self.reward(self._number(action))
+        self.steps += 1
+        terminated, truncated = self.ends()
+        self.seen = self.observe()
+        return np.array([self.seen], np.float32), reward, terminated, truncated, {}
+
+    def observe(self) -> float:
+        """Return the present observation."""
+        return 0.0
+
+    def reward(self, action: float) -> float:
+        """Return the reward of an action in [-1, 1]."""
+        return 0.0
+
+    def ends(self) -> tuple[bool, bool]:
+        """Return whether the task terminated, and whether it was cut short."""
+        return True, False
+
+    def _number(self, action: Any) -> float:
+        if isinstance(self.action_space, spaces.Discrete):
+            return 2.0 * float(action) / max(int(self.action_space.n) - 1, 1) - 1.0
+        return float(action[0])
+
+
+class ConstantReward(Probe):
+    """One step, always worth 1: the value is 1."""
+
+    def reward(self, action: float) -> float:
+        """Return 1."""
+        return 1.0
+
+
+class ObservationReward(Probe):
+    """One step, worth what is seen: -1 or 1, drawn anew in each episode."""
+
+    def observe(self) -> float:
+        """Draw -1 or 1."""
+        return float(self.np_random.choice((-1.0, 1.0)))
+
+    def reward(self, action: float) -> float:
+        """Return the observation."""
+        return self.seen
+
+
+class DiscountedReward(Probe):
+    """Two steps that see -1, then 1; only the second is rewarded, with 1. The values are γ, then 1."""
+
+    def observe(self) -> float:
+        """Return -1 at first, then 1."""
+        return -1.0 if self.steps == 0 else 1.0
+
+    def reward(self, action: float) -> float:
+        """Return 1 for the second step."""
+        return float(self.steps == 1)
+
+    def ends(self) -> tuple[bool, bool]:
+        """Terminate after two steps."""
+        return self.steps == 2, False
+
+
+class TimeLimit(Probe):
+    """A task without end: one state, the same reward at each step, cut short after `limit` steps.
+
+    The value is reward/(1 - γ). An agent that takes the cut for an end of the task arrives at about
+    reward/(1 - γ·(1 - 1/limit)), far less.
+    """
+
+    def __init__(self, actions: int | None = None, reward: float = 1.0, limit: int = 5):
+        """Reward each step with `reward`; cut the episode after `limit` steps."""
+        super().__init__(actions)
+        self.each, self.limit = reward, limit
+
+    def reward(self, action: float) -> float:
+        """Return the constant reward."""
+        return self.each
+
+    def ends(self) -> tuple[bool, bool]:
+        """Truncate at the limit; never terminate."""
+        return False, self.steps == self.limit
+
+
+class ActionReward(Probe):
+    """One step, worth 1 - (a - 1/2)²: the best action is 1/2 and worth 1."""
+
+    def reward(self, action: float) -> float:
+        """Return how near the action is to 1/2."""
+        return 1.0 - (action - 0.5) ** 2
+
+
+class ObservationActionReward(ObservationReward):
+    """One step, worth 1 - (a - s/2)² where s = -1 or 1 is seen: the best action is s/2 and worth 1."""
+
+    def reward(self, action: float) -> float:
+        """Return how near the action is to half the observation."""
+        return 1.0 - (action - 0.5 * self.seen) ** 2

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from polyak.errors import RunError, UsageError, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
+from polyak.tables import report, table
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
 
@@ -79,7 +80,7 @@ def train(words: list[str]) -> None:
         )  # fmt: skip
     except RunError as error:
         raise RunError(f"{error}; what was learned before it is kept") from error
-    _report(run, options)
+    report(run, options)
 
 
 def _train_options(module: Any, start: Any) -> type:
@@ -128,7 +129,7 @@ def resume(words: list[str]) -> None:
     folder, options = folder_and(Resume, words, "polyak resume RUN")
     from polyak.runs import run as runs
 
-    _report(runs.resume(folder, quiet=options.quiet or options.json), options)
+    report(runs.resume(folder, quiet=options.quiet or options.json), options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,7 @@ def evaluate(words: list[str]) -> None:
     if options.json:
         print(json.dumps(result))
     else:
-        _table({options.which: result})
+        table({options.which: result})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -238,41 +239,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "plot": plot,
     "list": list_,
 }
-
-
-def _report(run: Any, options: Any) -> None:
-    if options.json:
-        print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
-    elif not options.quiet:
-        _table(run.scores)
-        exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
-        if exploring:
-            mean = sum(exploring) / len(exploring)
-            print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
-        print(f"run: {run.folder}  (polyak watch {run.folder})")
-
-
-def _table(scores: dict[str, dict[str, Any]]) -> None:
-    """Print one row per seed and one for all, for the best and the final policies."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    results = list(scores.values())
-    acting = "without exploration" if results[0]["deterministic"] else "exploring"
-    print(f"return {acting}, {results[0]['episodes']} fresh episodes per seed, mean ± deviation:")
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("seed")
-    for which in scores:
-        table.add_column(f"{which} policy", justify="right")
-    for rows in zip(*(result["per_seed"] for result in results), strict=True):
-        cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
-        table.add_row(str(rows[0]["seed"]), *cells)
-    table.add_section()
-    cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
-    table.add_row("IQM", *cells)
-    Console().print(table)
-    print(f"IQM [95 % bootstrap interval] over {results[0]['ci95_over']}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,40 @@
+"""What the command prints of scores: one row per seed and one for all."""
+
+import json
+from typing import Any
+
+
+def report(run: Any, options: Any) -> None:
+    """Print what training came to: nothing if `options.quiet`, one object if `options.json`, else the table."""
+    if options.json:
+        print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
+    elif not options.quiet:
+        table(run.scores)
+        exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
+        if exploring:
+            mean = sum(exploring) / len(exploring)
+            print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
+        print(f"run: {run.folder}  (polyak watch {run.folder})")
+
+
+def table(scores: dict[str, dict[str, Any]]) -> None:
+    """Print one row per seed and one for all, for the best and the final policies."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    results = list(scores.values())
+    acting = "without exploration" if results[0]["deterministic"] else "exploring"
+    print(f"return {acting}, {results[0]['episodes']} fresh episodes per seed, mean ± deviation:")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("seed")
+    for which in scores:
+        table.add_column(f"{which} policy", justify="right")
+    for rows in zip(*(result["per_seed"] for result in results), strict=True):
+        cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
+        table.add_row(str(rows[0]["seed"]), *cells)
+    table.add_section()
+    cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
+    table.add_row("IQM", *cells)
+    Console().print(table)
+    print(f"IQM [95 % bootstrap interval] over {results[0]['ci95_over']}")

@@ -53,4 +53,4 @@ class BatchNorm:
 
 
 EPSILON = 1e-5
-MOMENTUM = 0.1
+MOMENTUM = 0.01  # a tenth of the usual 0.1: fast statistics move the targets of a slow critic (docs/algorithms/ddpg.md)

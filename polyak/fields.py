@@ -45,6 +45,8 @@ def _check_number(
 ) -> None:
     if math.isnan(value):
         raise UsageError(f"{name} is not a number")
+    if math.isinf(value):
+        raise UsageError(f"{name} = {value} must be a finite number")
     if least is not None and value < least:
         raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
     if above is not None and value <= above:

@@ -34,11 +34,12 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
             raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
         return made
     try:
-        return gymnasium.make(env, render_mode=render_mode, disable_env_checker=True)
+        drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes one
+        return gymnasium.make(env, disable_env_checker=True, **drawn)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(_what_to_install(env, str(error))) from error
     except ModuleNotFoundError as error:
-        raise UsageError(f"{env}: there is no module {error.name!r} to import") from error
+        raise UsageError(f"{env}: there is no module {error.name or env.partition(':')[0]!r} to import") from error
     except gymnasium.error.Error as error:
         known = [key.split("/")[-1] for key in gymnasium.registry]
         raise UsageError(f"unknown environment {env!r}: {nearest(env.split('/')[-1], known)}") from error
@@ -55,7 +56,9 @@ def name_of(env: Maker) -> str:
     """Return what a run writes down of its environment: the id, or module:name of the callable."""
     if isinstance(env, str):
         return env
-    return f"{env.__module__}:{getattr(env, '__qualname__', type(env).__qualname__)}"
+    if hasattr(env, "__qualname__"):
+        return f"{env.__module__}:{env.__qualname__}"
+    return f"{type(env).__module__}:{type(env).__qualname__}()"  # an object: it cannot be found by name again
 
 
 def from_name(name: str) -> Maker:
@@ -148,19 +151,8 @@ class Worlds:
         for lane in lanes:
             for e in range(self.envs):
                 self.actions[lane][e].append(actions[lane, e])
-                try:
-                    obs, reward, terminated, truncated = self.copies[lane][e].step(scaled[lane, e])
-                    self.next_obs[lane, e] = obs
-                    self.reward[lane, e] = reward
-                except Exception as error:
-                    where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
-                    raise RunError(f"the environment failed {where}: {what}") from error
-                self.totals[lane][e] += reward
-                self.terminated[lane, e], self.truncated[lane, e] = terminated, truncated
-                if terminated or truncated:
+                if self._step(lane, e, scaled[lane, e]):
                     ended.append(self._finish(lane, e))
-                else:
-                    self.obs[lane, e] = obs
         return ended
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
@@ -170,16 +162,27 @@ class Worlds:
                 self.episodes[lane, e] = episodes[lane, e]
                 self._reset(lane, e)
                 for action in taken:
-                    obs, reward, *_ = self.copies[lane][e].step(self.copies[lane][e].scale(action))
-                    self.obs[lane, e] = obs
-                    self.totals[lane][e] += reward
-                self.actions[lane][e] = list(taken)
+                    self.actions[lane][e].append(action)
+                    self._step(lane, e, self.copies[lane][e].scale(action))
 
     def close(self) -> None:
         """Release all environments."""
         for of_lane in self.copies:
             for env in of_lane:
                 env.close()
+
+    def _step(self, lane: int, e: int, scaled: np.ndarray) -> bool:
+        """Step one environment; return whether its episode ended."""
+        try:
+            obs, reward, terminated, truncated = self.copies[lane][e].step(scaled)
+            self.next_obs[lane, e] = self.obs[lane, e] = obs
+            self.reward[lane, e] = reward = float(reward)
+        except Exception as error:
+            where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
+            raise RunError(f"the environment failed {where}: {what}") from error
+        self.totals[lane][e] += reward
+        self.terminated[lane, e], self.truncated[lane, e] = terminated, truncated
+        return bool(terminated or truncated)
 
     def _finish(self, lane: int, e: int) -> Episode:
         length = len(self.actions[lane][e])

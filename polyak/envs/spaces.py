@@ -55,8 +55,9 @@ class ActionScale:
         self.space = space
         if isinstance(space, spaces.Box):
             low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
-            self.half = ((high - low) / 2).astype(np.float32)
-            self.middle = ((high + low) / 2).astype(np.float32)
+            self.whole = np.issubdtype(space.dtype, np.integer)  # then every number gets an equal share of [-1, 1]
+            self.half = ((high - low + self.whole) / 2).astype(np.float32)
+            self.middle = ((high + low + self.whole) / 2).astype(np.float32)
             self.low, self.high = low.astype(np.float32), high.astype(np.float32)
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
@@ -64,7 +65,8 @@ class ActionScale:
         if isinstance(self.space, spaces.Discrete):
             return actions.astype(np.int64) + int(self.space.start)
         # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
-        scaled = np.minimum(np.maximum(actions * self.half + self.middle, self.low), self.high)
+        scaled = actions * self.half + self.middle
+        scaled = np.minimum(np.maximum(np.floor(scaled) if self.whole else scaled, self.low), self.high)
         if self.space.shape != scaled.shape[-1:]:
             scaled = scaled.reshape(*actions.shape[:-1], *(self.space.shape or ()))
         return scaled if self.space.dtype == scaled.dtype else scaled.astype(self.space.dtype)
@@ -78,33 +80,40 @@ def flatten(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:
 def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
     """Describe a space in JSON, enough to flatten observations and scale actions without the environment."""
     if isinstance(space, spaces.Dict):
-        return {"dict": {key: to_json(part) for key, part in space.spaces.items()}}
+        return {"dict": [[key, to_json(part)] for key, part in space.spaces.items()]}
     if isinstance(space, spaces.Tuple):
         return {"tuple": [to_json(part) for part in space.spaces]}
     if isinstance(space, spaces.Box):
-        bounds = [np.nan_to_num(bound.astype(np.float64)).tolist() for bound in (space.low, space.high)]
+        bounds = [_finite_or_text(bound.astype(np.float64).tolist()) for bound in (space.low, space.high)]
         return {"box": {"shape": list(space.shape), "dtype": str(space.dtype), "low": bounds[0], "high": bounds[1]}}
     if isinstance(space, spaces.Discrete):
         return {"discrete": {"n": int(space.n), "start": int(space.start)}}
     if isinstance(space, spaces.MultiBinary):
         return {"multi_binary": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
     assert isinstance(space, spaces.MultiDiscrete)
-    return {"multi_discrete": space.nvec.tolist()}
+    return {"multi_discrete": {"nvec": space.nvec.tolist(), "start": space.start.tolist()}}
+
+
+def _finite_or_text(numbers: Any) -> Any:
+    """Write infinities, which JSON lacks, as text that `float` reads."""
+    if isinstance(numbers, list):
+        return [_finite_or_text(number) for number in numbers]
+    return numbers if np.isfinite(numbers) else str(numbers)
 
 
 def from_json(description: dict[str, Any]) -> gymnasium.Space[Any]:
     """Rebuild a space from its description."""
     ((kind, value),) = description.items()
     if kind == "dict":
-        return spaces.Dict({key: from_json(part) for key, part in value.items()})
+        return spaces.Dict([(key, from_json(part)) for key, part in value])
     if kind == "tuple":
         return spaces.Tuple([from_json(part) for part in value])
     if kind == "box":
         dtype = np.dtype(value["dtype"])
-        low, high = (np.asarray(value[bound]).astype(dtype).reshape(value["shape"]) for bound in ("low", "high"))
+        low, high = (np.asarray(value[b], np.float64).astype(dtype).reshape(value["shape"]) for b in ("low", "high"))
         return spaces.Box(low, high, tuple(value["shape"]), dtype.type)
     if kind == "discrete":
         return spaces.Discrete(value["n"], start=value["start"])
     if kind == "multi_binary":
         return spaces.MultiBinary(value)
-    return spaces.MultiDiscrete(np.asarray(value))
+    return spaces.MultiDiscrete(np.asarray(value["nvec"]), start=np.asarray(value["start"]))

@@ -30,6 +30,9 @@ class Environment(Protocol):
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Take a step; return next observation, reward, terminated, truncated."""
 
+    def close(self) -> None:
+        """Release the environment."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -53,11 +56,17 @@ def evaluate(
     """
     environments = [make() for _ in range(min(len(seeds[0]), SIDE_BY_SIDE))]
     results = []
-    for lane, lane_seeds in enumerate(seeds):
-        acting = Acting(algorithm, config, environments[0].spec, [lane_seeds[0]], len(environments), explore)
-        acting.follow(tree.take(policies, slice(lane, lane + 1)))
-        acting.begin([0])
-        results.append(_play(acting, environments, list(lane_seeds)))
+    try:
+        for lane, lane_seeds in enumerate(seeds):
+            acting = Acting(algorithm, config, environments[0].spec, [lane_seeds[0]], len(environments), explore)
+            acting.follow(tree.take(policies, slice(lane, lane + 1)))
+            acting.begin([0])
+            results.append(_play(acting, environments, list(lane_seeds)))
+    except Exception as error:
+        raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error
+    finally:
+        for environment in environments:
+            environment.close()
     return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
 
 
@@ -72,10 +81,7 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     while playing:
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
-            try:
-                next_obs, reward, terminated, truncated = environments[e].step(actions[e])
-            except Exception as error:
-                raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error
+            next_obs, reward, terminated, truncated = environments[e].step(actions[e])
             returns[episode] += reward
             lengths[episode] += 1
             obs[0, e] = next_obs

@@ -73,6 +73,10 @@ class Training:
         self.step = 0  # updates made
         self.env_steps = np.zeros(len(self.seeds), np.int64)
         self.pending: Rollout | None = None
+        self.owed = 0  # updates to make with the pending rollout
+        # with updates per episode: which lanes take part in this round of episodes, and which are still in theirs
+        self.round = np.ones(len(self.seeds), bool)
+        self.open = self.round
         self._follow()
 
     @property
@@ -104,11 +108,14 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays."""
         return {
-            "learner": _trimmed(jax.tree.map(np.asarray, self.learner)),
+            "learner": jax.tree.map(np.array, _trimmed(jax.tree.map(np.asarray, self.learner))),
             "memory": self.acting.memory,
             "pending": self.pending,
+            "owed": np.asarray(self.owed),
+            "open": self.open.copy(),
+            "round": self.round.copy(),
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
-            "episodes": self.worlds.episodes,
+            "episodes": self.worlds.episodes.copy(),
             "env_steps": self.env_steps,
             "step": np.asarray(self.step),
         }
@@ -122,13 +129,14 @@ class Training:
         self.step = int(snapshot["step"])
         self.learner = jax.device_put(_padded(snapshot["learner"], self.learner), self.sharding)
         self.acting.memory = snapshot["memory"]
-        self.pending = snapshot["pending"]
+        self.pending, self.owed = snapshot["pending"], int(snapshot["owed"])
+        self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
         self.env_steps = np.array(snapshot["env_steps"])
         self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
         self._follow()
 
     def _learn_from(self, rollout: Rollout) -> Any:
-        updates = self.plan.updates_due(int(self.env_steps.max()), self.step)
+        updates, self.owed = self.owed, 0
         clock = jax.device_put(
             Clock(np.asarray(self.step, np.int32), np.asarray(updates, np.int32)), devices.everywhere(self.sharding)
         )
@@ -146,25 +154,41 @@ class Training:
     def _empty_rollout(self) -> Rollout:
         lanes, plan = len(self.seeds), self.plan
         rows = np.zeros((lanes, plan.chunk, plan.envs, self.spec.row_size), np.float32)
-        return Rollout(rows, np.zeros(lanes, np.int32), self.env_steps < plan.env_steps)
+        return Rollout(rows, np.zeros(lanes, np.int32), self.round)
 
     def _collect(self) -> tuple[Rollout, list[Any]]:
         """Take the next steps in every active lane: up to `chunk`, or to the end of the warm-up, run or episode."""
         plan, rollout = self.plan, self._empty_rollout()
         warming = bool(self.env_steps.max() < plan.warmup)
         until = plan.warmup if warming else plan.env_steps
-        remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0)
+        remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0) * self.open
+        by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
         before = _Moment(self.worlds, self.acting)
         self.acting.begin(self.env_steps)
         try:
-            episodes = self._fill(rollout, remaining, choose, not warming and plan.updates_per == "episode")
+            episodes = self._fill(rollout, remaining, choose, by_episode)
             self._refuse_nonfinite(rollout)
         except RunError:
             before.rewind(self.worlds, self.acting)
             raise
         self.env_steps = self.env_steps + rollout.count.astype(np.int64) * plan.envs
+        if by_episode:
+            self._close_lanes({episode.lane for episode in episodes})
+        if by_episode and self.open.any():
+            self.owed = 0
+        else:
+            self.owed = plan.updates_due(int(self.env_steps.max()), self.step)
+            self.round = self.open = self.env_steps < plan.env_steps
+            if by_episode:  # all lanes are at a start; the memory of those that waited went on meanwhile
+                for lane in range(len(self.seeds)):
+                    self.acting.forget(lane, 0)
         return rollout, episodes
+
+    def _close_lanes(self, ended: set[int]) -> None:
+        """Let lanes whose episode ended wait until every lane's has: then all learn at once, by one clock."""
+        closed = [lane in ended or self.env_steps[lane] >= self.plan.env_steps for lane in range(len(self.seeds))]
+        self.open = self.open & ~np.array(closed)
 
     def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, one_episode: bool) -> list[Any]:
         worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), []
@@ -193,12 +217,15 @@ class Training:
         lane, t, e, column = np.argwhere(~np.isfinite(rollout.rows))[0]
         parts = unpack(self.spec, rollout.rows)
         ends = (parts.terminated + parts.truncated)[lane, t : rollout.count[lane], e] > 0
-        what = "reward" if column == self.spec.obs_size + self.spec.action_size else "observation"
-        raise RunError(
-            f"the environment returned a {what} that is not finite at environment step"
-            f" {self.env_steps[lane] + t * self.plan.envs + e + 1} of seed {self.seeds[lane]},"
+        where = (
+            f"at environment step {self.env_steps[lane] + t * self.plan.envs + e + 1} of seed {self.seeds[lane]},"
             f" in episode {self.worlds.episodes[lane, e] - ends.sum()} of environment {e}"
         )
+        from_action = column - self.spec.obs_size
+        if 0 <= from_action < self.spec.action_size:
+            raise RunError(f"the policy chose an action that is not finite {where}: learning diverged, learn slower")
+        what = "a reward" if from_action == self.spec.action_size else "an observation"
+        raise RunError(f"the environment returned {what} that is not finite {where}")
 
 
 def _trimmed(learner: Learner) -> Learner:

@@ -1,6 +1,8 @@
 """How a run spends its time: environment steps, updates, replay, evaluations."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 from polyak.errors import UsageError
@@ -66,11 +68,18 @@ class Plan:
     @property
     def most_updates(self) -> int:
         """Most updates that one iteration can owe: the length of the compiled scan."""
-        return int(-(-self.chunk * self.envs * self.updates // 1)) if self.updates_per == "step" else int(self.updates)
+        if self.updates_per != "step":
+            return int(self.updates)
+        return math.ceil(self.chunk * self.envs * self._rate)
 
     def updates_due(self, env_steps: int, done: int) -> int:
         """Return the updates owed after `env_steps` steps of which `done` updates have been made."""
         learning = env_steps - self.warmup
         if learning <= 0:
             return 0
-        return int(learning * self.updates) - done if self.updates_per == "step" else int(self.updates)
+        return int(learning * self._rate) - done if self.updates_per == "step" else int(self.updates)
+
+    @property
+    def _rate(self) -> Fraction:
+        # as written, not as binary: 100 steps of 0.7 updates are 70
+        return Fraction(str(self.updates))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyak.errors import RunError, UsageError, nearest
-from polyak.flags import folder_and, parse, until_flag, value_of
+from polyak.flags import folder_and, parse, unchecked, until_flag, value_of
 from polyak.tables import report, table
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
@@ -68,15 +68,18 @@ def train(words: list[str]) -> None:
     from polyak.envs.gymnasium import from_name
     from polyak.runs import presets
     from polyak.runs import run as runs
+    from polyak.training.plan import Plan
 
     name, module = algorithms.find(algorithm)
     preset = presets.find(name, value_of("--preset", rest) or "default", env)
     options: Any = parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
     seeds = range(options.seed, options.seed + options.seeds)
+    steps = {} if options.steps is None else {"env_steps": options.steps}
+    config, plan = module.Config(**vars(options.config)), Plan(**{**vars(options.plan), **steps})
     try:
         run = runs.train(
-            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=options.config, plan=options.plan,
-            steps=options.steps, out=options.out, force=options.force, quiet=options.quiet or options.json,
+            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
+            out=options.out, force=options.force, quiet=options.quiet or options.json,
         )  # fmt: skip
     except RunError as error:
         raise RunError(f"{error}; what was learned before it is kept") from error
@@ -85,6 +88,9 @@ def train(words: list[str]) -> None:
 
 def _train_options(module: Any, start: Any) -> type:
     from polyak.training.plan import Plan
+
+    config_flags: Any = unchecked(module.Config)
+    plan_flags: Any = unchecked(Plan)
 
     @dataclasses.dataclass(frozen=True)
     class Train:
@@ -106,9 +112,9 @@ def _train_options(module: Any, start: Any) -> type:
         """Print nothing while training."""
         json: bool = False
         """Print one JSON object with the scores, and nothing else."""
-        config: module.Config = dataclasses.field(default_factory=lambda: module.Config(**start.config))
+        config: config_flags = dataclasses.field(default_factory=lambda: config_flags(**start.config))
         """The algorithm's settings."""
-        plan: Plan = dataclasses.field(default_factory=lambda: Plan(**start.plan))
+        plan: plan_flags = dataclasses.field(default_factory=lambda: plan_flags(**start.plan))
         """The loop's settings."""
 
     return Train

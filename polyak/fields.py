@@ -5,6 +5,7 @@ Only Python numbers are checked: inside a compiled function the same fields hold
 
 import dataclasses
 import math
+import types
 import typing
 from functools import cache
 from typing import Any, Literal
@@ -28,16 +29,38 @@ def number(
 def check(settings: Any) -> None:
     """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices."""
     cls: Any = type(settings)
-    types = _types(cls)
+    kinds = _types(cls)
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
+        if isinstance(value, PLAIN) and not _fits(value, kinds[field.name]):
+            raise UsageError(f"{field.name} = {value!r} has the wrong type: it must be {_words(kinds[field.name])}")
         for number_ in value if isinstance(value, tuple) else (value,):
             if isinstance(number_, int | float):
                 _check_number(field.name, number_, **field.metadata.get("limits", {}))
-        if typing.get_origin(types[field.name]) is Literal:
-            choices = typing.get_args(types[field.name])
+        if typing.get_origin(kinds[field.name]) is Literal:
+            choices = typing.get_args(kinds[field.name])
             if value not in choices:
                 raise UsageError(f"{field.name} = {value!r} is unknown: {nearest(str(value), choices)}")
+
+
+PLAIN = (str, bool, int, float, tuple, list, dict, type(None))
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(part, parts[0]) for part in value)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind) if isinstance(kind, type) else True
+
+
+def _words(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind).replace("NoneType", "None")
 
 
 def _check_number(

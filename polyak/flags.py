@@ -10,6 +10,12 @@ from polyak.errors import UsageError, nearest
 T = TypeVar("T")
 
 
+def unchecked(settings: type[Any]) -> Any:
+    """Make a class with the same fields and help that takes any values: together they are judged once all are known."""
+    skip = {"__post_init__": lambda self: None, "__doc__": settings.__doc__}
+    return dataclasses.dataclass(frozen=True)(type(settings.__name__, (settings,), skip))
+
+
 def until_flag(words: list[str]) -> list[str]:
     """Return the words before the first flag."""
     first = next((i for i, word in enumerate(words) if word.startswith("-")), len(words))

@@ -24,7 +24,26 @@ def pytree(cls: type[T]) -> type[T]:
     fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if f.name not in meta]
+    if hasattr(frozen, "__post_init__"):
+        return _register_unchecked(frozen, data, meta)
     return jax.tree_util.register_dataclass(frozen, data_fields=data, meta_fields=meta)
+
+
+def _register_unchecked(cls: type[T], data: list[str], meta: list[str]) -> type[T]:
+    """Register a class that checks its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
+
+    def flatten(tree: T) -> tuple[list[Any], tuple[Any, ...]]:
+        keyed = [(jax.tree_util.GetAttrKey(name), getattr(tree, name)) for name in data]
+        return keyed, tuple(getattr(tree, name) for name in meta)
+
+    def unflatten(structure: tuple[Any, ...], leaves: Any) -> T:
+        tree = object.__new__(cls)
+        for name, value in (*zip(data, leaves, strict=True), *zip(meta, structure, strict=True)):
+            object.__setattr__(tree, name, value)
+        return tree
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    return cls
 
 
 def replace(tree: T, **changes: Any) -> T:

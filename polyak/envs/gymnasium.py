@@ -34,7 +34,9 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
             raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
         return made
     try:
-        drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every environment takes one
+        drawn: dict[str, Any] = (
+            {} if render_mode is None else {"render_mode": render_mode}
+        )  # not every environment takes one
         return gymnasium.make(env, disable_env_checker=True, **drawn)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(_what_to_install(env, str(error))) from error

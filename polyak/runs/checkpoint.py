@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from polyak.errors import UsageError
 from polyak.runs import files
 from polyak.training.host import Training
 
@@ -18,41 +19,37 @@ class Progress:
     best_returns: np.ndarray
     evaluated: int
     seconds: dict[str, float]
+    unwritten: Any = None  # by the log
 
 
 def save(folder: Path, training: Training, progress: Progress) -> None:
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
-    folder.mkdir(exist_ok=True)
     snapshot = training.snapshot()
     arrays = {"training": snapshot, "best": progress.best, "best_returns": progress.best_returns}
-    entry = files.save_arrays(folder / f"arrays-{_next_number(folder)}.safetensors", arrays)
     facts = {
-        "arrays": entry,
         "pending": snapshot["pending"] is not None,
         "env_steps": training.env_steps,
         "evaluated": progress.evaluated,
         "seconds": progress.seconds,
+        "unwritten": progress.unwritten,
     }
-    files.write_json(folder / "checkpoint.json", facts)
-    for other in folder.iterdir():
-        if other.name not in (entry["file"], "checkpoint.json"):
-            other.unlink(missing_ok=True)
+    files.save_set(folder, "checkpoint.json", facts, {"arrays": arrays})
 
 
 def load(folder: Path, training: Training, best: Any) -> Progress:
     """Put a fresh Training at the checkpoint. Raises UsageError if it is missing, damaged or changed."""
-    facts = files.read_json(folder / "checkpoint.json", ("arrays", "pending", "evaluated", "seconds"))
+    path = folder / "checkpoint.json"
+    facts = files.read_json(path, ("files", "pending", "evaluated", "seconds", "unwritten"))
+    if not (
+        isinstance(facts["evaluated"], int) and isinstance(facts["seconds"], dict) and isinstance(facts["files"], dict)
+    ):
+        raise UsageError(f"{path} is damaged or was changed")
     template = {
         "training": training.template(bool(facts["pending"])),
         "best": best,
         "best_returns": np.zeros(len(training.seeds)),
     }
     any_length = ("training.actions", "training.learner.buffer.rows")
-    arrays = files.load_arrays(folder, facts["arrays"], template, any_length)
+    arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, any_length)
     training.restore(arrays["training"])
-    return Progress(arrays["best"], arrays["best_returns"], int(facts["evaluated"]), dict(facts["seconds"]))
-
-
-def _next_number(folder: Path) -> int:
-    numbers = [path.stem.removeprefix("arrays-") for path in folder.glob("arrays-*.safetensors")]
-    return 1 + max((int(number) for number in numbers if number.isdigit()), default=0)
+    return Progress(arrays["best"], arrays["best_returns"], facts["evaluated"], facts["seconds"], facts["unwritten"])

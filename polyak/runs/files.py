@@ -67,7 +67,23 @@ def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
     return {"file": path.name, "sha256": digest}
 
 
-def load_arrays(folder: Path, entry: dict[str, Any], template: T, any_length: Collection[str] = ()) -> T:
+def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, Any]) -> None:
+    """Save trees beside those saved before, then the JSON that names them, then remove the earlier ones.
+
+    So a kill at any moment leaves the earlier set or this one whole.
+    """
+    folder.mkdir(exist_ok=True)
+    numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*-*.safetensors")]
+    number = 1 + max((int(n) for n in numbers if n.isdigit()), default=0)
+    entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}
+    write_json(folder / name, {**facts, "files": entries})
+    kept = {name, *(entry["file"] for entry in entries.values())}
+    for other in folder.iterdir():
+        if other.name not in kept:
+            other.unlink(missing_ok=True)
+
+
+def load_arrays(folder: Path, entry: Any, template: T, any_length: Collection[str] = ()) -> T:
     """Load a tree shaped like `template` from the file that `entry` names.
 
     Under the names in `any_length` the shape may differ. Raises UsageError if the file is missing, damaged or changed.
@@ -102,7 +118,7 @@ def settings_to_json(settings: Any) -> dict[str, Any]:
 def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
     """Make a settings dataclass from plain JSON values. Raises UsageError for unknown names and wrong values."""
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: the {cls.__name__} is damaged")
+        raise UsageError(f"{path}: {cls.__name__} is damaged")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return cls(**tuples)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from tensorboardX import SummaryWriter
 
+from polyak.errors import UsageError
 from polyak.training.host import Report
 
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
@@ -21,26 +22,33 @@ EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 class Log:
     """Writes the metrics of a run, averaged over intervals of environment steps, one row per seed."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray):
-        """Start or go on logging; rows later than `env_steps` (`[lane]`), left by a stopped run, are dropped."""
+    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray, unwritten: Any = None):
+        """Start or go on logging from what a checkpoint kept as `unwritten`.
+
+        Rows later than `env_steps` (`[lane]`), left by a stopped run, are dropped.
+        """
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
+        self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
+        self.logged = int(env_steps.max())
+        self._clear()
+        if unwritten:
+            self._take_up(unwritten)
         self.kept = {name: _rows_until(folder / name, self.seeds, env_steps) for name in FILES}
         self.writers = [
             SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
             for lane, seed in enumerate(self.seeds)
         ]
         self.tables = {name: _Table(folder / name, rows) for name, rows in self.kept.items()}
-        self.logged = int(env_steps.max())
         self.began = time.monotonic()
         self.seconds_before = max((float(row["seconds"]) for row in self.kept["metrics.csv"]), default=0.0)
-        self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
-        self._clear()
 
     def exploring_returns(self) -> list[float | None]:
         """Return each seed's mean return over its newest 20 training episodes, exploration included."""
         return [float(np.mean(returns)) if returns else None for returns in self.newest]
 
-    def iteration(self, report: Report, env_steps: np.ndarray, updates: int, last: bool) -> None:
+    def iteration(
+        self, report: Report, env_steps: np.ndarray, updates: int, last: bool, collected: bool = False
+    ) -> None:
         """Take in one iteration; write a row per seed when an interval is complete, or at the end."""
         for episode in report.episodes:
             self.returns[episode.lane].append(episode.total)
@@ -48,7 +56,8 @@ class Log:
             self.lengths[episode.lane].append(episode.length)
         for name, values in (report.metrics or {}).items():
             self.metrics[name].append(np.asarray(values))
-        if int(env_steps.max()) - self.logged >= self.interval or last:
+        crossed = int(env_steps.max()) // self.interval > self.logged // self.interval
+        if last or (crossed and not collected):  # what was collected last is written with what was learned from it
             self._write(env_steps, updates)
 
     def evaluation(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> None:
@@ -75,6 +84,25 @@ class Log:
             table.file.close()
         for writer in self.writers:
             writer.close()
+
+    def unwritten(self) -> dict[str, Any]:
+        """Return what has been taken in but not yet written as a row, for a checkpoint (JSON values)."""
+        metrics = {name: [values.tolist() for values in series] for name, series in self.metrics.items()}
+        newest = [list(returns) for returns in self.newest]
+        parts = {"logged": self.logged, "returns": self.returns, "lengths": self.lengths, "newest": newest}
+        return {**parts, "metrics": metrics}
+
+    def _take_up(self, unwritten: dict[str, Any]) -> None:
+        try:
+            self.logged = int(unwritten["logged"])
+            for lane, (returns, lengths) in enumerate(zip(unwritten["returns"], unwritten["lengths"], strict=True)):
+                self.returns[lane] += map(float, returns)
+                self.lengths[lane] += map(int, lengths)
+                self.newest[lane].extend(map(float, unwritten["newest"][lane]))
+            for name, series in unwritten["metrics"].items():
+                self.metrics[name] = [np.array(values, np.float32).reshape(len(self.seeds)) for values in series]
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
 
     def _write(self, env_steps: np.ndarray, updates: int) -> None:
         seconds = self.seconds_before + time.monotonic() - self.began
@@ -136,9 +164,8 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [row for row in rows if None not in row.values() and None not in row]
+    text = path.read_text(encoding="utf-8")
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
 
 def _rows_until(path: Path, seeds: list[int], env_steps: np.ndarray) -> list[dict[str, Any]]:

@@ -24,7 +24,10 @@ def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         points[int(row["env_steps"])][row["seed"]].append(float(row["return"]))
     if not points:
         raise UsageError(f"{folder} has no evaluations to plot: train with --plan.evaluations 10")
-    steps = sorted(points)
+    seeds = max(len(of_seeds) for of_seeds in points.values())
+    episodes = max(len(values) for of_seeds in points.values() for values in of_seeds.values())
+    whole = [step for step, of_seeds in points.items() if sum(map(len, of_seeds.values())) == seeds * episodes]
+    steps = sorted(whole)
     returns = [np.array([np.mean(values) for values in points[step].values()]) for step in steps]
     return np.array(steps), np.stack(returns), np.array([interval(values) for values in returns])
 

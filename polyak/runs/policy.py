@@ -82,10 +82,8 @@ def _unbatch(space: Any, obs: Any) -> list[Any] | None:
 
 def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[Any, Any]) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
-    folder.mkdir(exist_ok=True)
-    entries = {which: files.save_arrays(folder / f"{which}.safetensors", tree) for which, tree in trees.items()}
     described = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
-    files.write_json(folder / "policy.json", {**facts, **described, "files": entries})
+    files.save_set(folder, "policy.json", {**facts, **described}, trees)
 
 
 class Saved:
@@ -96,7 +94,9 @@ class Saved:
         path = folder / "policy.json"
         keys = ("algorithm", "config", "seeds", "observation_space", "action_space", "files", "favorite")
         facts = files.read_json(path, keys)
-        self.folder, self.facts, self.seeds = folder, facts, list(facts["seeds"])
+        if not (isinstance(facts["seeds"], list) and isinstance(facts["files"], dict)):
+            raise UsageError(f"{path} is damaged or was changed")
+        self.folder, self.facts, self.seeds = folder, facts, facts["seeds"]
         _, self.algorithm = algorithms.find(facts["algorithm"])
         self.config = files.settings_from_json(self.algorithm.Config, facts["config"], path)
         try:

@@ -137,7 +137,15 @@ def load(folder: str | Path) -> Run:
         raise UsageError(f"there is no run folder {folder}")
     if not (folder / "run.json").exists():
         raise UsageError(f"{folder} holds no run: it has no run.json")
-    return Run(folder, files.read_json(folder / "run.json", KEYS))
+    facts = files.read_json(folder / "run.json", KEYS)
+    words = [facts[key] for key in ("algorithm", "env", "status")]
+    if not all(isinstance(word, str) and word for word in words) or not _are_seeds(facts["seeds"]):
+        raise UsageError(f"{folder / 'run.json'} is damaged or was changed")
+    return Run(folder, facts)
+
+
+def _are_seeds(seeds: Any) -> bool:
+    return isinstance(seeds, list) and bool(seeds) and all(isinstance(seed, int) for seed in seeds)
 
 
 def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: float, quiet: bool, resumed: bool) -> Run:
@@ -151,6 +159,10 @@ def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: fl
         session.save()
     try:
         session.train()
+        saved = run.saved
+        run.facts["scores"] = {
+            which: _score(saved, which, env, training.plan.score_episodes, True, 0) for which in ("final", "best")
+        }
     except KeyboardInterrupt:
         _write(run, "interrupted", setup, session)
         steps = f"{run.facts['env_steps']:,} of {training.plan.env_steps:,} steps"
@@ -160,10 +172,6 @@ def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: fl
         raise
     finally:
         worlds.close()
-    saved = run.saved
-    run.facts["scores"] = {
-        which: _score(saved, which, env, training.plan.score_episodes, True, 0) for which in ("final", "best")
-    }
     _write(run, "finished", setup, session)
     if session.evaluated:
         plot([run.folder], run.folder / "curve.png")

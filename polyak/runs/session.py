@@ -36,40 +36,44 @@ class Session:
         self.progress = ProgressLine(self.plan.env_steps, len(self.seeds), shown)
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log: Log | None = None
+        self.unwritten: Any = None
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
         at = checkpoint.load(self.folder / "checkpoint", self.training, self.best)
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
+        self.unwritten = at.unwritten
 
     def train(self) -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
         interval = max(self.plan.env_steps // 200, 1)
-        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps)
+        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps, self.unwritten)
         saved = time.monotonic()
         try:
             with _Interrupts() as interrupts:
                 while not self.training.done:
                     self._iterate(self.log)
                     if interrupts.asked:
+                        self.save()
                         raise KeyboardInterrupt
                     if time.monotonic() - saved > self.plan.checkpoint_seconds:
                         self.save()
                         saved = time.monotonic()
-        except (KeyboardInterrupt, RunError):
+            self.save()
+        except RunError:
             self.save()
             raise
         finally:
             self.progress.close()
             self.log.close()
-        self.save()
 
     def save(self) -> None:
         """Write checkpoint and policies."""
         if self.log is not None and not self.log.tables["metrics.csv"].file.closed:
             self.log.flush()
-        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds)
+        unwritten = self.log.unwritten() if self.log else self.unwritten
+        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds, unwritten)
         checkpoint.save(self.folder / "checkpoint", self.training, at)
         # without any evaluation there is no best but the newest
         best = self.best if self.evaluated else self.training.policy
@@ -85,7 +89,7 @@ class Session:
             self.progress.update(None, int(training.env_steps.max()), "compiling…")
         report = training.advance()
         taken = int(training.env_steps.min())
-        log.iteration(report, training.env_steps, training.step, last=training.done)
+        log.iteration(report, training.env_steps, training.step, training.done, training.collected)
         self.progress.update(report, taken)
         self.seconds["training"] += time.monotonic() - began
         due = self.plan.evaluations * taken // self.plan.env_steps

@@ -1,0 +1,190 @@
+"""How well polyak learns: trains several seeds, then scores final and best policies on many fresh episodes.
+
+  python benchmarks/learning.py ddpg Pendulum-v1 --preset default --steps 20000 --seeds 10 --episodes 100
+  python benchmarks/learning.py --all          every run that the documentation quotes, each in its own process
+
+Every setting is a flag, as in `polyak train`: --config.gamma 0.98, --plan.batch 128. Flags after --all change all its
+runs. Each run writes learning-NAME.json into the folder of --out.
+"""
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import measuring
+
+CLAIMS = (
+    "ddpg Pendulum-v1 --preset default --steps 20000 --seeds 10 --name ddpg-pendulum-20k",
+    "ddpg Pendulum-v1 --preset default --steps 10000 --seeds 10 --name ddpg-pendulum-10k",
+    "ddpg Pendulum-v1 --preset tutorial --steps 600000 --seeds 5 --name ddpg-pendulum-tutorial",
+    "ddpg Pendulum-v1 --preset paper --steps 30000 --seeds 5 --name ddpg-pendulum-paper",
+    "ddpg Pendulum-v1 --preset review --steps 40000 --seeds 5 --name ddpg-pendulum-review",
+    "ddpg HalfCheetah-v5 --preset default --steps 100000 --seeds 3 --name ddpg-halfcheetah-100k",
+)
+
+
+def main(words: list[str]) -> None:
+    """Run what the command line asks for."""
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+    elif words[0] == "--all":
+        run_all(words[1:])
+    elif len(words) < 2 or words[1].startswith("-"):
+        sys.exit("learning.py: name an algorithm and an environment, or --all; see --help")
+    else:
+        run_one(*words[:2], words[2:])
+
+
+def run_all(flags: list[str]) -> None:
+    """Run every claim in a process of its own; go on after one that fails, and fail at the end."""
+    failed = []
+    for claim in CLAIMS:
+        words = [*claim.split(), *flags]
+        measuring.say(f"python benchmarks/learning.py {' '.join(words)}")
+        if subprocess.run([sys.executable, __file__, *words], env=measuring.child_environment()).returncode:
+            failed.append(claim)
+    if failed:
+        sys.exit("failed:\n" + "\n".join(failed))
+
+
+def run_one(algorithm: str, env: str, flags: list[str]) -> None:
+    """Train, score, print and write. Exits with one line for a wrong request or a failing environment."""
+    import polyak
+
+    try:
+        options = parse(algorithm, env, flags)
+        facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
+        with tempfile.TemporaryDirectory() as folder:
+            results = measured(algorithm, env, options, Path(folder) / "run")
+    except (polyak.UsageError, polyak.RunError) as error:
+        sys.exit(f"learning.py: {error}")
+    print(report(algorithm, env, options.preset, results))
+    out = options.out / f"learning-{options.name or default_name(algorithm, env, options, results)}.json"
+    measuring.write_json(out, {**facts, **results})
+    measuring.say(f"written: {out}")
+
+
+def parse(algorithm: str, env: str, flags: list[str]) -> Any:
+    """Read the flags, whose defaults are the preset's."""
+    from polyak import algorithms
+    from polyak.flags import parse, value_of
+    from polyak.runs import presets
+
+    name, module = algorithms.find(algorithm)
+    preset = presets.find(name, value_of("--preset", flags) or "default", env)
+    return parse(flags_of(module, preset), flags, f"python benchmarks/learning.py {algorithm} {env}")
+
+
+def flags_of(module: Any, start: Any) -> type:
+    """Make the dataclass of the flags."""
+    from polyak.training.plan import Plan
+
+    @dataclasses.dataclass(frozen=True)
+    class Learning:
+        """Train an algorithm on an environment and score it well."""
+
+        preset: str = "default"
+        """Named settings to start from; the other flags change them."""
+        steps: int | None = None
+        """Environment steps for each seed: short for --plan.env-steps."""
+        seeds: int = 5
+        """Number of independent agents."""
+        seed: int = 0
+        """First seed."""
+        episodes: int = 100
+        """Fresh episodes, without exploration, that score each seed's policy."""
+        name: str | None = None
+        """Name of the result; by default made of algorithm, environment, preset and steps."""
+        out: Path = measuring.RESULTS
+        """Folder of the result."""
+        config: module.Config = dataclasses.field(default_factory=lambda: module.Config(**start.config))
+        """The algorithm's settings."""
+        plan: Plan = dataclasses.field(default_factory=lambda: Plan(**start.plan))
+        """The loop's settings."""
+
+    return Learning
+
+
+def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, Any]:
+    """Train into a folder and return what came of it."""
+    import polyak
+
+    seeds = range(options.seed, options.seed + options.seeds)
+    began = time.monotonic()
+    run = polyak.train(
+        algorithm,
+        env,
+        preset=options.preset,
+        config=options.config,
+        plan=options.plan,
+        steps=options.steps,
+        seeds=seeds,
+        out=folder,
+        quiet=False,
+    )
+    seconds = time.monotonic() - began
+    return {
+        "config": run.facts["config"],
+        "plan": run.facts["plan"],
+        "seeds": run.facts["seeds"],
+        "env_steps": run.facts["env_steps"],
+        "updates": run.facts["updates"],
+        "seconds": {"whole": round(seconds, 3), **run.facts["seconds"]},
+        "scores": {which: run.evaluate(options.episodes, which) for which in ("final", "best")},
+        "exploring_returns": run.facts.get("exploring_returns"),
+        "curve": curve(folder),
+    }
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    """Return the periodic evaluations: IQM over seeds, its 95 % interval, and each seed's mean."""
+    from polyak.runs import plot, scores
+    from polyak.runs.log import read_table
+
+    if not read_table(folder / "evaluations.csv"):
+        return []
+    return [
+        {
+            "env_steps": int(steps),
+            "return_iqm": float(scores.iqm(returns)),
+            "ci95": [float(bound) for bound in interval],
+            "per_seed": [float(value) for value in returns],
+        }
+        for steps, returns, interval in zip(*plot.curve(folder), strict=True)
+    ]
+
+
+def report(algorithm: str, env: str, preset: str, results: dict[str, Any]) -> str:
+    """Lay the scores out as a table."""
+    final = results["scores"]["final"]
+    head = (
+        f"{algorithm} on {env}, preset {preset}: {results['env_steps']:,} environment steps, "
+        f"{len(results['seeds'])} seeds, {results['seconds']['whole']:.0f} s; "
+        f"{final['episodes']} fresh episodes per seed, no exploration"
+    )
+    rows = [
+        (
+            f"{which} policy",
+            f"{score['return_iqm']:.1f}",
+            f"[{score['ci95'][0]:.1f}, {score['ci95'][1]:.1f}]",
+            f"{score['return_mean']:.1f}",
+            f"{min(row['return_mean'] for row in score['per_seed']):.1f}",
+        )
+        for which, score in results["scores"].items()
+    ]
+    table = measuring.table(("return", "IQM", f"95 % CI over {final['ci95_over']}", "mean", "worst seed"), rows)
+    return f"{head}\n{table}"
+
+
+def default_name(algorithm: str, env: str, options: Any, results: dict[str, Any]) -> str:
+    """Name a result after what was run."""
+    words = (algorithm, env, options.preset, str(results["env_steps"]))
+    return "-".join(words).lower().replace("/", "-").replace(":", "-")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,145 @@
+"""What every benchmark needs: fresh processes, medians with their spread, and the circumstances of a measurement."""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = Path("benchmarks") / "results"
+PACKAGES = (
+    "polyak", "jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "torch", "stable-baselines3", "sbx-rl", "flax",
+)  # fmt: skip
+
+
+class ChildError(Exception):
+    """A measuring process ended badly; the message is the end of what it said."""
+
+
+def measure(script: str, words: Sequence[str]) -> dict[str, Any]:
+    """Run one of our scripts in a fresh process and return the JSON object on its last line. Raises ChildError."""
+    load = load_average()
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *words], capture_output=True, text=True, env=child_environment()
+    )
+    if done.returncode != 0:
+        raise ChildError(last_words(done.stderr) or f"exit code {done.returncode}")
+    return {**json.loads(done.stdout.splitlines()[-1]), "load_before": load}
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a measuring process: the CPU for everyone, and nothing printed late."""
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", **extra}
+
+
+def last_words(text: str) -> str:
+    """Return the last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return median, minimum and maximum."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what a result must be read with: command, date, machine, versions, commit."""
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Return the CPU's model, the cores that this process may use, the memory and the system."""
+    usable = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": cpu_model(),
+        "cores": len(usable),
+        "memory_gib": round(memory / 2**30, 1),
+        "system": platform.platform(),
+    }
+
+
+def cpu_model() -> str:
+    """Return the CPU's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def load_average() -> float | None:
+    """Return the jobs that waited for a core in the last minute: a quiet machine has less than one."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that matter, where installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str | None:
+    """Return the commit of this checkout, with "+" where tracked files differ from it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, cwd=HERE).stdout.strip()
+
+    try:
+        head = git("rev-parse", "HEAD")
+        return f"{head}+" if head and git("status", "--porcelain", "--untracked-files=no") else head or None
+    except OSError:
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a result, making its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns: the first to the left, the others to the right."""
+    lines = [header, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+
+    def aligned(line: Sequence[str]) -> str:
+        cells = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        return "  ".join([line[0].ljust(widths[0]), *cells]).rstrip()
+
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([aligned(header), rule, *(aligned(row) for row in rows)])
+
+
+def say(text: str) -> None:
+    """Tell the progress of a benchmark, on standard error at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def at_least_one(text: str) -> int:
+    """Read a count given on the command line."""
+    if int(text) < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return int(text)

@@ -1,0 +1,88 @@
+"""One process that learns Pendulum-v1 until its newest 20 training episodes, exploration included, average -200.
+
+`python benchmarks/to_target.py polyak` prints one JSON object at that moment and ends. cold_start.py runs it in fresh
+processes and times them from outside.
+"""
+
+import argparse
+import json
+from collections import deque
+from collections.abc import Sequence
+
+import peers
+
+ENV = "Pendulum-v1"
+EPISODES = 20
+PEERS_MOST = 40_000  # environment steps after which a peer gives up
+
+
+class Target:
+    """Watches the returns of training episodes."""
+
+    def __init__(self, target: float):
+        self.target = target
+        self.newest: deque[float] = deque(maxlen=EPISODES)
+        self.episodes, self.env_steps = 0, 0
+
+    def reached(self, env_steps: int, returns: Sequence[float]) -> bool:
+        """Take in the episodes that just ended; say whether the newest ones are good enough."""
+        self.env_steps = env_steps
+        self.episodes += len(returns)
+        self.newest.extend(float(total) for total in returns)
+        return self.good
+
+    @property
+    def mean(self) -> float | None:
+        """Return the mean of the newest episodes."""
+        return sum(self.newest) / len(self.newest) if self.newest else None
+
+    @property
+    def good(self) -> bool:
+        """Return whether there are enough episodes, and good ones."""
+        return len(self.newest) == EPISODES and self.mean >= self.target
+
+
+def polyak(seed: int, target: Target) -> None:
+    """Train with the default preset, as `polyak train` does but without a run on disk."""
+    from polyak.training import devices
+
+    devices.prepare()
+    from polyak.algorithms import ddpg
+    from polyak.envs.gymnasium import Worlds
+    from polyak.runs import presets
+    from polyak.training.host import Training
+
+    config, plan = presets.settings(ddpg, presets.find("ddpg", "default", ENV))
+    training = Training(ddpg, config, plan, Worlds(ENV, [seed], plan.envs), [seed])
+    while not training.done:
+        report = training.advance()
+        if target.reached(int(training.env_steps[0]), [episode.total for episode in report.episodes]):
+            return
+
+
+def baseline(system: str, seed: int, target: Target) -> None:
+    """Train a peer with settings tuned for this task, after those of RL Baselines3 Zoo."""
+    model = peers.make(system, ENV, peers.Settings(gamma=0.98, capacity=200_000), seed)
+    peers.learn_until(model, lambda env_steps, _, returns: target.reached(env_steps, returns), PEERS_MOST)
+
+
+def main() -> None:
+    """Learn and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", choices=("polyak", "sbx", "sb3"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--target", type=float, default=-200.0)
+    parser.add_argument("--threads", type=int, default=0, help="threads for arithmetic; 0: the library's own choice")
+    options = parser.parse_args()
+    target = Target(options.target)
+    peers.limit_threads(options.system, options.threads)
+    if options.system == "polyak":
+        polyak(options.seed, target)
+    else:
+        baseline(options.system, options.seed, target)
+    counts = {"env_steps": target.env_steps, "episodes": target.episodes, "mean": target.mean}
+    print(json.dumps({"reached": target.good, **counts}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

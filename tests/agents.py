@@ -1,0 +1,131 @@
+"""Every registered algorithm, small and in the variants that matter, with its compiled `update` shared by all tests.
+
+A new algorithm in the registry is tested with its default settings at once; VARIANTS may name more of its settings.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from polyak.algorithms import REGISTRY
+from polyak.types import Array, Box, Discrete, EnvSpec, Transition
+
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "ddpg": {
+        "plain": {},
+        "everything": {
+            "critic_state_layers": (16,),
+            "critic_action_layers": (8,),
+            "bound": "clip",
+            "loss": "huber",
+            "critic_weight_decay": 0.01,
+            "gradient_norm": 0.5,
+            "reward_scale": 0.1,
+            "normalize_observations": True,
+            "batch_norm": True,
+            "noise": "ornstein-uhlenbeck",
+        },
+    }
+}
+SPECS = {Box: EnvSpec(3, Box(2)), Discrete: EnvSpec(3, Discrete(4))}
+CASES = [(name, variant) for name in REGISTRY for variant in VARIANTS.get(name, {"default": {}})]
+TIME, ENVS = 8, 2  # of a rollout; a batch has as many rows
+
+
+@dataclass(frozen=True, eq=False)
+class Agent:
+    """One algorithm with one Config on one kind of action."""
+
+    name: str
+    variant: str
+    spec: EnvSpec
+    config: Any
+
+    @property
+    def algorithm(self) -> Any:
+        """The module."""
+        return REGISTRY[self.name]
+
+    def init(self, seed: int = 0) -> Any:
+        """Make a fresh state."""
+        return self._init(self.config, jax.random.key(seed))
+
+    def data(self, seed: int = 0, **fixed: float) -> Transition:
+        """Make random data of the kind that `update` takes; `fixed` fields hold one number everywhere."""
+        shape = (TIME, ENVS) if self.algorithm.learns_from == "rollout" else (TIME * ENVS,)
+        return transitions(self.spec, shape, seed, **fixed)
+
+    def learned(self, updates: int, seed: int = 0) -> Any:
+        """Make a state that has been updated some times."""
+        state = self.init(seed)
+        for step in range(updates):
+            state, _ = self.update(state, self.data(step), step=step)
+        return state
+
+    def update(self, state: Any, data: Transition, seed: int = 0, step: int = 0) -> tuple[Any, Any]:
+        """Update once, compiled."""
+        return self.jitted(self.config, state, data, jax.random.key(seed), jnp.int32(step))
+
+    @cached_property
+    def jitted(self) -> Any:
+        """The compiled `update`."""
+        return jax.jit(self.algorithm.update)
+
+    @cached_property
+    def _init(self) -> Any:
+        return jax.jit(lambda config, key: self.algorithm.init(config, self.spec, key))
+
+
+def transitions(spec: EnvSpec, shape: tuple[int, ...], seed: int = 0, **fixed: float) -> Transition:
+    """Make random transitions; some terminate, some are truncated, none both."""
+    rng = np.random.default_rng(seed)
+    ends = rng.uniform(size=shape)
+    parts: dict[str, Array] = {
+        "obs": rng.normal(size=(*shape, spec.obs_size)),
+        "action": actions(spec, shape, rng),
+        "reward": rng.normal(size=shape),
+        "next_obs": rng.normal(size=(*shape, spec.obs_size)),
+        "terminated": ends < 0.2,
+        "truncated": ends > 0.8,
+    }
+    parts |= {name: np.full(np.shape(parts[name]), value) for name, value in fixed.items()}
+    dtypes = {
+        name: np.int32 if name == "action" and isinstance(spec.action, Discrete) else np.float32 for name in parts
+    }
+    return Transition(**{name: jnp.asarray(part, dtypes[name]) for name, part in parts.items()})
+
+
+def actions(spec: EnvSpec, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw random actions."""
+    if isinstance(spec.action, Discrete):
+        return rng.integers(spec.action.n, size=shape)
+    return rng.uniform(-1, 1, size=(*shape, spec.action.size))
+
+
+def small(config: Any) -> Any:
+    """Shrink all layers of a config to 16 units."""
+    layers = {f.name: (16,) * len(getattr(config, f.name)) for f in dataclasses.fields(config) if "layers" in f.name}
+    return dataclasses.replace(config, **layers)
+
+
+@cache
+def agent(name: str, variant: str, kind: type | None = None) -> Agent:
+    """Return an agent, always the same one, so that all tests share its compiled functions."""
+    algorithm = REGISTRY[name]
+    config = small(algorithm.Config(**VARIANTS.get(name, {"default": {}})[variant]))
+    return Agent(name, variant, SPECS[kind or algorithm.acts_on[0]], config)
+
+
+def every_agent() -> list[Agent]:
+    """Return all algorithms in all variants on all their kinds of action."""
+    return [agent(name, variant, kind) for name, variant in CASES for kind in REGISTRY[name].acts_on]
+
+
+def label(case: Agent) -> str:
+    """Name an agent in pytest's output."""
+    return f"{case.name}-{case.variant}-{type(case.spec.action).__name__.lower()}"

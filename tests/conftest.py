@@ -1,0 +1,20 @@
+"""Strict numerics for all tests: set before JAX starts, which is when the first array is made."""
+
+import os
+from pathlib import Path
+
+import jax
+from hypothesis import settings
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak" / "tests"
+
+jax.config.update("jax_platforms", "cpu")  # the tests compare bits, and count devices
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+# the first example of a compiled function compiles it, which takes longer than any deadline; no examples are stored
+settings.register_profile("polyak", deadline=None, max_examples=50, derandomize=True, database=None)
+settings.load_profile("polyak")

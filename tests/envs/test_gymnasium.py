@@ -1,0 +1,225 @@
+"""Any Gymnasium environment on the host: how it is named and made, stepped in lanes, and brought back."""
+
+import functools
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from polyak.envs.gymnasium import Environment, Worlds, episode_seed, from_name, make, name_of
+from polyak.errors import RunError, UsageError
+from polyak.types import Box, Discrete, EnvSpec
+from tests.walk import Kept, Walk
+
+
+class Seeing(Walk):
+    """A walk that is seen in some other way."""
+
+    def __init__(self, space: Any, see: Any):
+        super().__init__()
+        self.observation_space, self.see = space, see
+
+    def _observe(self) -> Any:
+        return self.see(super()._observe())
+
+
+class Recording(Walk):
+    """A walk that keeps the actions it is given."""
+
+    def __init__(self, space: Any):
+        super().__init__()
+        self.action_space, self.given = space, list[Any]()
+
+    def step(self, action: Any) -> Any:
+        self.given.append(action)
+        return super().step(np.zeros(1) if isinstance(self.action_space, spaces.Box) else 1)
+
+
+def test_make_from_id_callable_and_module() -> None:
+    assert make("Pendulum-v1").observation_space.shape == (3,)
+    assert make("gymnasium:Pendulum-v1").observation_space.shape == (3,)
+    assert isinstance(make(Walk), Walk)
+
+
+def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    gymnasium.register("PolyakWalk-v0", entry_point="tests.walk:Walk")  # takes no render_mode
+    assert isinstance(make("PolyakWalk-v0").unwrapped, Walk)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ("Pendulun-v1", "unknown environment 'Pendulun-v1': did you mean 'Pendulum-v1'?"),
+        ("CartPol", "did you mean 'CartPole-v"),
+        ("no_such_module:Pendulum-v1", "there is no module 'no_such_module'"),
+        (Walk(), "give a callable"),
+        (lambda: "a string", "returned a str, not a gymnasium.Env"),
+    ],
+    ids=["misspelled", "without-version", "module", "instance", "not-an-environment"],
+)
+def test_make_refuses(env: Any, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        make(env)
+    assert message in str(error.value)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: Any) -> None:
+    def missing(*_: Any, **__: Any) -> Any:
+        raise gymnasium.error.DependencyNotInstalled('MuJoCo is not installed, run `pip install "gymnasium[mujoco]"`')
+
+    monkeypatch.setattr(gymnasium, "make", missing)
+    with pytest.raises(UsageError, match=r'pip install "polyak\[mujoco\]"'):
+        make("Ant-v5")
+
+
+def test_names_lead_back_to_what_makes_the_environment() -> None:
+    assert from_name(name_of("Pendulum-v1")) == "Pendulum-v1"
+    assert name_of(Walk) == "tests.walk:Walk"
+    assert from_name("tests.walk:Walk") is Walk
+    assert from_name("no_such_module:Thing-v0") == "no_such_module:Thing-v0"
+
+
+@pytest.mark.parametrize("env", [functools.partial(Walk, limit=3), lambda: Walk(), Kept(Walk)])
+def test_a_name_that_leads_nowhere_never_leads_somewhere_else(env: Any) -> None:
+    found = from_name(name_of(env))
+    assert found is env or isinstance(found, str)
+
+
+def test_episode_seeds_differ_in_every_number_that_names_them() -> None:
+    seeds = [episode_seed(lane, env, episode) for lane in range(5) for env in range(5) for episode in range(20)]
+    assert len(set(seeds)) == 500
+    assert episode_seed(1, 2, 3) == episode_seed(1, 2, 3)
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+@pytest.mark.parametrize(
+    ("space", "see", "flat"),
+    [
+        (spaces.Box(-9, 9, (1, 2)), lambda x: x[None], lambda x: x),
+        (spaces.Box(-9, 9, (2,), np.float64), lambda x: x.astype(np.float64), lambda x: x),
+        (spaces.Discrete(3), lambda x: np.int64(1 + (x[0] > 0)), lambda x: [0, x[0] <= 0, x[0] > 0]),
+        (spaces.Dict({"speed": Walk().observation_space, "left": spaces.Discrete(2)}),
+         lambda x: {"speed": x, "left": int(x[0] < 0)}, lambda x: [x[0] >= 0, x[0] < 0, *x]),
+        (spaces.Tuple([Walk().observation_space, spaces.MultiBinary(1)]),
+         lambda x: (x, np.array([x[0] < 0], np.int8)), lambda x: [*x, x[0] < 0]),
+    ],
+    ids=["matrix", "float64", "discrete", "dict", "tuple"],
+)  # fmt: skip
+def test_observations_are_flattened(space: Any, see: Any, flat: Any) -> None:
+    plain, other = Environment(Walk), Environment(lambda: Seeing(space, see))
+    np.testing.assert_allclose(other.reset(5), flat(plain.reset(5)))
+    action = np.float32([0.5])
+    np.testing.assert_allclose(other.step(action)[0], flat(plain.step(action)[0]))
+    assert other.spec.obs_size == len(other.reset(1))
+
+
+def test_an_observation_that_is_not_what_its_space_says_is_refused() -> None:
+    env = Environment(lambda: Seeing(spaces.Box(-9, 9, (3,)), lambda x: x))
+    with pytest.raises(ValueError, match=r"shape \(2,\), its space says \(3,\)"):
+        env.reset(0)
+
+
+def test_observations_are_copied_so_that_an_environment_may_reuse_its_array() -> None:
+    reused = np.zeros(2, np.float32)
+
+    def see(obs: np.ndarray) -> np.ndarray:
+        reused[:] = obs
+        return reused
+
+    one = Worlds(lambda: Seeing(Walk().observation_space, see), [3], 2)
+    other = Worlds(Walk, [3], 2)
+    for _ in range(30):
+        for worlds in (one, other):
+            worlds.step(np.full((1, 2, 1), 0.1, np.float32), [0])
+        np.testing.assert_array_equal(one.obs, other.obs)
+        np.testing.assert_array_equal(one.next_obs, other.next_obs)
+
+
+def test_actions_reach_the_environment_in_its_own_units() -> None:
+    kept = Kept(lambda: Recording(spaces.Box(0.0, 4.0, (1,), np.float32)))
+    worlds = Worlds(kept, [3], 1)
+    assert worlds.spec == EnvSpec(2, Box(1))
+    for action in (-1.0, 0.0, 0.5):
+        worlds.step(np.full((1, 1, 1), action, np.float32), [0])
+    assert kept.made[0].given == [[0.0], [2.0], [3.0]]
+
+
+def test_indices_reach_the_environment_as_whole_numbers_from_its_start_on() -> None:
+    kept = Kept(lambda: Recording(spaces.Discrete(3, start=5)))
+    worlds = Worlds(kept, [3], 2)
+    assert worlds.spec == EnvSpec(2, Discrete(3))
+    worlds.step(np.array([[0, 2]]), [0])
+    assert [env.given for env in kept.made] == [[5], [7]]
+    assert all(env.action_space.contains(env.given[0]) for env in kept.made)
+
+
+def test_only_the_lanes_asked_for_are_stepped() -> None:
+    worlds = Worlds(Walk, [3, 4], 1)
+    before = worlds.obs.copy()
+    worlds.step(np.ones((2, 1, 1), np.float32), [1])
+    np.testing.assert_array_equal(worlds.obs[0], before[0])
+    assert (worlds.obs[1] != before[1]).all()
+    assert [[len(taken) for taken in lane] for lane in worlds.actions] == [[0], [1]]
+
+
+def test_after_an_end_the_last_observation_stays_and_the_next_episode_begins() -> None:
+    kept = Kept(lambda: Walk(limit=3))
+    worlds = Worlds(kept, [3], 1)
+    ended: list[Any] = []
+    while not ended:
+        ended = worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+    np.testing.assert_array_equal(worlds.next_obs[0, 0], kept.made[0].ends[0][0])
+    assert worlds.truncated[0, 0] == 1
+    assert worlds.obs[0, 0, 1] == 0  # a new walk has no speed
+    assert (ended[0].lane, ended[0].env, ended[0].length, ended[0].terminated) == (0, 0, 3, False)
+    assert worlds.episodes[0, 0] == 1
+    assert kept.made[0].seeds == [episode_seed(3, 0, 0), episode_seed(3, 0, 1)]
+
+
+@pytest.mark.parametrize("actions", [None, 3], ids=["box", "discrete"])
+@pytest.mark.parametrize("steps", [0, 1, 7, 23])
+def test_restore_brings_every_environment_to_where_it_was(actions: int | None, steps: int) -> None:
+    rng = np.random.default_rng(0)
+
+    def walk(worlds: Worlds, steps: int, rng: Any) -> None:
+        for _ in range(steps):
+            taken = rng.integers(3, size=(2, 2)) if actions else rng.uniform(-1, 1, (2, 2, 1)).astype(np.float32)
+            worlds.step(taken, [0, 1])
+
+    def fresh() -> Worlds:
+        return Worlds(lambda: Walk(actions=actions), [3, 4], 2)
+
+    original, restored = fresh(), fresh()
+    walk(original, steps, rng)
+    stored = [[np.asarray(taken, np.float32) for taken in lane] for lane in original.actions]
+    restored.restore(original.episodes.copy(), [[list(taken) for taken in lane] for lane in stored])
+    np.testing.assert_array_equal(restored.obs, original.obs)
+    assert restored.totals == original.totals
+    for worlds in (original, restored):
+        walk(worlds, 10, np.random.default_rng(1))
+    np.testing.assert_array_equal(restored.obs, original.obs)
+    np.testing.assert_array_equal(restored.episodes, original.episodes)
+
+
+def test_a_failure_while_restoring_is_a_run_error() -> None:
+    class Breaks(Walk):
+        def step(self, action: Any) -> Any:
+            raise ArithmeticError("the physics broke")
+
+    worlds = Worlds(Breaks, [3], 1)
+    with pytest.raises(RunError, match="the physics broke"):
+        worlds.restore(np.array([[2]]), [[[np.float32([0.5])]]])
+
+
+def test_close_closes_every_environment() -> None:
+    closed = []
+
+    class Closing(Walk):
+        def close(self) -> None:
+            closed.append(1)
+
+    Worlds(Closing, [3, 4], 3).close()
+    assert len(closed) == 6

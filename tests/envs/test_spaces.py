@@ -1,0 +1,136 @@
+"""Spaces as an algorithm sees them: flat float32 observations, actions in [-1, 1] or an index."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from polyak.envs.spaces import ActionScale, flatten, from_json, spec_of, to_json
+from polyak.errors import UsageError
+from polyak.types import Box, Discrete, EnvSpec
+
+UNIT = spaces.Box(-1.0, 1.0, (2,), np.float32)
+PAIR = spaces.Discrete(2)
+
+
+def box(low: Any, high: Any, dtype: Any = np.float32) -> spaces.Box:
+    return spaces.Box(np.array(low, dtype), np.array(high, dtype), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("observation", "size"),
+    [
+        (spaces.Box(-np.inf, np.inf, (3,)), 3),
+        (spaces.Box(-1, 1, (2, 3)), 6),
+        (spaces.Box(0, 255, (4,), np.uint8), 4),
+        (spaces.Discrete(5), 5),
+        (spaces.MultiBinary(3), 3),
+        (spaces.MultiDiscrete([2, 3]), 5),
+        (spaces.Dict({"a": UNIT, "b": PAIR}), 4),
+        (spaces.Tuple([UNIT, spaces.Dict({"c": PAIR})]), 4),
+    ],
+    ids=str,
+)
+def test_size_of_a_flat_observation(observation: Any, size: int) -> None:
+    assert spec_of(observation, UNIT) == EnvSpec(size, Box(2))
+    flat = flatten(observation, observation.sample())
+    assert (flat.shape, flat.dtype) == ((size,), np.float32)
+
+
+def test_kinds_of_action() -> None:
+    assert spec_of(UNIT, spaces.Box(-1, 1, (2, 3))).action == Box(6)
+    assert spec_of(UNIT, spaces.Discrete(3, start=5)).action == Discrete(3)
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "message"),
+    [
+        (spaces.Box(0, 255, (8, 8, 3), np.uint8), UNIT, "images (8, 8, 3)"),
+        (spaces.Dict({"a": UNIT, "eye": spaces.Box(0, 255, (8, 8), np.uint8)}), UNIT, "images (8, 8)"),
+        (spaces.Text(5), UNIT, "a Text space: use Box, Discrete"),
+        (spaces.Tuple([UNIT, spaces.Sequence(UNIT)]), UNIT, "a Sequence space"),
+        (spaces.Box(-1, 1, (0,)), UNIT, "is empty"),
+        (UNIT, spaces.MultiDiscrete([2, 2]), "actions are a MultiDiscrete space: use Box or Discrete"),
+        (UNIT, spaces.Box(-1, 1, (0,)), "is empty"),
+        (UNIT, spaces.Box(-np.inf, 1, (1,)), "unbounded"),
+        (UNIT, spaces.Box(-1, np.inf, (1,)), "RescaleAction"),
+        (UNIT, box([0, 1], [1, 1]), "not below its upper bound"),
+    ],
+)
+def test_refuses(observation: Any, action: Any, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        spec_of(observation, action)
+    assert message in str(error.value)
+
+
+def test_scale_is_per_dimension_and_need_not_be_symmetric() -> None:
+    scale = ActionScale(box([-2, 0, 10], [2, 1, 30]))
+    # middle (0, 0.5, 20), half width (2, 0.5, 10)
+    np.testing.assert_allclose(scale(np.float32([-1, -1, -1])), [-2, 0, 10])
+    np.testing.assert_allclose(scale(np.float32([1, 1, 1])), [2, 1, 30])
+    np.testing.assert_allclose(scale(np.float32([[0, 0.5, -0.5]])), [[0, 0.75, 15]])
+
+
+def test_scaled_actions_never_leave_the_box() -> None:
+    space = box([-0.1, 0.3], [0.7, 1e6])
+    ends = ActionScale(space)(np.float32([[-1, -1], [1, 1], [2, -3]]))
+    assert all(space.contains(action) for action in ends)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scaled_actions_have_the_shape_and_type_of_the_space(dtype: Any) -> None:
+    space = spaces.Box(-1, 1, (2, 3), dtype)
+    action = ActionScale(space)(np.zeros((4, 6), np.float32))
+    assert (action.shape, action.dtype) == ((4, 2, 3), dtype)
+    assert space.contains(action[0])
+
+
+def test_indices_are_shifted_to_the_start() -> None:
+    scaled = ActionScale(spaces.Discrete(3, start=5))(np.array([[0, 1], [2, 0]]))
+    np.testing.assert_array_equal(scaled, [[5, 6], [7, 5]])
+    assert ActionScale(spaces.Discrete(3, start=5))(np.float32(2)) == 7  # as a stored episode has it
+
+
+def test_whole_numbers_in_a_box_are_all_reachable() -> None:
+    scale = ActionScale(box([0], [2], np.int32))
+    reached = scale(np.linspace(-1, 1, 101, dtype=np.float32)[:, None])
+    counts = np.bincount(reached[:, 0])
+    assert len(counts) == 3
+    assert counts.min() > 20
+
+
+SPACES = [
+    spaces.Box(-2, 3, (3,)),
+    spaces.Box(-np.inf, np.inf, (2,)),
+    box([-1, -np.inf], [np.inf, 5]),
+    box([[-1, 0]], [[1, 2]], np.float64),
+    spaces.Box(0, 255, (4,), np.uint8),
+    spaces.Discrete(4),
+    spaces.Discrete(4, start=-2),
+    spaces.MultiBinary(3),
+    spaces.MultiBinary([2, 3]),
+    spaces.MultiDiscrete([2, 5]),
+    spaces.MultiDiscrete([2, 5], start=[1, -1]),
+    spaces.Dict({"a": UNIT, "b": spaces.Tuple([PAIR, UNIT])}),
+    spaces.Dict([("zebra", UNIT), ("ant", PAIR)]),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_from_json_flattens_and_scales_as_the_original(space: Any) -> None:
+    description = json.loads(json.dumps(to_json(space), allow_nan=False))
+    rebuilt = from_json(description)
+    space.seed(0)
+    for _ in range(5):
+        sample = space.sample()
+        np.testing.assert_array_equal(flatten(rebuilt, sample), flatten(space, sample))
+    if isinstance(space, spaces.Discrete) or (isinstance(space, spaces.Box) and space.is_bounded()):
+        action = np.int64(1) if isinstance(space, spaces.Discrete) else np.full(spaces.flatdim(space), 0.5, np.float32)
+        np.testing.assert_array_equal(ActionScale(rebuilt)(action), ActionScale(space)(action))
+
+
+@pytest.mark.parametrize("space", [space for space in SPACES if np.all(getattr(space, "bounded_above", True))], ids=str)
+def test_from_json_equals_the_original(space: Any) -> None:
+    assert from_json(to_json(space)) == space

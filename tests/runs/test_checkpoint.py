@@ -1,0 +1,167 @@
+"""Checkpoints: a kill at any moment leaves a whole one, and a run resumed from it ends as if never stopped."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import polyak
+from polyak.algorithms import ddpg
+from polyak.envs.gymnasium import Worlds
+from polyak.runs import checkpoint, files
+from polyak.runs import policy as policies
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from tests.runs import small
+
+
+class Killed(BaseException):
+    """Stands for kill -9 and power cuts: no `except` of ours catches it."""
+
+
+def kill(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
+COLUMNS = ("env_steps", "seed", "updates", "episodes", "return", "length", "critic_loss", "actor_loss")
+KINDS: dict[str, dict[str, Any]] = {
+    "several environments, noise with a memory, running statistics": {
+        "plan": {"envs": 4, "chunk": 5},
+        "config": {"noise": "ornstein-uhlenbeck", "normalize_observations": True, "batch_norm": True},
+    },
+    "updates after each episode": {"plan": {"updates_per": "episode", "updates": 3, "chunk": 20, "overlap": False}},
+}
+
+
+def test_a_resumed_run_ends_as_if_never_stopped(finished: polyak.Run, stopped: Path):
+    _assert_same(finished, polyak.resume(stopped))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_resumed_run_of_another_kind_ends_as_if_never_stopped(kind: str):
+    small.train_and_stop("parts", iteration=17, **KINDS[kind])
+    _assert_same(small.train("whole", **KINDS[kind]), polyak.resume("parts"))
+
+
+def _assert_same(one: polyak.Run, other: polyak.Run) -> None:
+    small.assert_same_policies(one, other)
+    assert one.scores == other.scores
+    assert small.rows(one.folder / "evaluations.csv") == small.rows(other.folder / "evaluations.csv")
+    assert small.rows(one.folder / "metrics.csv", *COLUMNS) == small.rows(other.folder / "metrics.csv", *COLUMNS)
+
+
+def test_a_run_stopped_between_two_rows_of_metrics_loses_nothing():
+    settings = {"steps": 800, "seeds": 1, "plan": {"chunk": 3}}  # a row is due every 4 steps, not after each chunk
+    small.train_and_stop("parts", iteration=19, **settings)
+    _assert_same(small.train("whole", **settings), polyak.resume("parts"))
+
+
+def test_a_run_killed_between_checkpoints_goes_on_from_the_last(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        small.before_iteration(patch, 12, kill)
+        with pytest.raises(Killed):
+            small.train("parts", plan={"checkpoint_seconds": 1e-9})
+    with monkeypatch.context() as patch:  # and again, later, between two checkpoints this time
+        small.before_iteration(patch, 15, kill)
+        with pytest.raises(Killed):
+            polyak.resume("parts")
+    _assert_same(finished, polyak.resume("parts"))
+
+
+def test_a_second_ctrl_c_does_not_spoil_the_checkpoint(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    step, count = Worlds.step, 0
+
+    def impatient(worlds: Worlds, *arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == 155:  # in the middle of a rollout
+            small.press_ctrl_c()
+            small.press_ctrl_c()
+        return step(worlds, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worlds, "step", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            small.train("parts")
+    _assert_same(finished, polyak.resume("parts"))
+
+
+@pytest.fixture(scope="module")
+def training() -> Iterator[Training]:
+    """Some iterations into a training, with a rollout that waits to be learned from."""
+    plan = Plan(env_steps=400, **small.PLAN)
+    worlds = Worlds(small.ENV, [0, 1], plan.envs)
+    made = Training(ddpg, ddpg.Config(**small.CONFIG), plan, worlds, [0, 1])
+    for _ in range(7):
+        made.advance()
+    yield made
+    worlds.close()
+
+
+def test_a_checkpoint_brings_back_every_number(training: Training, tmp_path: Path):
+    progress = checkpoint.Progress(training.policy, np.array([-np.inf, 2.5]), 1, {"training": 1.5})
+    checkpoint.save(tmp_path / "c", training, progress)
+    before = jax.tree.map(np.array, training.snapshot())
+    training.advance()
+    again = checkpoint.load(tmp_path / "c", training, training.policy)
+    assert before["pending"] is not None
+    jax.tree.map(np.testing.assert_array_equal, training.snapshot(), before)
+    jax.tree.map(np.testing.assert_array_equal, again.best, progress.best)
+    np.testing.assert_array_equal(again.best_returns, progress.best_returns)
+    assert (again.evaluated, again.seconds) == (1, {"training": 1.5})
+
+
+MOMENTS = [("save_file", 1), ("fsync", 1), ("replace", 1), ("fsync", 2), ("replace", 2), ("unlink", 1)]
+
+
+@pytest.mark.parametrize(("call", "number"), MOMENTS)
+def test_a_kill_while_saving_leaves_a_whole_checkpoint(
+    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+):
+    progress = checkpoint.Progress(training.policy, np.zeros(2), 0, {})
+    checkpoint.save(tmp_path / "c", training, progress)
+    steps = {int(training.env_steps[0])}
+    training.advance()
+    steps.add(int(training.env_steps[0]))
+    with monkeypatch.context() as patch:
+        kill_at(patch, call, number)
+        with pytest.raises(Killed):
+            checkpoint.save(tmp_path / "c", training, progress)
+    checkpoint.load(tmp_path / "c", training, training.policy)
+    assert int(training.env_steps[0]) in steps
+    checkpoint.save(tmp_path / "c", training, progress)
+    assert sorted(path.suffix for path in (tmp_path / "c").iterdir()) == [".json", ".safetensors"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_kill_while_saving_policies_leaves_whole_ones(stopped: Path, monkeypatch: pytest.MonkeyPatch, number: int):
+    saved = polyak.load(stopped).saved
+    trees = {which: jax.tree.map(lambda leaf: leaf + 1, saved.tree(which)) for which in ("final", "best")}
+    spaces = saved.observation_space, saved.action_space
+    with monkeypatch.context() as patch:
+        kill_at(patch, "replace", number)
+        with pytest.raises(Killed):
+            policies.save(stopped / "policy", saved.facts, trees, spaces)
+    for which in ("final", "best"):
+        polyak.load(stopped).evaluate(1, which)
+
+
+def kill_at(patch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    """Kill at the n-th call; a half-written file stays when that call was writing one."""
+    place: Any = {"save_file": files, "unlink": Path}.get(call, os)
+    original, count = getattr(place, call), 0
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == number:
+            if call == "save_file":
+                Path(arguments[1]).write_bytes(b"half a file")
+            raise Killed
+        return original(*arguments, **options)
+
+    patch.setattr(place, call, counted)

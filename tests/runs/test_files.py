@@ -1,0 +1,178 @@
+"""Files: whole or not there, refused with one clear line when damaged, and never pickled."""
+
+import ast
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polyak
+from polyak import UsageError
+from polyak.runs import files
+
+ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.array(7, np.uint32), np.array([True]))}
+
+
+def test_json_comes_back_with_numbers_that_json_knows(tmp_path: Path):
+    path = tmp_path / "x.json"
+    files.write_json(path, {"a": np.float32(0.5), "b": np.array([1, 2]), "c": [np.nan, -np.inf], "d": (np.int64(3),)})
+    assert files.read_json(path) == {"format": files.FORMAT, "a": 0.5, "b": [1, 2], "c": [None, None], "d": [3]}
+
+
+def test_arrays_come_back_bit_for_bit(tmp_path: Path):
+    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    loaded = files.load_arrays(tmp_path, json.loads(json.dumps(entry)), ARRAYS)
+    assert loaded["a"].dtype == np.float32
+    assert loaded["b"][0].dtype == np.uint32
+    for got, expected in ((loaded["a"], ARRAYS["a"]), (loaded["b"][0], ARRAYS["b"][0]), (loaded["b"][1], [True])):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str):
+    files.write_json(tmp_path / "x.json", {"value": 1})
+    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    monkeypatch.setattr(os, broken, _fail)
+    with pytest.raises(OSError, match="no space"):
+        files.write_json(tmp_path / "x.json", {"value": 2})
+    with pytest.raises(OSError, match="no space"):
+        files.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9)})
+    assert files.read_json(tmp_path / "x.json")["value"] == 1
+    np.testing.assert_array_equal(files.load_arrays(tmp_path, entry, ARRAYS)["a"], ARRAYS["a"])
+
+
+def test_arrays_of_another_shape_or_type_are_refused(tmp_path: Path):
+    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    for other in (np.zeros((3, 2), np.float32), np.zeros((2, 3))):
+        with pytest.raises(UsageError, match=r"a is float32\(2, 3\), expected"):
+            files.load_arrays(tmp_path, entry, {**ARRAYS, "a": other})
+    with pytest.raises(UsageError, match="damaged or were changed"):
+        files.load_arrays(tmp_path, entry, {**ARRAYS, "more": np.zeros(1)})
+
+
+def test_only_the_length_that_may_differ_does(tmp_path: Path):
+    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    template = {**ARRAYS, "a": np.zeros((0, 3), np.float32)}
+    assert files.load_arrays(tmp_path, entry, template, ("a",))["a"].shape == (2, 3)
+
+
+def test_an_entry_cannot_point_out_of_its_folder(tmp_path: Path):
+    (tmp_path / "inside").mkdir()
+    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    with pytest.raises(UsageError, match="is missing"):
+        files.load_arrays(tmp_path / "inside", {**entry, "file": "../x.safetensors"}, ARRAYS)
+
+
+def _fail(*_: Any) -> None:
+    raise OSError("no space left")
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1 if path.suffix == ".safetensors" else 0x80  # in text: not UTF-8 any more
+    path.write_bytes(content)
+
+
+def _make_newer(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": files.FORMAT + 1}))
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": _cut,
+    "flipped": _flip,
+    "garbage": lambda path: path.write_bytes(os.urandom(300)),
+}
+JSON_DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "newer": _make_newer,
+    "another's": lambda path: path.write_text('{"format": "wav"}'),
+    "a list": lambda path: path.write_text("[1, 2]"),
+    "nothing in it": lambda path: path.write_text('{"format": 1}'),
+}
+READERS: dict[str, Callable[[Path], Any]] = {
+    "run.json": polyak.load,
+    "policy/policy.json": lambda folder: polyak.load(folder).policy,
+    "policy/best-*.safetensors": lambda folder: polyak.load(folder).policy,
+    "policy/final-*.safetensors": lambda folder: polyak.load(folder).evaluate(2, "final"),
+    "checkpoint/checkpoint.json": polyak.resume,
+    "checkpoint/arrays-*.safetensors": polyak.resume,
+}
+CASES = [
+    (name, damage) for name in READERS for damage in (DAMAGES | JSON_DAMAGES if name.endswith(".json") else DAMAGES)
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), CASES)
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(stopped: Path, name: str, damage: str):
+    (path,) = stopped.glob(name)
+    (DAMAGES | JSON_DAMAGES)[damage](path)
+    with pytest.raises(UsageError) as refused:
+        READERS[name](stopped)
+    assert str(path.name) in str(refused.value)
+    assert "\n" not in str(refused.value)
+    if damage == "newer":
+        assert "pip install -U polyak" in str(refused.value)
+
+
+WRONG_VALUES = [
+    ("run.json", "algorithm", ""),
+    ("run.json", "algorithm", "dpg"),
+    ("run.json", "env", 3),
+    ("run.json", "seeds", None),
+    ("run.json", "seeds", []),
+    ("run.json", "seeds", ["zero"]),
+    ("run.json", "config", None),
+    ("run.json", "config", {"gamma": 2.0}),
+    ("run.json", "config", {"gamma": "high"}),
+    ("run.json", "config", {"actor_layers": None}),
+    ("run.json", "config", {"speed": 1}),
+    ("run.json", "plan", {"env_steps": "many"}),
+    ("run.json", "plan", {"chunk": 1.5}),
+    ("policy/policy.json", "seeds", None),
+    ("policy/policy.json", "favorite", 9),
+    ("policy/policy.json", "files", None),
+    ("policy/policy.json", "config", {"actor_layers": [9]}),
+    ("policy/policy.json", "action_space", {"box": {"shape": [2]}}),
+    ("policy/policy.json", "action_space", {"discrete": {"n": 2, "start": 0}, "more": 1}),
+    ("checkpoint/checkpoint.json", "evaluated", None),
+    ("checkpoint/checkpoint.json", "seconds", 3),
+    ("checkpoint/checkpoint.json", "unwritten", {"logged": 40}),
+    ("checkpoint/checkpoint.json", "files", None),
+    ("checkpoint/checkpoint.json", "files", {"arrays": {"file": "arrays-1.safetensors"}}),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), WRONG_VALUES)
+def test_a_tampered_value_is_refused_in_one_line(stopped: Path, name: str, key: str, value: Any):
+    content = json.loads((stopped / name).read_text())
+    changed = {**content[key], **value} if key in ("config", "plan") and isinstance(value, dict) else value
+    (stopped / name).write_text(json.dumps({**content, key: changed}))
+    with pytest.raises(UsageError) as refused:
+        polyak.resume(stopped) if "policy" not in name else polyak.load(stopped).policy(np.zeros(3))
+    assert "\n" not in str(refused.value)
+
+
+def test_nothing_that_runs_code_is_saved_or_loaded(finished: polyak.Run):
+    suffixes = {path.suffix for path in finished.folder.rglob("*") if path.is_file() and "tfevents" not in path.name}
+    assert suffixes == {".json", ".safetensors", ".csv", ".png"}
+    forbidden = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    for path in Path(files.__file__).parents[1].rglob("*.py"):
+        tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        names = {name for node in tree for name in _imported(node)}
+        assert not names & forbidden, path
+        assert "allow_pickle" not in path.read_text(encoding="utf-8")
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name.partition(".")[0] for alias in node.names]
+    return [str(node.module).partition(".")[0]] if isinstance(node, ast.ImportFrom) else []

@@ -1,0 +1,127 @@
+"""What a run writes while it trains."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polyak
+from polyak.envs.gymnasium import Episode
+from polyak.runs.log import Log, ProgressLine, read_table
+from polyak.training.host import Report
+from tests.runs import small
+
+BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
+
+
+def fill(folder: Path, steps: Sequence[int], start: int = 0, unwritten: Any = None) -> Any:
+    """Log some iterations of seeds 3 and 5, each with an episode of seed 5 and, from step 15, a metric.
+
+    Go on from `start` with what was `unwritten` then; return what is unwritten in the end.
+    """
+    log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(unwritten)))
+    for at in steps:
+        metrics = {"loss": np.array([at, -at])} if at >= 15 else None
+        report = Report([Episode(lane=1, env=0, total=float(at), length=4, terminated=True)], metrics)
+        log.iteration(report, np.array([at, at]), updates=at // 2, last=False)
+    log.close()
+    return log.unwritten()
+
+
+def test_a_row_per_seed_and_interval_holds_means_over_it(tmp_path: Path):
+    fill(tmp_path, [5, 10, 15, 20])
+    assert small.rows(tmp_path / "metrics.csv", "env_steps", "seed", "updates", "episodes", "return", "loss") == [
+        ("10", "3", "5", "0", "", ""),
+        ("10", "5", "5", "2", "7.5", ""),
+        ("20", "3", "10", "0", "", "17.5"),
+        ("20", "5", "10", "2", "17.5", "-17.5"),
+    ]
+
+
+def test_the_columns_of_a_run(finished: polyak.Run):
+    metrics = read_table(finished.folder / "metrics.csv")
+    assert list(metrics[0]) == [*BASIC, "actor_loss", "critic_loss", "q"]
+    evaluations = read_table(finished.folder / "evaluations.csv")
+    assert list(evaluations[0]) == ["env_steps", "seed", "episode", "return", "length"]
+    assert [int(row["env_steps"]) for row in evaluations[::4]] == [140, 270, 400]
+    assert [(row["seed"], row["episode"]) for row in evaluations[:4]] == [
+        ("0", "0"),
+        ("0", "1"),
+        ("1", "0"),
+        ("1", "1"),
+    ]
+
+
+def test_a_run_has_one_row_per_seed_and_interval(finished: polyak.Run):
+    rows = small.rows(finished.folder / "metrics.csv", "env_steps", "seed")
+    assert sorted(set(rows)) == sorted(rows)
+    assert rows[-1] == ("400", "1")
+    assert len(rows) == 2 * 40  # the interval is shorter than a chunk: a row after each of 40
+
+
+def test_all_episodes_of_training_are_counted(finished: polyak.Run):
+    rows = small.rows(finished.folder / "metrics.csv", "seed", "episodes", "length")
+    for seed in ("0", "1"):
+        steps = sum(int(count) * float(length) for of, count, length in rows if of == seed and count != "0")
+        assert small.STEPS - 20 < steps <= small.STEPS  # all but the unfinished episode's
+
+
+def test_tensorboard_files_are_written(finished: polyak.Run):
+    for seed in (0, 1):
+        (events,) = (finished.folder / "tensorboard" / f"seed-{seed}").iterdir()
+        content = events.read_bytes()
+        for tag in ("training/critic_loss", "training/return", "evaluation/return"):
+            assert tag.encode() in content
+
+
+def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_kept(tmp_path: Path):
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    fill(tmp_path / "whole", [5, 10, 15, 20, 25, 30, 35, 40])
+    unwritten = fill(tmp_path / "parts", [5, 10, 15, 20, 25])
+    fill(tmp_path / "parts", [30, 35], 25, unwritten)
+    fill(tmp_path / "parts", [30, 35, 40], 25, unwritten)
+    columns = ("env_steps", "seed", "updates", "episodes", "return", "length", "loss")
+    whole, parts = (small.rows(tmp_path / folder / "metrics.csv", *columns) for folder in ("whole", "parts"))
+    assert parts == whole
+    assert [row[0] for row in whole[::2]] == ["10", "20", "30", "40"]
+
+
+def test_seconds_go_on_after_resuming(tmp_path: Path):
+    unwritten = fill(tmp_path, [10])
+    path = tmp_path / "metrics.csv"
+    path.write_text(path.read_text().replace(read_table(path)[0]["seconds"], "100.5"))
+    fill(tmp_path, [20], 10, unwritten)
+    assert float(read_table(path)[-1]["seconds"]) >= 100.5
+
+
+@pytest.mark.parametrize("cut", [3, 9, 12, 20])
+def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path: Path, cut: int):
+    unwritten = fill(tmp_path, [20])
+    fill(tmp_path, [40], 20, unwritten)
+    path = tmp_path / "metrics.csv"
+    whole = read_table(path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert read_table(path) == whole[:-1]
+    fill(tmp_path, [40], 20, unwritten)
+    assert [row["loss"] for row in read_table(path)] == [row["loss"] for row in whole]
+
+
+def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]):
+    progress = ProgressLine(total=1000, seeds=2, shown=True)
+    for steps in range(0, 1001, 50):
+        progress.update(Report([Episode(0, 0, -12.5, 10, True)], None), steps)
+    progress.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["250", "500", "750", "1,000"]
+    assert "exploring return -12.5" in lines[0]
+
+
+def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):
+    progress = ProgressLine(1000, 1, shown=False)
+    progress.update(None, 500, "compiling…")
+    progress.close()
+    assert capsys.readouterr() == ("", "")

@@ -1,0 +1,72 @@
+"""Learning curves drawn from a run's evaluations."""
+
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pytest
+
+import polyak
+from polyak import UsageError
+from polyak.runs.plot import curve
+from tests.runs import small
+
+ROWS = """\
+env_steps,seed,episode,return,length
+100,0,0,1.0,5
+100,0,1,3.0,5
+100,1,0,7.0,5
+100,1,1,9.0,5
+200,0,0,4.0,5
+200,0,1,6.0,5
+200,1,0,8.0,5
+200,1,1,8.0,5
+"""
+
+
+def test_a_curve_is_the_mean_of_each_seed_with_an_interval_over_seeds(tmp_path: Path):
+    (tmp_path / "evaluations.csv").write_text(ROWS)
+    steps, returns, band = curve(tmp_path)
+    assert steps.tolist() == [100, 200]
+    assert returns.tolist() == [[2, 8], [5, 8]]
+    assert band.tolist() == [[2, 8], [5, 8]]
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_a_curve_leaves_out_an_evaluation_that_was_not_written_whole(tmp_path: Path, lines: int):
+    (tmp_path / "evaluations.csv").write_text("".join(ROWS.splitlines(keepends=True)[:-lines]))
+    steps, returns, _ = curve(tmp_path)
+    assert steps.tolist()[0] == 100
+    assert returns[0].tolist() == [2, 8]
+
+
+def test_a_first_evaluation_that_was_not_written_whole_is_none(tmp_path: Path):
+    (tmp_path / "evaluations.csv").write_text("".join(ROWS.splitlines(keepends=True)[:4]))
+    with pytest.raises(UsageError, match="has no evaluations to plot"):
+        curve(tmp_path)
+
+
+def test_a_finished_run_has_its_curve(finished: polyak.Run):
+    picture = imageio.imread(finished.folder / "curve.png")
+    assert picture.shape[:2] == (600, 960)
+    assert picture.std() > 0
+
+
+def test_runs_are_drawn_together(finished: polyak.Run, stopped: Path):
+    polyak.plot([finished.folder, stopped], Path("both.png"))
+    alone = imageio.imread(finished.folder / "curve.png")
+    assert not np.array_equal(imageio.imread("both.png"), alone)
+    polyak.plot([finished.folder], Path("one.svg"))
+    assert "<svg" in Path("one.svg").read_text()
+
+
+def test_what_cannot_be_drawn_is_refused(finished: polyak.Run, tmp_path: Path):
+    with pytest.raises(UsageError, match=r"cannot draw curves.doc: use a name ending in .png"):
+        polyak.plot([finished.folder], Path("curves.doc"))
+    with pytest.raises(UsageError, match="cannot write"):
+        polyak.plot([finished.folder], Path("nowhere/curves.png"))
+    with pytest.raises(UsageError, match=r"run\.json is missing"):
+        polyak.plot([tmp_path], Path("curves.png"))
+    small.train("unjudged", steps=80, plan={"evaluations": 0})
+    with pytest.raises(UsageError, match="has no evaluations to plot"):
+        polyak.plot([Path("unjudged")], Path("curves.png"))

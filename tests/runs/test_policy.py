@@ -1,0 +1,116 @@
+"""A policy in use: one observation or many in, actions in the environment's own units out."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+
+import polyak
+from polyak import Policy, UsageError
+from polyak.envs.spaces import from_json, to_json
+from polyak.runs.policy import Saved
+from tests.runs import small
+from tests.runs.worlds import HIGH, LOW
+
+OBS = np.random.default_rng(0).uniform(-2, 2, (5, 3)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """A policy on dictionaries."""
+    folder = tmp_path_factory.mktemp("runs") / "described"
+    return small.train(folder, env="tests.runs.worlds:Described-v0", steps=80, seeds=1, plan={"evaluations": 0}).policy
+
+
+def test_one_observation_gives_one_action(finished: polyak.Run):
+    action = finished.policy(OBS[0])
+    assert (type(action), action.dtype, action.shape) == (np.ndarray, np.float32, (2,))
+    np.testing.assert_array_equal(finished.policy(OBS[0].tolist()), action)
+
+
+def test_a_batch_gives_each_observation_the_action_it_gets_alone(finished: polyak.Run):
+    actions = finished.policy(OBS)
+    assert (actions.dtype, actions.shape) == (np.float32, (5, 2))
+    np.testing.assert_allclose(actions, [finished.policy(obs) for obs in OBS], rtol=1e-5)
+    assert finished.policy(OBS[:1]).shape == (1, 2)
+
+
+def test_actions_fill_the_bounds_of_each_dimension_and_never_leave_them():
+    run = small.train("noisy", seeds=1, steps=80, config={"noise_sigma": 50.0}, plan={"evaluations": 0})
+    actions = run.policy(np.tile(OBS, (40, 1)), deterministic=False)
+    assert (actions >= LOW).all()
+    assert (actions <= HIGH).all()
+    np.testing.assert_array_equal(actions.min(0), LOW)
+    np.testing.assert_array_equal(actions.max(0), HIGH)
+
+
+def test_only_exploring_is_random(finished: polyak.Run):
+    policy = finished.policy
+    np.testing.assert_array_equal(policy(OBS), policy(OBS))
+    explored = [policy(OBS, deterministic=False) for _ in range(2)]
+    assert not np.array_equal(*explored)
+    assert not np.array_equal(policy(OBS), explored[0])
+
+
+def test_predict_is_what_stable_baselines_calls(finished: polyak.Run):
+    action, state = finished.policy.predict(OBS, state=None, episode_start=np.ones(5), deterministic=True)
+    np.testing.assert_array_equal(action, finished.policy(OBS))
+    assert state is None
+
+
+def test_an_observation_that_does_not_fit_is_refused(finished: polyak.Run):
+    for wrong in (np.zeros(4), np.zeros((2, 4)), np.zeros((2, 2, 3)), 1.0):
+        with pytest.raises(ValueError, match=r"an observation has shape \(3,\)"):
+            finished.policy(wrong)
+
+
+def test_a_policy_plays_in_its_environment(finished: polyak.Run):
+    env = gymnasium.make(small.ENV)
+    obs, _ = env.reset(seed=0)
+    for _ in range(3):
+        obs, *_ = env.step(finished.policy(obs))
+    env.close()
+
+
+def test_every_seed_has_a_policy_and_the_favorite_is_the_default(finished: polyak.Run):
+    saved = finished.saved
+    assert saved.policy().seed == finished.policy.seed == saved.facts["favorite"]
+    assert not np.array_equal(saved.policy("final", 0)(OBS), saved.policy("final", 1)(OBS))
+    with pytest.raises(UsageError, match="no seed 7: its seeds are 0, 1"):
+        saved.policy("best", 7)
+
+
+def test_the_favorite_seed_did_best_in_the_periodic_evaluations(finished: polyak.Run):
+    means: dict[int, list[float]] = {0: [], 1: []}
+    rows = small.rows(finished.folder / "evaluations.csv", "seed", "return")
+    for (seed, first), (_, second) in zip(rows[::2], rows[1::2], strict=True):
+        means[int(seed)].append((float(first) + float(second)) / 2)
+    assert finished.saved.facts["favorite"] == max(means, key=lambda seed: max(means[seed]))
+
+
+def test_dictionaries_can_be_observed(described: Policy):
+    one: dict[str, Any] = {"place": np.array([0.1, -0.2], np.float32), "phase": np.int64(2)}
+    action = described(one)
+    assert action.shape == (2,)
+    many = {"place": np.stack([one["place"], -one["place"]]), "phase": np.array([2, 1])}
+    actions = described(many)
+    assert actions.shape == (2, 2)
+    np.testing.assert_allclose(actions[0], action, rtol=1e-5)
+    np.testing.assert_allclose(described([one, one]), [action, action], rtol=1e-5)
+    with pytest.raises(ValueError, match="not an observation"):
+        described(3.0)
+
+
+def test_a_policy_needs_only_its_folder(finished: polyak.Run, tmp_path: Path):
+    saved = Saved(shutil.copytree(finished.folder / "policy", tmp_path / "given"))
+    np.testing.assert_array_equal(saved.policy()(OBS), finished.policy(OBS))
+    with pytest.raises(UsageError, match=r"policy\.json is missing"):
+        Saved(tmp_path)
+
+
+def test_unbounded_observations_come_back_without_a_warning():
+    space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    assert from_json(to_json(space)).shape == (3,)

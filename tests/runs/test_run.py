@@ -1,0 +1,182 @@
+"""The four things done with a run, from Python: train, resume, load, evaluate."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import polyak
+from polyak import UsageError
+from polyak.algorithms import ddpg
+from polyak.envs.gymnasium import Worlds
+from polyak.runs import request
+from tests.runs import small
+from tests.runs.worlds import Lopsided
+
+SHORT = {"steps": 80, "seeds": [4], "plan": {"evaluations": 0}}
+
+
+def test_a_loaded_run_is_the_trained_one(finished: polyak.Run):
+    loaded = polyak.load(str(finished.folder))
+    assert loaded.facts == json.loads((finished.folder / "run.json").read_text())
+    assert loaded.scores == finished.scores
+    np.testing.assert_array_equal(loaded.policy(np.ones(3)), finished.policy(np.ones(3)))
+
+
+def test_a_run_says_what_made_it(finished: polyak.Run):
+    facts = finished.facts
+    assert (facts["status"], facts["error"], facts["algorithm"], facts["env"]) == ("finished", None, "ddpg", small.ENV)
+    assert (facts["seeds"], facts["env_steps"], facts["updates"]) == ([0, 1], 400, 360)
+    assert facts["versions"].keys() >= {"python", "polyak", "jax", "numpy", "gymnasium"}
+    assert facts["config"].keys() == set(ddpg.Config.__dataclass_fields__)
+    assert facts["plan"]["chunk"] == small.PLAN["chunk"]
+    assert "cpu" in facts["device"]
+    assert facts["seconds"].keys() == {"setup", "training", "evaluation"}
+
+
+def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
+    small.train("called", algorithm=ddpg, env=Lopsided, **SHORT)
+    loaded = polyak.load("called")
+    assert (loaded.facts["algorithm"], loaded.facts["env"]) == ("ddpg", "tests.runs.worlds:Lopsided")
+    assert loaded.evaluate(2)["per_seed"][0]["seed"] == 4
+    by_id = small.train("by_id", **SHORT)
+    small.assert_same_policies(by_id, loaded)
+
+
+def test_an_environment_that_has_no_name_is_given_again():
+    small.train("unnamed", env=lambda: Lopsided(), **SHORT)
+    run = polyak.load("unnamed")
+    with pytest.raises(UsageError, match="unknown environment"):
+        run.evaluate(2)
+    assert run.evaluate(2, env=Lopsided)["episodes"] == 2
+
+
+def test_an_algorithm_of_the_users_own_needs_no_registration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_algorithm.py").write_text("from polyak.algorithms.ddpg import *\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    small.train("own", algorithm="my_algorithm", **SHORT)
+    run = polyak.load("own")
+    assert run.facts["algorithm"] == "my_algorithm"
+    assert run.policy(np.zeros(3)).shape == (2,)
+
+
+def test_a_seed_learns_and_scores_the_same_whatever_other_seeds_there_are(finished: polyak.Run):
+    assert len(jax.local_devices()) >= 2, "lanes that share a device are batched, which may round differently"
+    alone = small.train("alone", seeds=[1])
+    one, both = alone.saved.tree("final"), finished.saved.tree("final")
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b[1]), one, both)
+    assert alone.scores["best"]["per_seed"][0] == finished.scores["best"]["per_seed"][1]
+    assert alone.evaluate(4)["per_seed"][0] == finished.evaluate(4)["per_seed"][1]
+
+
+def test_an_evaluation_tells_all_that_is_owed(finished: polyak.Run):
+    result = finished.evaluate(5, "final")
+    assert result.keys() == {
+        *("which", "deterministic", "episodes", "return_mean", "return_std", "return_iqm"),
+        *("ci95", "ci95_over", "length_mean", "per_seed"),
+    }
+    assert (result["which"], result["deterministic"], result["episodes"]) == ("final", True, 5)
+    assert [row["seed"] for row in result["per_seed"]] == [0, 1]
+    assert result["per_seed"][0].keys() == {"seed", "return_mean", "return_std", "length_mean"}
+    assert result["return_mean"] == pytest.approx(np.mean([row["return_mean"] for row in result["per_seed"]]))
+    assert result["ci95"][0] <= result["return_iqm"] <= result["ci95"][1]
+    assert 1 <= result["length_mean"] <= 20
+    json.dumps(result, allow_nan=False)
+
+
+def test_evaluations_repeat_and_a_seed_chooses_other_episodes(finished: polyak.Run):
+    first = finished.evaluate(3)
+    assert finished.evaluate(3) == first
+    assert finished.evaluate(3, seed=1)["return_mean"] != first["return_mean"]
+    assert finished.evaluate(3, deterministic=False)["return_mean"] != first["return_mean"]
+    assert finished.scores["best"] == first  # the run scores itself on the very same three episodes
+
+
+def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run):
+    assert finished.scores.keys() == {"best", "final"}
+    for which in ("best", "final"):
+        assert finished.evaluate(3, which) == finished.scores[which]
+    with pytest.raises(UsageError, match="choose best or final"):
+        finished.evaluate(3, "worst")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"algorithm": "dpg"}, "did you mean 'ddpg'"),
+        ({"algorithm": "polyak.draws"}, "is not an algorithm: it has no Config"),
+        ({"env": "Pendulm-v1"}, "did you mean 'Pendulum-v1'"),
+        ({"env": "Pendulum-v77"}, "unknown environment 'Pendulum-v77'"),
+        ({"env": "no_such_module:Thing-v0"}, "no module 'no_such_module'"),
+        ({"env": dict}, "returned a dict, not a gymnasium.Env"),
+        ({"env": Lopsided()}, "give a callable"),
+        ({"config": {"gama": 0.9}}, "did you mean 'gamma'"),
+        ({"config": {"gamma": "high"}}, "gamma"),
+        ({"plan": {"chunks": 3}}, "did you mean 'chunk'"),
+        ({"plan": {"batch": "64"}}, "batch"),
+        ({"preset": "papr"}, "did you mean 'paper'"),
+        ({"seeds": 0}, "at least 1"),
+        ({"seeds": []}, "at least 1"),
+        ({"seeds": [1, 1]}, "must be different"),
+        ({"seeds": [-1]}, "from 0 to"),
+        ({"seeds": [2**32]}, "from 0 to"),
+        ({"steps": 0}, "env_steps = 0 is too small"),
+        ({"steps": 40}, "lower the warm-up"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, wrong: dict[str, Any], says: str):
+    with pytest.raises(UsageError, match=says):
+        small.train(tmp_path / "new", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
+    with pytest.raises(UsageError, match=r"would take 0.1 GiB \(2 × 1,000,000 transitions\) of 0.0 GiB") as refused:
+        small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
+    most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
+    worlds = Worlds(small.ENV, [0], 1)
+    request.refuse_too_large(polyak.Plan(capacity=most, env_steps=10**6, batch=8), worlds, lanes=2)
+    with pytest.raises(UsageError):
+        request.refuse_too_large(polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds, lanes=2)
+
+
+def test_settings_objects_are_taken_as_they_are():
+    plan = polyak.Plan(env_steps=100, warmup=50, capacity=60, batch=4, chunk=5, evaluations=0)
+    config = ddpg.Config(actor_layers=(4,), critic_joint_layers=(4,))
+    run = polyak.train("ddpg", small.ENV, config=config, plan=plan, steps=80, out="given")
+    assert (run.facts["plan"]["env_steps"], run.facts["plan"]["chunk"], run.facts["seeds"]) == (80, 5, [0])
+    assert run.facts["config"]["actor_layers"] == (4,)
+    with pytest.raises(UsageError, match=r"config is a Plan: give ddpg\.Config"):
+        polyak.train("ddpg", small.ENV, config=plan)
+
+
+def test_a_run_without_a_name_gets_a_folder_of_its_own():
+    runs = [polyak.train("ddpg", small.ENV, steps=80, config=small.CONFIG, plan=small.PLAN) for _ in range(2)]
+    names = [run.folder.name for run in runs]
+    assert len(set(names)) == 2
+    assert all(run.folder.parent == Path("runs") and run.folder.name.startswith("ddpg-Lopsided-v0-") for run in runs)
+
+
+def test_a_folder_that_holds_something_is_not_written_to(stopped: Path):
+    before = (stopped / "run.json").read_bytes()
+    with pytest.raises(UsageError, match=r"already holds a run: choose another --out, --force, or polyak resume"):
+        small.train(stopped)
+    with pytest.raises(UsageError, match="gamma"):
+        small.train(stopped, config={"gamma": 2}, force=True)
+    assert (stopped / "run.json").read_bytes() == before
+    Path("mine").mkdir()
+    Path("mine/thesis.txt").write_text("the only copy")
+    for wrong in ("mine", "mine/thesis.txt", "mine/thesis.txt/deeper"):
+        with pytest.raises(UsageError, match=r"not a run|cannot make"):
+            small.train(wrong, force=True)
+    assert Path("mine/thesis.txt").read_text() == "the only copy"
+
+
+def test_force_replaces_a_run(stopped: Path):
+    run = small.train(stopped, force=True, **SHORT)
+    assert (run.facts["seeds"], run.facts["env_steps"]) == ([4], 80)
+    assert {row[0] for row in small.rows(stopped / "metrics.csv", "seed")} == {"4"}

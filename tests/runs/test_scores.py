@@ -1,0 +1,59 @@
+"""Scores against numbers worked out by hand."""
+
+import numpy as np
+import pytest
+
+from polyak.runs.scores import interval, iqm, summary
+from polyak.training.evaluate import Scores
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([8, 1, 7, 2, 6, 3, 5, 4], 4.5),  # two off each end: (3 + 4 + 5 + 6) / 4
+        ([0, 1, 2, 3, 100], 2.0),  # a quarter of 5 is rounded down to one: (1 + 2 + 3) / 3
+        ([1, 2, 9], 4.0),  # a quarter of 3 is none: the mean
+        ([-3.5], -3.5),
+    ],
+)
+def test_iqm_is_the_mean_of_the_middle_half(values: list[float], expected: float):
+    assert iqm(np.array(values)) == pytest.approx(expected)
+
+
+def test_the_interval_holds_the_iqm_and_repeats():
+    values = np.random.default_rng(1).normal(size=20)
+    low, high = interval(values)
+    assert values.min() < low < iqm(values) < high < values.max()
+    assert interval(values) == (low, high)
+
+
+def test_the_interval_of_known_values():
+    # of two values every resample is {a, a}, {a, b} or {b, b}: the percentiles are the values themselves
+    assert interval(np.array([1.0, 3.0])) == (1.0, 3.0)
+
+
+def test_the_interval_narrows_with_more_seeds():
+    rng = np.random.default_rng(2)
+    few, many = (np.ptp(interval(rng.normal(size=size))) for size in (5, 100))
+    assert many < few / 2
+
+
+@pytest.mark.parametrize("values", [[4.0], [4.0, 4.0, 4.0]])
+def test_without_spread_the_interval_is_a_point(values: list[float]):
+    assert interval(np.array(values)) == (4.0, 4.0)
+
+
+def test_a_summary_of_several_seeds():
+    scores = Scores(np.array([[1.0, 3.0], [5.0, 9.0]]), np.array([[10, 20], [30, 40]]))
+    result = summary(scores, [3, 5], "best", True)
+    assert (result["return_mean"], result["length_mean"], result["return_iqm"]) == (4.5, 25.0, 4.5)
+    assert result["return_std"] == pytest.approx(np.sqrt((3.5**2 + 1.5**2 + 0.5**2 + 4.5**2) / 4))
+    assert (result["ci95"], result["ci95_over"]) == ([2.0, 7.0], "seeds")
+    assert result["per_seed"][1] == {"seed": 5, "return_mean": 7.0, "return_std": 2.0, "length_mean": 35.0}
+
+
+def test_a_single_seed_is_labeled_as_such():
+    result = summary(Scores(np.array([[1.0, 2.0, 3.0, 4.0]]), np.ones((1, 4))), [0], "final", False)
+    assert (result["ci95_over"], result["return_iqm"]) == ("episodes", 2.5)
+    assert result["ci95"][0] <= 2.5 <= result["ci95"][1]
+    assert (result["which"], result["deterministic"], result["episodes"]) == ("final", False, 4)

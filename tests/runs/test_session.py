@@ -1,0 +1,128 @@
+"""Sittings that end before the run does: Ctrl-C, and environments that fail."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import polyak
+from polyak import RunError
+from polyak.errors import Interrupted
+from polyak.runs import session
+from tests.runs import small
+from tests.runs.worlds import BREAKS_AT
+
+FAILURES = {
+    "Raising-v0": "RuntimeError: the motor",
+    "Blind-v0": "observation that is not finite",
+    "Priceless-v0": "reward that is not finite",
+}
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on():
+    said = small.train_and_stop("stopped", iteration=18)
+    facts = polyak.load("stopped").facts
+    assert said == "stopped at 180 of 400 steps; everything is saved: polyak resume stopped"
+    assert (facts["status"], facts["env_steps"], facts["error"]) == ("interrupted", 180, None)
+    assert polyak.load("stopped").scores == {}
+    with pytest.raises(KeyboardInterrupt):  # which works as before again
+        small.press_ctrl_c()
+
+
+def test_an_interrupted_run_can_be_used_and_finished(stopped: Path):
+    run = polyak.load(stopped)
+    assert run.policy(np.zeros(3)).shape == (2,)
+    assert len(run.evaluate(2)["per_seed"]) == 2
+    finished = polyak.resume(stopped)
+    assert (finished.facts["status"], finished.facts["env_steps"]) == ("finished", small.STEPS)
+    assert polyak.load(stopped).scores == finished.scores
+    assert (stopped / "curve.png").exists()
+
+
+def test_a_finished_run_is_not_resumed(finished: polyak.Run):
+    with pytest.raises(polyak.UsageError, match="nothing to resume"):
+        polyak.resume(finished.folder)
+
+
+def test_ctrl_c_at_the_very_start():
+    small.train_and_stop("stopped", iteration=1)
+    assert polyak.resume("stopped").facts["status"] == "finished"
+
+
+def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("polyak.runs.run.evaluate", lambda *_, **__: small.press_ctrl_c())
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            small.train("parts")
+    assert isinstance(interrupted.value, Interrupted)
+    assert "polyak resume parts" in str(interrupted.value)
+    assert polyak.load("parts").facts["status"] == "interrupted"
+    assert polyak.resume("parts").scores == finished.scores
+
+
+@pytest.mark.parametrize(("env", "envs"), [("Raising-v0", 1), ("Raising-v0", 2), ("Blind-v0", 2), ("Priceless-v0", 1)])
+def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, envs: int):
+    with pytest.raises(RunError) as failed:
+        small.train("failed", env=f"tests.runs.worlds:{env}", plan={"evaluations": 0, "envs": envs})
+    message = str(failed.value)
+    assert FAILURES[env] in message
+    for word in ("step", "of seed 0", "episode", "environment 0"):
+        assert word in message
+    facts = polyak.load("failed").facts
+    assert (facts["status"], facts["error"]) == ("failed", message)
+    assert 0 < facts["env_steps"] < BREAKS_AT * envs
+    assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == facts["env_steps"]
+    assert polyak.load("failed").policy(np.zeros(3)).shape == (2,)
+
+
+def test_the_step_of_a_value_that_is_not_finite_is_counted_over_the_run():
+    with pytest.raises(RunError, match=f"at environment step {BREAKS_AT} of seed 3, in episode"):
+        small.train("failed", env="tests.runs.worlds:Blind-v0", seeds=[3], plan={"evaluations": 0})
+
+
+def test_a_failed_run_goes_on_once_the_environment_is_mended():
+    from tests.runs.worlds import Lopsided
+
+    with pytest.raises(RunError):
+        small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 0})
+    run = polyak.resume("failed", env=Lopsided)
+    assert (run.facts["status"], run.facts["error"], run.facts["env_steps"]) == ("finished", None, small.STEPS)
+
+
+def test_a_failure_in_an_evaluation_is_kept_too():
+    with pytest.raises(RunError, match="in evaluation: RuntimeError: the motor"):
+        small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 20, "evaluation_episodes": 99})
+    assert polyak.load("failed").facts["status"] == "failed"
+
+
+def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise RunError("the environment failed in evaluation")
+
+    monkeypatch.setattr("polyak.runs.run.evaluate", fail)
+    with pytest.raises(RunError):
+        small.train("failed")
+    assert polyak.load("failed").facts["status"] == "failed"
+
+
+def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.MonkeyPatch):
+    returns = iter([[1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])  # of two seeds in three evaluations
+    seen: list[Any] = []
+
+    def play(sitting: session.Session, policies: Any, episodes: int, stream: int) -> session.Scores:
+        seen.append(policies.actor.mlp.layers[0].weight)
+        scores = np.tile(np.array(next(returns))[:, None], episodes)
+        return session.Scores(scores, np.ones_like(scores, dtype=int))
+
+    monkeypatch.setattr(session.Session, "play", play)
+    run = small.train("best")
+    best = run.saved.tree("best").actor.mlp.layers[0].weight
+    np.testing.assert_array_equal(best, np.stack([seen[1][0], seen[2][1]]))
+    assert run.policy.seed == 1
+
+
+def test_without_evaluations_the_best_policy_is_the_newest():
+    run = small.train("unjudged", plan={"evaluations": 0})
+    np.testing.assert_array_equal(run.saved.policy("best", 1)(np.ones(3)), run.saved.policy("final", 1)(np.ones(3)))
+    assert not Path("unjudged/curve.png").exists()

@@ -1,0 +1,68 @@
+"""Batch normalization, worked out by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from polyak.batch_norm import MOMENTUM, BatchNorm, Statistics
+from polyak.tree import stack, take
+
+X = jnp.array([[1.0, 10.0], [3.0, 10.0], [5.0, 40.0]])  # means 3 and 20; variances 8/3 and 200, unbiased 4 and 300
+
+
+def test_starts_as_the_identity_on_normalized_features() -> None:
+    norm = BatchNorm.create(2)
+    np.testing.assert_allclose(norm(X, norm.statistics()), X, rtol=1e-5)
+
+
+def test_train_normalizes_by_the_batch() -> None:
+    norm = BatchNorm.create(2)
+    out, _ = norm.train(X, norm.statistics())
+    # (1 - 3)/√(8/3) = -1.2247;  (10 - 20)/√200 = -0.7071, (40 - 20)/√200 = 1.4142
+    np.testing.assert_allclose(out, [[-1.2247, -0.7071], [0, -0.7071], [1.2247, 1.4142]], rtol=1e-4, atol=1e-6)
+
+
+def test_scale_and_shift() -> None:
+    norm = BatchNorm(jnp.array([2.0, 1.0]), jnp.array([0.0, 5.0]))
+    out, _ = norm.train(X, norm.statistics())
+    np.testing.assert_allclose(out[0], [2 * -1.2247, 5 - 0.7071], rtol=1e-4)
+
+
+def test_train_moves_the_running_statistics_by_the_unbiased_variance() -> None:
+    norm = BatchNorm.create(2)
+    _, running = norm.train(X, norm.statistics())
+    np.testing.assert_allclose(running.mean, MOMENTUM * np.array([3, 20]), rtol=1e-5)
+    np.testing.assert_allclose(running.variance, 1 + MOMENTUM * (np.array([4, 300]) - 1), rtol=1e-5)
+
+
+def test_running_statistics_arrive_at_those_of_the_data() -> None:
+    norm = BatchNorm.create(2)
+    running = norm.statistics()
+    for _ in range(int(12 / MOMENTUM)):  # e⁻¹² of the start is left
+        _, running = norm.train(X, running)
+    np.testing.assert_allclose(running.mean, [3, 20], rtol=1e-3)
+    np.testing.assert_allclose(running.variance, [4, 300], rtol=1e-3)
+
+
+def test_evaluation_uses_the_running_statistics_and_not_the_batch() -> None:
+    norm = BatchNorm.create(2)
+    statistics = Statistics(jnp.array([1.0, 0.0]), jnp.array([4.0, 100.0]))
+    # (1 - 1)/2 = 0, 10/10 = 1;  (5 - 1)/2 = 2, 40/10 = 4
+    np.testing.assert_allclose(norm(X, statistics)[::2], [[0, 1], [2, 4]], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm(X[:1], statistics), [[0, 1]], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_one_is_finite() -> None:
+    norm = BatchNorm.create(2)
+    out, running = norm.train(X[:1], norm.statistics())
+    np.testing.assert_array_equal(out, [[0, 0]])
+    assert jnp.isfinite(running.variance).all()
+
+
+def test_lanes_in_numpy() -> None:
+    rng = np.random.default_rng(0)
+    lanes = [(BatchNorm(*rng.normal(size=(2, 2))), Statistics(*rng.uniform(0.5, 2, size=(2, 2)))) for _ in range(3)]
+    x = rng.normal(size=(3, 5, 2))
+    norms, statistics = (stack(parts) for parts in zip(*lanes, strict=True))
+    together = norms(x, statistics)
+    for i, (norm, of_lane) in enumerate(lanes):
+        np.testing.assert_allclose(together[i], norm(take(x, i), of_lane), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,79 @@
+"""Fields that know their limits."""
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from polyak.errors import UsageError, nearest
+from polyak.fields import check, number
+from polyak.tree import pytree, static
+
+
+@pytree
+class Settings:
+    share: float = number(default=0.5, least=0, most=1)
+    rate: float = number(default=1e-3, above=0)
+    optional: float | None = number(default=None, least=0)
+    layers: tuple[int, ...] = number(default=(8, 8), least=1, static=True)
+    free: float = 1.0
+    kind: Literal["plain", "fancy"] = static(default="plain")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"share": -0.1}, "share = -0.1 is too small: it must be at least 0"),
+        ({"share": 1.1}, "share = 1.1 is too large: it must be at most 1"),
+        ({"share": 2}, "share = 2 is too large"),
+        ({"share": math.nan}, "share is not a number"),
+        ({"share": np.float64(1.1)}, "share = 1.1 is too large"),
+        ({"rate": 0.0}, "rate = 0.0 is too small: it must be above 0"),
+        ({"rate": math.inf}, "rate"),
+        ({"optional": -1}, "optional = -1 is too small"),
+        ({"layers": (8, 0)}, "layers = 0 is too small: it must be at least 1"),
+        ({"free": math.nan}, "free is not a number"),
+        ({"share": "half"}, "share = 'half' has the wrong type: it must be float"),
+        ({"share": True}, "share = True has the wrong type"),
+        ({"rate": None}, "rate = None has the wrong type"),
+        ({"optional": "off"}, "optional = 'off' has the wrong type: it must be float | None"),
+        ({"layers": [8, 8]}, "layers = [8, 8] has the wrong type"),
+        ({"layers": (8, 0.5)}, "layers = (8, 0.5) has the wrong type"),
+        ({"kind": "fency"}, "kind = 'fency' is unknown: did you mean 'fancy'?"),
+    ],
+    ids=str,
+)
+def test_refuses(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Settings(**wrong)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [{"share": 0}, {"share": 1}, {"optional": None}, {"optional": 0.0}, {"layers": ()}, {"free": -9.0}],
+    ids=str,
+)
+def test_accepts_the_limits_themselves(right: dict[str, Any]) -> None:
+    Settings(**right)
+
+
+def test_jax_may_put_anything_into_the_fields() -> None:
+    shifted = jax.jit(lambda settings: jax.tree.map(lambda leaf: leaf - 100, settings))(Settings())
+    assert shifted.share == -99.5
+    named = jax.tree.map(lambda leaf: "a word", Settings())
+    assert (named.share, named.kind) == ("a word", "plain")
+    stacked = jax.vmap(lambda share: Settings(share=share))(jnp.arange(3.0))
+    np.testing.assert_array_equal(stacked.share, [0, 1, 2])
+
+
+def test_nearest_names_one_or_lists_all() -> None:
+    assert nearest("gama", ["gamma", "tau"]) == "did you mean 'gamma'?"
+    assert nearest("x", ["gamma", "tau"]) == "choose one of: gamma, tau"
+    assert nearest("x", [f"long name {i}" for i in range(30)]) == "`polyak list` shows what there is"

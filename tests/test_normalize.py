@@ -1,0 +1,77 @@
+"""Running statistics against NumPy's over all that was seen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyak.normalize import RunningStats
+from polyak.tree import stack, take
+
+ADVANCE = jax.jit(RunningStats.advance)
+RNG = np.random.default_rng(0)
+
+
+def batches(sizes: list[int], seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [(rng.normal(5.0, 3.0, (size, 2)) * [1, 100]).astype(np.float32) for size in sizes]
+
+
+def after(parts: list[np.ndarray]) -> RunningStats:
+    stats = RunningStats.create(2)
+    for part in parts:
+        stats = ADVANCE(stats, part)
+    return stats
+
+
+@given(sizes=st.lists(st.sampled_from([1, 2, 7, 20]), min_size=1, max_size=5), seed=st.integers(0, 1000))
+def test_equals_mean_and_variance_of_all_batches_together(sizes: list[int], seed: int) -> None:
+    stats, parts = after(batches(sizes, seed)), batches(sizes, seed)
+    # the start counts as one observation of mean 0 and variance 1: Σ(x²) has 1 more than the data's
+    count, everything = 1 + sum(sizes), np.concatenate(parts).astype(np.float64)
+    mean = everything.sum(0) / count
+    variance = (1 + (everything**2).sum(0)) / count - mean**2
+    assert stats.count == count
+    np.testing.assert_allclose(stats.mean, mean, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(stats.variance, variance, rtol=1e-3)
+
+
+def test_many_batches_leave_no_trace_of_the_start() -> None:
+    parts = batches([500] * 20)
+    stats, everything = after(parts), np.concatenate(parts)
+    np.testing.assert_allclose(stats.mean, everything.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(stats.variance, everything.var(0), rtol=1e-3)
+
+
+def test_variance_survives_a_mean_that_is_far_from_zero() -> None:
+    part = np.random.default_rng(0).normal(10_000.0, 1.0, (4096, 2)).astype(np.float32)
+    stats = RunningStats(jnp.float32(4096), jnp.asarray(part.mean(0)), jnp.asarray(part.var(0)))
+    for _ in range(50):
+        stats = ADVANCE(stats, part)
+    np.testing.assert_allclose(stats.variance, 1.0, rtol=0.1)
+
+
+def test_normalizes() -> None:
+    stats = RunningStats(jnp.float32(9), jnp.array([1.0, -2.0]), jnp.array([4.0, 0.25]))
+    # (3 - 1)/2 = 1, (-1 + 2)/0.5 = 2;  far outside: clipped to ±10
+    np.testing.assert_allclose(stats(jnp.array([[3.0, -1.0], [99.0, -99.0]])), [[1, 2], [10, -10]], rtol=1e-5)
+
+
+def test_a_feature_that_never_varies_stays_finite() -> None:
+    stats = RunningStats(jnp.float32(9), jnp.array([1.0]), jnp.array([0.0]))
+    np.testing.assert_allclose(stats(jnp.array([[1.0], [2.0]])), [[0], [10]])
+
+
+def test_fresh_statistics_change_nothing() -> None:
+    obs = RNG.normal(size=(4, 2)).astype(np.float32)
+    np.testing.assert_allclose(RunningStats.create(2)(obs), obs, rtol=1e-5)
+
+
+def test_lanes_in_numpy() -> None:
+    lanes = [after(batches([7], seed)) for seed in (1, 2, 3)]
+    obs = RNG.normal(size=(3, 5, 2)).astype(np.float32)
+    together = stack(lanes)(obs)
+    assert isinstance(together, np.ndarray)
+    for i, lane in enumerate(lanes):
+        np.testing.assert_allclose(together[i], lane(take(obs, i)), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,96 @@
+"""One gradient step, worked out by hand."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from polyak import optimize
+from polyak.tree import pytree
+
+
+@pytree
+class Line:
+    weight: Any  # [1, 1]
+    bias: Any  # [1]
+
+
+LINE = Line(jnp.array([[2.0]]), jnp.array([1.0]))
+
+
+def descend(optimizer: Any, gradient: Line, line: Line = LINE, moments: Any = None) -> tuple[Line, Any]:
+    """Step down a loss with a given gradient."""
+
+    def loss(line: Line) -> Any:
+        products = jax.tree.map(lambda a, g: (a * g).sum(), line, gradient)
+        return products.weight + products.bias, ((), {})
+
+    return optimize.descend(optimizer, loss, line, optimizer.init(line) if moments is None else moments)[:2]
+
+
+def gradient(weight: float, bias: float) -> Line:
+    return Line(jnp.array([[weight]]), jnp.array([bias]))
+
+
+def test_the_first_step_of_adam_is_the_learning_rate_whatever_the_gradient() -> None:
+    line, _ = descend(optimize.adam(0.1), gradient(5.0, -0.01))
+    # m/(1 - β₁) = g and √(v/(1 - β₂)) = |g|, so the step is 0.1·sign(g)
+    np.testing.assert_allclose([line.weight[0, 0], line.bias[0]], [2.0 - 0.1, 1.0 + 0.1], rtol=1e-5)
+
+
+def test_the_second_step_of_adam() -> None:
+    line, moments = descend(optimize.adam(0.1), gradient(1.0, 0.0))
+    line, _ = descend(optimize.adam(0.1), gradient(3.0, 0.0), line, moments)
+    # m = 0.9·0.1·1 + 0.1·3 = 0.39, over 1 - 0.9² = 0.19: 2.05263
+    # v = 0.999·0.001·1 + 0.001·9 = 0.009999, over 1 - 0.999² = 0.001999: 5.00200, its root 2.23652
+    # 1.9 - 0.1·2.05263/2.23652 = 1.80822
+    np.testing.assert_allclose(line.weight[0, 0], 1.80822, rtol=1e-5)
+    np.testing.assert_allclose(line.bias[0], 1.0)
+
+
+def test_the_gradient_is_clipped_by_the_norm_of_the_whole_net() -> None:
+    moments = moments_after(optimize.adam(0.1, gradient_norm=1.0), gradient(3.0, 4.0))
+    # norm 5 → 1: the gradient becomes (0.6, 0.8), its first moment a tenth of that
+    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.06, 0.08], rtol=1e-5)
+
+
+def test_a_gradient_within_the_norm_is_left_alone() -> None:
+    moments = moments_after(optimize.adam(0.1, gradient_norm=10.0), gradient(3.0, 4.0))
+    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.3, 0.4], rtol=1e-5)
+
+
+def test_weight_decay_is_added_to_the_gradient_of_matrices_and_spares_vectors() -> None:
+    moments = moments_after(optimize.adam(0.1, weight_decay=0.5), gradient(3.0, 4.0))
+    # 3 + 0.5·2 = 4 for the weight; the bias keeps its 4
+    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.4, 0.4], rtol=1e-5)
+
+
+def test_decay_is_added_after_clipping() -> None:
+    moments = moments_after(optimize.adam(0.1, gradient_norm=1.0, weight_decay=0.5), gradient(3.0, 4.0))
+    # 0.6 + 0.5·2 = 1.6
+    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.16, 0.08], rtol=1e-5)
+
+
+def test_extras_and_metrics_of_the_loss_are_handed_through() -> None:
+    optimizer = optimize.adam(0.1)
+    result = optimize.descend(
+        optimizer, lambda x: (x**2, ("extra", {"x": x})), jnp.float32(3), optimizer.init(LINE.bias[0])
+    )
+    assert result[2] == "extra"
+    assert result[3] == {"x": 3.0}
+
+
+def test_the_numbers_may_be_traced() -> None:
+    @jax.jit
+    def step(rate: Any, norm: Any, decay: Any) -> Any:
+        return descend(optimize.adam(rate, norm, decay), gradient(3.0, 4.0))[0]
+
+    expected, _ = descend(optimize.adam(0.1, 1.0, 0.5), gradient(3.0, 4.0))
+    np.testing.assert_allclose(step(0.1, 1.0, 0.5).weight, expected.weight, rtol=1e-6)
+
+
+def moments_after(optimizer: Any, slope: Line) -> Line:
+    """Return Adam's first moment after one step from zero: 0.1 of the gradient that it saw."""
+    return optax.tree_utils.tree_get(descend(optimizer, slope)[1], "mu")

@@ -1,0 +1,121 @@
+"""Algorithms small enough to compile at once, for tests of the loops, which do not care how well an agent learns."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from polyak.draws import normal
+from polyak.maths import clip
+from polyak.noise import OrnsteinUhlenbeck
+from polyak.tree import pytree, replace
+from polyak.types import Array, Box, EnvSpec, Transition
+
+
+@pytree
+class Config:
+    rate: float = 0.1
+    sigma: float = 0.3
+
+
+@pytree
+class Policy:
+    weight: Array  # [obs, action]
+    updates: Array  # []: how many made this policy
+
+
+@pytree
+class State:
+    policy: Policy
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    return State(Policy(jax.random.normal(key, (spec.obs_size, spec.action_size)), jnp.int32(0)))
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    return drift(config).start(spec.action_size)
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explore: bool) -> tuple[Array, Any]:
+    action = obs @ policy.weight
+    if explore:
+        noise, memory = drift(config).next(memory, key, action.shape)
+        action = action + noise
+    return clip(action), memory
+
+
+def update(config: Config, state: State, batch: Transition, key: Any, step: Any) -> tuple[State, dict[str, Any]]:
+    """Move the weights by what was rewarded: a rule that depends on all that it is given."""
+    value = batch.reward + (1 - batch.terminated) * batch.next_obs.sum(-1)
+    push = jnp.einsum("no,na->oa", batch.obs, batch.action * value[:, None]) / len(value)
+    weight = 0.9 * state.policy.weight + config.rate * (push + 0.1 * jax.random.normal(key, push.shape))
+    return State(Policy(weight, state.policy.updates + 1)), {"value": value.mean(), "step": jnp.float32(step)}
+
+
+def drift(config: Config) -> OrnsteinUhlenbeck:
+    return OrnsteinUhlenbeck(0.15, config.sigma, 1.0)
+
+
+def finish(training: Any) -> Any:
+    """Train to the end."""
+    while not training.done:
+        training.advance()
+    return training
+
+
+linear = SimpleNamespace(
+    Config=Config, learns_from="replay", acts_on=(Box,), init=init, recall=recall, act=act, update=update
+)
+
+
+def act_in_jax(config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explore: bool) -> tuple[Any, Any]:
+    """Act as `act` does, by operations that NumPy does not have."""
+    x = (1 - 0.15) * memory + config.sigma * jax.random.normal(key, memory.shape) * explore
+    return jnp.clip(jax.lax.dot(obs, policy.weight) + x * explore, -1, 1), x
+
+
+linear_in_jax = SimpleNamespace(**{**vars(linear), "act": act_in_jax})
+
+
+def init_at_zero(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    return State(Policy(jnp.zeros((spec.obs_size, spec.action_size)), jnp.int32(0)))
+
+
+def recall_nothing(config: Config, spec: EnvSpec) -> tuple[()]:
+    return ()
+
+
+def act_around_mean(
+    config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explore: bool
+) -> tuple[Array, Any]:
+    """Act without regard to what is seen: the bias is row 0 of the weights."""
+    action = 0.0 * obs[..., :1] + policy.weight[..., :1, :]
+    if explore:
+        action = action + config.sigma * normal(key, action.shape)
+    return clip(action), memory
+
+
+def update_on_policy(
+    config: Config, state: State, rollout: Transition, key: Any, step: Any
+) -> tuple[State, dict[str, Any]]:
+    """Follow the score function: Williams 1992, REINFORCE for one normal action, with the mean reward as baseline."""
+    mean = state.policy.weight[None, :1]
+    advantage = (rollout.reward - rollout.reward.mean())[..., None]
+    score = (rollout.action - mean) / config.sigma**2
+    weight = state.policy.weight + config.rate * (advantage * score).mean((0, 1), keepdims=True)[0]
+    metrics = {"reward": rollout.reward.mean(), "distance": jnp.abs(rollout.action - mean).mean()}
+    return replace(state, policy=Policy(weight, state.policy.updates + 1)), metrics
+
+
+on_policy = SimpleNamespace(
+    **{
+        **vars(linear),
+        "learns_from": "rollout",
+        "init": init_at_zero,
+        "recall": recall_nothing,
+        "act": act_around_mean,
+        "update": update_on_policy,
+    }
+)

@@ -1,0 +1,134 @@
+"""Acting for all lanes at once, in NumPy or compiled; on-policy algorithms, which act with what they just learned."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from polyak.envs.gymnasium import Worlds
+from polyak.envs.probe import ActionReward
+from polyak.errors import UsageError
+from polyak.training.acting import Acting
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from polyak.tree import stack
+from polyak.types import Box, Discrete, EnvSpec
+from tests import toys
+from tests.walk import Walk
+
+SPEC = EnvSpec(2, Box(1))
+SEEDS = (3, 4)
+POLICIES = stack([jax.tree.map(np.asarray, toys.init(toys.Config(), SPEC, jax.random.key(s)).policy) for s in SEEDS])
+OBS = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 3, 2)).astype(np.float32)
+
+
+def acting(algorithm: Any = toys.linear, explore: bool = True, spec: EnvSpec = SPEC) -> Acting:
+    made = Acting(algorithm, toys.Config(), spec, SEEDS, envs=3, explore=explore)
+    made.follow(POLICIES)
+    made.begin([0, 0])
+    return made
+
+
+def test_an_act_for_jax_alone_is_compiled_and_chooses_the_same_greedy_actions() -> None:
+    in_numpy, compiled = acting(toys.linear, explore=False), acting(toys.linear_in_jax, explore=False)
+    assert in_numpy.in_numpy
+    assert not compiled.in_numpy
+    np.testing.assert_allclose(in_numpy(OBS), compiled(OBS), rtol=1e-5, atol=1e-6)
+
+
+def test_a_compiled_act_explores_with_every_lane_drawing_its_own_numbers() -> None:
+    actor = acting(toys.linear_in_jax)
+    one, other = actor(0 * OBS), actor(0 * OBS)
+    assert one.shape == (2, 3, 1)
+    assert len(np.unique([one, other])) == 12
+
+
+@pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
+def test_numbers_depend_on_seed_and_moment_alone(algorithm: Any) -> None:
+    actors = [acting(algorithm) for _ in range(2)]
+    for actor, moments in zip(actors, ([5, 9], [7, 9]), strict=True):
+        actor.begin(moments)
+    one, other = (actor(OBS) for actor in actors)
+    assert (one[0] != other[0]).any()
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_memory_drifts_and_one_environment_can_forget() -> None:
+    actor = acting()
+    actor(OBS)
+    before = actor.memory
+    actor.forget(1, 2)
+    assert (before != 0).all()  # whoever kept the old memory keeps it
+    assert actor.memory[1, 2] == 0
+    assert (actor.memory != 0).sum() == 5
+
+
+@pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
+def test_a_lane_that_acts_alone_acts_the_same(algorithm: Any) -> None:
+    together = acting(algorithm)(OBS)
+    alone = Acting(algorithm, toys.Config(), SPEC, SEEDS[1:], envs=3, explore=True)
+    alone.follow(jax.tree.map(lambda leaf: leaf[1:], POLICIES))
+    alone.begin([0])
+    np.testing.assert_array_equal(alone(OBS[1:]), together[1:])
+
+
+def test_uniform_actions() -> None:
+    numbers = np.concatenate([acting().uniform(np.zeros((2, 5000, 2))) for _ in range(2)])
+    assert (np.abs(numbers) <= 1).all()
+    np.testing.assert_allclose(np.quantile(numbers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.05)
+    chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, Discrete(3)), SEEDS, 3, explore=True)
+    chooser.begin([0, 0])
+    counts = np.bincount(chooser.uniform(np.zeros((2, 5000, 2))).reshape(-1), minlength=3)
+    np.testing.assert_allclose(counts / 10_000, 1 / 3, atol=0.03)
+
+
+def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
+    plan = Plan(env_steps=40, warmup=10, chunk=10, envs=2, batch=4)
+    training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, Worlds(Walk, SEEDS, 2), SEEDS))
+    assert not training.acting.in_numpy
+    assert training.policy.updates.tolist() == [30, 30]
+
+
+ON_POLICY = Plan(env_steps=3000, envs=10, chunk=10, warmup=0, updates=1, updates_per="chunk", batch=1)
+
+
+def on_policy(plan: Plan = ON_POLICY) -> Training:
+    return Training(toys.on_policy, toys.Config(rate=0.05), plan, Worlds(ActionReward, SEEDS, plan.envs), SEEDS)
+
+
+def test_an_on_policy_algorithm_learns_from_rollouts() -> None:
+    training = toys.finish(on_policy())
+    assert training.policy.updates.tolist() == [30, 30]
+    np.testing.assert_allclose(training.policy.weight[:, 0, 0], 0.5, atol=0.15)  # the best action
+
+
+def test_an_on_policy_rollout_comes_from_the_policy_that_learns_from_it() -> None:
+    training = on_policy()
+    for _ in range(3):
+        distance = training.advance().metrics["distance"]
+        assert training.pending is None
+        # the mean distance of a normal number from its mean is √(2/π)·σ = 0.80 · 0.3
+        np.testing.assert_allclose(distance, 0.24, atol=0.06)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env_steps": 3010}, "use 3100"),
+        ({"warmup": 10}, "warmup = 0"),
+        ({"updates": 2}, "updates = 1"),
+        ({"updates_per": "step"}, "updates_per"),
+    ],
+    ids=lambda case: str(case),
+)
+def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        on_policy(Plan(**{**vars(ON_POLICY), **changes}))
+
+
+def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
+    offline = SimpleNamespace(**{**vars(toys.linear), "learns_from": "dataset"})
+    with pytest.raises(UsageError, match="dataset"):
+        Training(offline, toys.Config(), Plan(), Worlds(Walk, (0,), 1), (0,))

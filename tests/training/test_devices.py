@@ -1,0 +1,56 @@
+"""Lanes are spread over devices; what a lane computes does not depend on where."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from polyak.training import devices
+
+DEVICES = len(jax.devices())  # conftest.py asks for 4
+
+
+@pytest.mark.parametrize(("lanes", "used"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (8, 4), (12, 4)])
+def test_lanes_get_as_many_devices_as_divide_them_evenly(lanes: int, used: int) -> None:
+    assert DEVICES == 4
+    sharding = devices.spread(lanes)
+    assert sharding.mesh.size == used
+    assert len(jax.device_put(np.zeros((lanes, 2)), sharding).addressable_shards) == used
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 8], ids=["alone", "one a device", "two a device"])
+def test_a_program_runs_the_function_for_every_lane(lanes: int) -> None:
+    def function(shared: Any, own: Any) -> Any:
+        assert own["x"].shape == (2,)  # it sees one lane
+        return {"sum": shared + own["x"].sum(), "key": jax.random.normal(own["key"])}
+
+    sharding = devices.spread(lanes)
+    keys = jax.random.split(jax.random.key(0), lanes)
+    own = jax.device_put({"x": jnp.arange(2.0 * lanes).reshape(lanes, 2), "key": keys}, sharding)
+    shared = jax.device_put(jnp.float32(100), devices.everywhere(sharding))
+    out = devices.program(function, sharding, lanes=(False, True))(shared, own)
+    # lane i holds 2i and 2i + 1
+    np.testing.assert_array_equal(out["sum"], [100 + 4 * i + 1 for i in range(lanes)])
+    np.testing.assert_allclose(out["key"], [jax.random.normal(key) for key in keys], rtol=1e-6)
+
+
+def test_a_donated_argument_is_reused() -> None:
+    sharding = devices.spread(2)
+    add = devices.program(lambda state, x: state + x, sharding, lanes=(True, True), donate=(0,))
+    state, x = (jax.device_put(np.ones((2, 1000), np.float32), sharding) for _ in range(2))
+    places = [shard.data.unsafe_buffer_pointer() for shard in state.addressable_shards]
+    after = add(state, x)
+    assert [shard.data.unsafe_buffer_pointer() for shard in after.addressable_shards] == places
+    assert state.is_deleted()
+
+
+def test_the_cache_of_compiled_programs_belongs_to_the_user(monkeypatch: Any, tmp_path: Any) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert devices.cache_folder() == tmp_path / "polyak" / "compiled"
+
+
+def test_what_the_machine_has() -> None:
+    assert devices.cores() >= 1
+    assert devices.memory() > 100e6

@@ -1,0 +1,134 @@
+"""Evaluation: every episode is played once, from its seed, by the policy of its lane."""
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from polyak.envs.gymnasium import Environment
+from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
+from polyak.errors import RunError
+from polyak.training import evaluate as module
+from polyak.training.evaluate import Scores, evaluate
+from polyak.tree import replace, stack
+from polyak.types import Box, EnvSpec
+from tests import toys
+from tests.walk import Breaking, Kept, Walk
+
+SEEDS = [[10, 11, 12, 13, 14], [20, 21, 22, 23, 24]]
+CONFIG = toys.Config()
+POLICIES = stack(
+    [jax.tree.map(np.asarray, toys.init(CONFIG, EnvSpec(2, Box(1)), jax.random.key(k)).policy) for k in (0, 1)]
+)
+
+
+def play(make: Callable[[], Any] = Walk, seeds: Any = SEEDS, policies: Any = POLICIES, **options: Any) -> Scores:
+    return evaluate(toys.linear, CONFIG, policies, lambda: Environment(make), seeds, **options)
+
+
+def test_scores_have_a_row_for_each_lane() -> None:
+    scores = play()
+    assert scores.returns.shape == scores.lengths.shape == (2, 5)
+
+
+def test_equals_playing_one_episode_after_another() -> None:
+    scores = play()
+    for lane, seeds in enumerate(SEEDS):
+        for i, seed in enumerate(seeds):
+            total, length = one_episode(Walk(), seed, POLICIES.weight[lane])
+            np.testing.assert_allclose(scores.returns[lane, i], total, rtol=1e-5)
+            assert scores.lengths[lane, i] == length
+
+
+def one_episode(env: Walk, seed: int, weight: np.ndarray) -> tuple[float, int]:
+    obs, _ = env.reset(seed=seed)
+    total, length, over = 0.0, 0, False
+    while not over:
+        obs, reward, terminated, truncated, _ = env.step(np.clip(obs @ weight, -1, 1))
+        total, length, over = total + reward, length + 1, terminated or truncated
+    return total, length
+
+
+@pytest.mark.parametrize("side_by_side", [1, 2, 3])
+def test_how_many_are_played_side_by_side_does_not_matter(monkeypatch: Any, side_by_side: int) -> None:
+    expected = play()
+    monkeypatch.setattr(module, "SIDE_BY_SIDE", side_by_side)
+    kept = Kept()
+    scores = play(kept)
+    np.testing.assert_allclose(scores.returns, expected.returns, rtol=1e-5)
+    np.testing.assert_array_equal(scores.lengths, expected.lengths)
+    assert len(kept.made) == side_by_side
+    assert sorted(seed for env in kept.made for seed in env.seeds) == SEEDS[0] + SEEDS[1]
+
+
+def test_evaluation_repeats_exactly() -> None:
+    one, other = play(), play()
+    np.testing.assert_array_equal(one.returns, other.returns)
+
+
+def test_exploring_makes_noise_even_so_repeatedly() -> None:
+    still, loud, again = play(), play(explore=True), play(explore=True)
+    assert (still.returns != loud.returns).any()
+    np.testing.assert_array_equal(loud.returns, again.returns)
+
+
+def test_returns_are_neither_discounted_nor_scaled() -> None:
+    policies = replace(POLICIES, weight=POLICIES.weight[:, :1])  # a probe shows one number
+    constant = play(ConstantReward, policies=policies)
+    assert (constant.returns == 1).all()
+    assert (constant.lengths == 1).all()
+    limited = play(partial(TimeLimit, reward=0.5, limit=7), policies=policies)
+    assert (limited.returns == 3.5).all()
+    assert (limited.lengths == 7).all()
+    np.testing.assert_allclose(play(ActionReward, policies=policies).returns, 0.75)  # it sees 0, so acts 0: 1 - 1/4
+
+
+def test_an_episode_without_end_is_cut(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MOST_STEPS", 50)
+    scores = play(partial(Walk, limit=10**9), policies=jax.tree.map(lambda leaf: -3 * abs(leaf), POLICIES))
+    assert scores.lengths.max() == 50
+
+
+def test_a_failing_step_is_a_run_error() -> None:
+    def broken(*_: Any) -> Any:
+        raise ArithmeticError("the physics broke")
+
+    with pytest.raises(RunError, match="in evaluation: ArithmeticError: the physics broke"):
+        play(partial(Breaking, 5, broken))
+
+
+def test_a_failing_reset_is_a_run_error() -> None:
+    class Closed(Walk):
+        def reset(self, **arguments: Any) -> Any:
+            if len(self.seeds) == 1:
+                raise OSError("the door is shut")
+            return super().reset(**arguments)
+
+    with pytest.raises(RunError, match="OSError: the door is shut"):
+        play(Closed)
+
+
+def test_an_algorithm_that_fails_is_not_blamed_on_the_environment() -> None:
+    def act(*_: Any) -> Any:
+        raise LookupError("the algorithm is wrong")
+
+    wrong = SimpleNamespace(**{**vars(toys.linear), "act": act})
+    with pytest.raises(Exception, match="the algorithm is wrong") as error:
+        evaluate(wrong, CONFIG, POLICIES, lambda: Environment(Walk), SEEDS)
+    assert "the environment failed" not in str(error.value)
+
+
+def test_the_environments_are_closed() -> None:
+    closed = []
+
+    class Closing(Walk):
+        def close(self) -> None:
+            closed.append(1)
+
+    kept = Kept(Closing)
+    play(kept)
+    assert len(closed) == len(kept.made) > 0

@@ -1,0 +1,128 @@
+"""An environment that fails in training: the error says where, and the run is as it was before the rollout."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyak.envs.gymnasium import Worlds
+from polyak.errors import RunError
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from tests import toys
+from tests.walk import Breaking, Walk
+
+PLAN = Plan(env_steps=60, warmup=10, chunk=10, batch=4)
+SEED = 3
+AT = 34  # in the fourth chunk; the episodes of this seed make it a step within an episode
+
+
+def fails(*_: Any) -> Any:
+    raise ArithmeticError("the physics broke")
+
+
+FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
+    "raises": (fails, "ArithmeticError: the physics broke"),
+    "wrong shape": (lambda obs, reward: (np.zeros(3, np.float32), reward), r"shape \(3,\).* \(2,\)"),
+    "no reward": (lambda obs, reward: (obs, None), "TypeError"),
+    "text": (lambda obs, reward: ("ab", reward), "shape"),
+}
+NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
+    "observation": (lambda obs, reward: (obs * np.nan, reward), "an observation that is not finite"),
+    "reward": (lambda obs, reward: (obs, np.inf), "a reward that is not finite"),
+}
+
+
+def run(how: Callable[..., Any], plan: Plan = PLAN) -> Training:
+    return Training(toys.linear, toys.Config(), plan, Worlds(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
+
+
+def until_it_fails(training: Training) -> str:
+    with pytest.raises(RunError) as error:
+        toys.finish(training)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("how", "message"), FAILURES.values(), ids=FAILURES)
+def test_a_failure_names_step_episode_seed_and_cause(how: Callable[..., Any], message: str) -> None:
+    said = until_it_fails(run(how))
+    episode, step = where()
+    assert f"at step {step} of episode {episode} of seed {SEED}, environment 0" in said
+    assert re.search(message, said)
+
+
+@pytest.mark.parametrize(("how", "message"), NOT_FINITE.values(), ids=NOT_FINITE)
+def test_what_is_not_finite_is_refused(how: Callable[..., Any], message: str) -> None:
+    said = until_it_fails(run(how))
+    assert message in said
+    assert f"at environment step {AT} of seed {SEED}, in episode {where()[0]} of environment 0" in said
+
+
+@pytest.mark.parametrize("how", [fails, NOT_FINITE["observation"][0]], ids=["raises", "nan"])
+@pytest.mark.parametrize("overlap", [True, False])
+def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewhere(how: Any, overlap: bool) -> None:
+    plan = Plan(**{**vars(PLAN), "overlap": overlap})
+    training = run(how, plan)
+    until_it_fails(training)
+    assert training.env_steps.tolist() == [30]
+    assert training.step == 20
+    mended = Training(toys.linear, toys.Config(), plan, Worlds(Walk, (SEED,), 1), (SEED,))
+    mended.restore(training.snapshot())
+    np.testing.assert_array_equal(mended.worlds.obs, where_it_stood(30, plan))
+    toys.finish(mended)
+    assert mended.env_steps.tolist() == [60]
+    assert mended.step == 50
+
+
+def test_without_overlap_a_mended_run_equals_one_that_never_failed() -> None:
+    plan = Plan(**{**vars(PLAN), "overlap": False})
+    training, sound = (run(how, plan) for how in (fails, lambda *answer: answer))
+    until_it_fails(training)
+    mended = run(lambda *answer: answer, plan)
+    mended.restore(training.snapshot())
+    for either in (mended, sound):
+        toys.finish(either)
+    np.testing.assert_array_equal(mended.policy.weight, sound.policy.weight)
+
+
+def test_a_policy_that_diverges_is_not_blamed_on_the_environment() -> None:
+    training = Training(toys.linear, toys.Config(rate=np.nan), PLAN, Worlds(Walk, (SEED,), 1), (SEED,))
+    said = until_it_fails(training)
+    assert "action" in said
+    assert "the environment returned" not in said
+
+
+def test_a_reset_that_fails_is_named() -> None:
+    class Closed(Walk):
+        def reset(self, **arguments: Any) -> Any:
+            if self.seeds:
+                raise OSError("the door is shut")
+            return super().reset(**arguments)
+
+    training = Training(toys.linear, toys.Config(), PLAN, Worlds(Closed, (SEED,), 1), (SEED,))
+    assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(training)
+    assert training.worlds.episodes.tolist() == [[0]]
+
+
+def where() -> tuple[int, int]:
+    """Return the episode, and the step in it, of the step that fails."""
+    lengths = [end - start for start, end in zip([0, *ends()], ends(), strict=False)]
+    episode = sum(end < AT for end in ends())
+    return episode, AT - sum(lengths[:episode])
+
+
+def ends() -> list[int]:
+    training = toys.finish(run(lambda *answer: answer))
+    rows = np.asarray(training.learner.buffer.rows[0])
+    return (np.flatnonzero(rows[:, -2:].sum(1)) + 1).tolist()
+
+
+def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:
+    """Return what a sound run sees after some steps."""
+    training = run(lambda *answer: answer, plan)
+    while training.env_steps[0] < env_steps:
+        training.advance()
+    return training.worlds.obs

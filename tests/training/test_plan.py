@@ -1,0 +1,99 @@
+"""Plans: what is refused, and how many updates are owed when."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from polyak.errors import UsageError
+from polyak.training.plan import Plan
+
+SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "chunk": 5, "batch": 8, "capacity": 50}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env_steps": 0}, "env_steps = 0 is too small"),
+        ({"envs": 0}, "envs = 0"),
+        ({"chunk": 0}, "chunk = 0"),
+        ({"updates": 0}, "updates = 0 is too small: it must be above 0"),
+        ({"updates": math.nan}, "updates is not a number"),
+        ({"updates": math.inf}, "updates"),
+        ({"batch": 0}, "batch = 0"),
+        ({"capacity": 0}, "capacity = 0"),
+        ({"warmup": -1}, "warmup = -1"),
+        ({"evaluations": -1}, "evaluations = -1"),
+        ({"evaluation_episodes": 0}, "evaluation_episodes = 0"),
+        ({"score_episodes": 0}, "score_episodes = 0"),
+        ({"checkpoint_seconds": 0.0}, "checkpoint_seconds = 0.0"),
+        ({"updates_per": "epsiode"}, "did you mean 'episode'"),
+        ({"warmup_actions": "random"}, "warmup_actions = 'random' is unknown"),
+        ({"envs": 3}, "env_steps = 100 is not a multiple of envs = 3: use 102"),
+        ({"envs": 4, "env_steps": 100, "warmup": 10}, "warmup = 10 is not a multiple of envs = 4: use 12"),
+        ({"warmup": 100}, "leaves none of env_steps = 100"),
+        ({"batch": 51}, "batch = 51 is larger than capacity = 50"),
+        ({"chunk": 51}, "51 × 1 transitions does not fit capacity = 50"),
+        ({"envs": 10, "chunk": 6}, "6 × 10 transitions"),
+        ({"updates_per": "chunk", "updates": 1.5}, "updates = 1.5 per chunk must be a whole number"),
+        ({"updates_per": "episode", "updates": 1.5}, "per episode must be a whole number"),
+        ({"updates_per": "episode", "envs": 2, "updates": 1}, "updates per episode need envs = 1, not 2"),
+    ],
+    ids=lambda case: ",".join(f"{name}={value}" for name, value in case.items()) if isinstance(case, dict) else "",
+)
+def test_refuses(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Plan(**SOUND | changes)
+    assert message in str(error.value)
+
+
+def test_the_defaults_are_sound() -> None:
+    Plan()
+    Plan(**SOUND)
+
+
+def test_no_updates_are_owed_during_the_warmup() -> None:
+    plan = Plan(**SOUND)
+    assert [plan.updates_due(env_steps, 0) for env_steps in (0, 5, 10, 11, 15)] == [0, 0, 0, 1, 5]
+
+
+def test_updates_owed_make_up_for_fractions() -> None:
+    plan = Plan(**SOUND | {"updates": 0.5})
+    # after 15, 20, 25 steps ⌊2.5⌋, ⌊5⌋, ⌊7.5⌋ updates should have been made
+    assert [plan.updates_due(15, 0), plan.updates_due(20, 2), plan.updates_due(25, 5)] == [2, 3, 2]
+    assert plan.most_updates == 3
+
+
+@pytest.mark.parametrize("unit", ["chunk", "episode"])
+def test_updates_by_the_chunk_or_episode_do_not_depend_on_its_length(unit: Any) -> None:
+    plan = Plan(**SOUND | {"updates": 7, "updates_per": unit})
+    assert [plan.updates_due(env_steps, 3) for env_steps in (10, 11, 15)] == [0, 7, 7]
+    assert plan.most_updates == 7
+
+
+@example(envs=1, steps=200, warmup=0, chunk=10, hundredths=70)  # 90 · 0.7 = 62.99… in floating point
+@example(envs=1, steps=100, warmup=0, chunk=50, hundredths=29)  # 100 · 0.29 = 28.99…
+@settings(max_examples=300)
+@given(
+    envs=st.integers(1, 7),
+    steps=st.integers(1, 400),
+    warmup=st.integers(0, 399),
+    chunk=st.integers(1, 50),
+    hundredths=st.integers(1, 300),
+)
+def test_all_updates_are_made_and_none_outside_the_compiled_scan(
+    envs: int, steps: int, warmup: int, chunk: int, hundredths: int
+) -> None:
+    warmup = min(warmup, steps - 1)
+    plan = Plan(env_steps=envs * steps, warmup=envs * warmup, envs=envs, chunk=chunk, updates=hundredths / 100)
+    taken = done = 0
+    while taken < plan.env_steps:
+        until = plan.warmup if taken < plan.warmup else plan.env_steps
+        taken = min(taken + chunk * envs, until)
+        owed = plan.updates_due(taken, done)
+        assert 0 <= owed <= plan.most_updates
+        done += owed
+    assert done == int(Fraction(hundredths, 100) * envs * (steps - warmup))

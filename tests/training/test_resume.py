@@ -1,0 +1,121 @@
+"""A run continued from a snapshot equals the run that was never interrupted, exactly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from polyak.algorithms import ddpg
+from polyak.envs.gymnasium import Worlds
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from polyak.tree import from_named_leaves, named_leaves
+from tests import toys
+from tests.agents import small
+from tests.compare import assert_identical
+from tests.walk import Walk
+
+SEEDS = (3, 4)
+OVERLAPPED = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4)
+IN_TURN = Plan(env_steps=45, warmup=10, chunk=5, batch=4, updates=0.5, capacity=30, overlap=False)
+PER_EPISODE = Plan(env_steps=60, warmup=9, chunk=4, batch=4, updates=3, updates_per="episode")
+Make = Callable[[], Training]
+
+
+def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
+    def make() -> Training:
+        worlds = Worlds(lambda: Walk(**walk), SEEDS, plan.envs)
+        return Training(algorithm, config or toys.Config(), plan, worlds, SEEDS)
+
+    return make
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 2, 4, 6, 7])
+@pytest.mark.parametrize("plan", [OVERLAPPED, IN_TURN, PER_EPISODE], ids=["overlapped", "in-turn", "per-episode"])
+def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
+    make = maker(plan)
+    assert_identical(finished(restored(make, advanced(make, iterations).snapshot())), finished(make()))
+
+
+def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
+    training = advanced(maker(OVERLAPPED), 6)
+    assert training.pending is not None
+    assert all(taken for lane in training.worlds.actions for taken in lane)  # every episode is under way
+    assert (training.acting.memory != 0).all()  # and its noise has drifted
+
+
+def test_restored_ddpg_equals_uninterrupted() -> None:
+    config = small(ddpg.Config(noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm=True))
+    make = maker(OVERLAPPED, ddpg, config)
+    assert_identical(finished(restored(make, advanced(make, 4).snapshot())), finished(make()))
+
+
+def test_restored_when_acting_is_compiled() -> None:
+    make = maker(OVERLAPPED, toys.linear_in_jax)
+    training = advanced(make, 5)
+    assert not training.acting.in_numpy
+    assert_identical(finished(restored(make, training.snapshot())), finished(make()))
+
+
+def test_restored_from_named_leaves_as_a_checkpoint_does() -> None:
+    make = maker(OVERLAPPED)
+    snapshot = advanced(make, 5).snapshot()
+    actions = snapshot.pop("actions")  # of any length: kept apart from what has a template
+    stored = {name: np.array(leaf) for name, leaf in named_leaves(snapshot).items()}
+    fresh = make()
+    template = fresh.template(pending=snapshot["pending"] is not None)
+    del template["actions"]
+    loaded = from_named_leaves(template, stored, lambda name, like, leaf: leaf)
+    fresh.restore({**loaded, "actions": actions})
+    assert_identical(finished(fresh), finished(make()))
+
+
+def test_a_snapshot_does_not_change_when_the_run_goes_on() -> None:
+    training = advanced(maker(OVERLAPPED), 5)
+    snapshot = training.snapshot()
+    before = jax.tree.map(np.array, snapshot)
+    finished(training)
+    assert_identical(snapshot, before)
+
+
+def test_a_snapshot_can_be_restored_twice() -> None:
+    make = maker(OVERLAPPED)
+    snapshot = advanced(make, 5).snapshot()
+    assert_identical(finished(restored(make, snapshot)), finished(restored(make, snapshot)))
+
+
+def test_returns_reported_after_a_restore_count_the_whole_episode() -> None:
+    make = maker(IN_TURN, limit=25)
+    whole, training = make(), advanced(make, 4)
+    continued = restored(make, training.snapshot())
+    episodes = [[(e.total, e.length) for e in reports(part)] for part in (whole, continued)]
+    assert episodes[1]
+    assert episodes[0][-len(episodes[1]) :] == episodes[1]
+
+
+def advanced(make: Make, iterations: int) -> Training:
+    training = make()
+    for _ in range(iterations):
+        training.advance()
+    return training
+
+
+def restored(make: Make, snapshot: Any) -> Training:
+    training = make()
+    training.restore(snapshot)
+    return training
+
+
+def finished(training: Training) -> dict[str, Any]:
+    """Train to the end and return all that the run is then."""
+    reports(training)
+    return jax.tree.map(np.array, training.snapshot())
+
+
+def reports(training: Training) -> list[Any]:
+    episodes = []
+    while not training.done:
+        episodes += training.advance().episodes
+    return episodes

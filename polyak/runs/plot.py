@@ -22,12 +22,12 @@ def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     points: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in read_table(folder / "evaluations.csv"):
         points[int(row["env_steps"])][row["seed"]].append(float(row["return"]))
-    if not points:
+    seeds = max((len(of_seeds) for of_seeds in points.values()), default=0)
+    episodes = max((len(values) for of_seeds in points.values() for values in of_seeds.values()), default=0)
+    # a crash may have cut the last evaluation short
+    steps = sorted(step for step, of in points.items() if sum(map(len, of.values())) == seeds * episodes)
+    if not steps:
         raise UsageError(f"{folder} has no evaluations to plot: train with --plan.evaluations 10")
-    seeds = max(len(of_seeds) for of_seeds in points.values())
-    episodes = max(len(values) for of_seeds in points.values() for values in of_seeds.values())
-    whole = [step for step, of_seeds in points.items() if sum(map(len, of_seeds.values())) == seeds * episodes]
-    steps = sorted(whole)
     returns = [np.array([np.mean(values) for values in points[step].values()]) for step in steps]
     return np.array(steps), np.stack(returns), np.array([interval(values) for values in returns])
 

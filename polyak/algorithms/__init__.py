@@ -33,6 +33,8 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
 
 
 def _import(path: str) -> Any:
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise UsageError(f"unknown algorithm {path!r}: give a registered name or the dotted path of a module")
     try:
         return importlib.import_module(path)
     except ModuleNotFoundError as error:

@@ -32,13 +32,13 @@ def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(steps), np.stack(returns), np.array([interval(values) for values in returns])
 
 
-def plot(folders: Sequence[Path], out: Path) -> None:
+def plot(folders: Sequence[str | Path], out: str | Path) -> None:
     """Draw the curves of some runs into one picture (PNG, SVG or PDF by the file's name)."""
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     environments = set()
-    for folder in folders:
+    for folder in map(Path, folders):
         facts = read_json(folder / "run.json", ("algorithm", "env", "seeds"))
         environments.add(facts["env"])
         steps, returns, band = curve(folder)
@@ -56,6 +56,6 @@ def plot(folders: Sequence[Path], out: Path) -> None:
     try:
         figure.savefig(out, dpi=150)
     except ValueError as error:
-        raise UsageError(f"cannot draw {out.name}: use a name ending in .png, .svg or .pdf ({error})") from error
+        raise UsageError(f"cannot draw {out}: use a name ending in .png, .svg or .pdf") from error
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from error

@@ -62,8 +62,6 @@ def evaluate(
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
             acting.begin([0])
             results.append(_play(acting, environments, list(lane_seeds)))
-    except Exception as error:
-        raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error
     finally:
         for environment in environments:
             environment.close()
@@ -77,11 +75,11 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     playing = dict(enumerate(range(len(environments))))  # environment → episode
     waiting = iter(range(len(environments), len(seeds)))
     for e, environment in enumerate(environments):
-        obs[0, e] = environment.reset(seeds[e])
+        obs[0, e] = _ask(environment.reset, seeds[e])
     while playing:
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
-            next_obs, reward, terminated, truncated = environments[e].step(actions[e])
+            next_obs, reward, terminated, truncated = _ask(environments[e].step, actions[e])
             returns[episode] += reward
             lengths[episode] += 1
             obs[0, e] = next_obs
@@ -92,5 +90,13 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
                     del playing[e]
                 else:
                     playing[e] = following
-                    obs[0, e] = environments[e].reset(seeds[following])
+                    obs[0, e] = _ask(environments[e].reset, seeds[following])
     return returns, lengths
+
+
+def _ask(call: Callable[[Any], Any], argument: Any) -> Any:
+    """Call the environment; what goes wrong there is not our algorithm's fault, and is said so."""
+    try:
+        return call(argument)
+    except Exception as error:
+        raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error

@@ -27,23 +27,27 @@ def time_to_line(words: Sequence[str], environment: dict[str, str]) -> dict[str,
     load = measuring.load_average()
     with tempfile.TemporaryFile("w+") as errors:
         began = time.monotonic()
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
-        line = process.stdout.readline()
-        seconds = time.monotonic() - began
-        process.stdout.read()
-        if process.wait() != 0 or not line:
-            errors.seek(0)
-            raise measuring.ChildError(measuring.last_words(errors.read()) or f"exit code {process.returncode}")
-    whole = time.monotonic() - began
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process:
+            line = process.stdout.readline()
+            seconds = time.monotonic() - began
+            process.stdout.read()
+        whole = time.monotonic() - began
+        errors.seek(0)
+        if process.returncode != 0 or not line:
+            raise measuring.ChildError(process.returncode, errors.read())
     return {"seconds": seconds, "seconds_to_exit": whole, "load_before": load, "line": line}
+
+
+THREADS = {"polyak": 0, "sbx": 0, "sb3": 1}  # PyTorch is faster with one at this size; 0: as the library chooses
 
 
 def to_target(system: str, seed: int, target: float, cache: str) -> dict[str, Any]:
     """Time one process to the target, with its caches in a folder."""
     script = str(measuring.HERE / "to_target.py")
     words = [sys.executable, script, system, "--seed", str(seed), "--target", str(target)]
+    words += ["--threads", str(THREADS[system])]
     timed = time_to_line(words, measuring.child_environment(XDG_CACHE_HOME=cache))
-    return {**timed, **json.loads(timed.pop("line")), "seed": seed}
+    return {**timed, **json.loads(timed.pop("line")), "seed": seed, "threads": THREADS[system]}
 
 
 def help_text() -> dict[str, Any]:
@@ -52,18 +56,26 @@ def help_text() -> dict[str, Any]:
     words = [str(command)] if command.exists() else [sys.executable, "-m", "polyak.cli"]
     timed = time_to_line([*words, "--help"], measuring.child_environment())
     timed.pop("line")
-    return {**timed, "seconds": timed["seconds_to_exit"], "reached": True}
+    return {**timed, "seconds": timed["seconds_to_exit"]}
 
 
-def one_turn(seed: int, target: float, others: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure everything once. The warm start uses the cache that the cold one has just filled."""
+def one_turn(seed: int, target: float, others: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure everything once; a peer that fails is taken off `others`.
+
+    The warm start uses the cache that the cold one has just filled.
+    """
     with tempfile.TemporaryDirectory() as cache:
         yield "polyak, nothing compiled yet", to_target("polyak", seed, target, cache)
         yield "polyak, compiled before", to_target("polyak", seed, target, cache)
     yield "polyak --help", help_text()
-    for system in others:
-        with tempfile.TemporaryDirectory() as cache:
-            yield peers.NAMES[system], to_target(system, seed, target, cache)
+    for system in tuple(others):
+        threads = ", 1 thread" if THREADS[system] == 1 else ""
+        try:
+            with tempfile.TemporaryDirectory() as cache:
+                yield f"{peers.NAMES[system]}{threads}", to_target(system, seed, target, cache)
+        except measuring.ChildError as error:
+            others.remove(system)
+            measuring.say(f"{peers.NAMES[system]} is skipped: it failed: {error.reason}")
 
 
 def report(rows: dict[str, list[dict[str, Any]]], target: float) -> str:
@@ -72,11 +84,22 @@ def report(rows: dict[str, list[dict[str, Any]]], target: float) -> str:
     for name, turns in rows.items():
         seconds = measuring.spread([turn["seconds"] for turn in turns])
         cell = f"{seconds['median']:.2f} [{seconds['min']:.2f}, {seconds['max']:.2f}]"
-        steps = [turn["env_steps"] for turn in turns if "env_steps" in turn]
-        counted = "{median:,.0f} [{min:,}, {max:,}]".format(**measuring.spread(steps)) if steps else ""
-        lines.append((name, cell, counted, f"{sum(turn['reached'] for turn in turns)} of {len(turns)}"))
+        learned = [turn for turn in turns if "env_steps" in turn]
+        steps = measuring.spread([turn["env_steps"] for turn in learned]) if learned else {}
+        counted = "{median:,.0f} [{min:,}, {max:,}]".format(**steps) if learned else ""
+        reached = f"{sum(turn['reached'] for turn in learned)} of {len(turns)}" if learned else ""
+        lines.append((name, cell, counted, reached))
     head = f"{ENV}, until the newest 20 training episodes average {target:g}: median [min, max]"
     return measuring.table((head, "seconds", "env steps", "reached"), lines)
+
+
+def available(wanted: bool) -> list[str]:
+    """Return the peers that are wanted and installed, and say which are missing."""
+    found = [system for system in ("sb3", "sbx") if importlib.util.find_spec(peers.MODULES[system])]
+    for system in ("sb3", "sbx"):
+        if wanted and system not in found:
+            measuring.say(f'{peers.NAMES[system]} is skipped: not installed: pip install -e ".[bench]"')
+    return found if wanted else []
 
 
 def main() -> None:
@@ -86,23 +109,23 @@ def main() -> None:
     parser.add_argument("--peers", action="store_true", help="also time Stable-Baselines3 and SBX")
     parser.add_argument("--target", type=float, default=-200.0)
     parser.add_argument("--quick", action="store_true", help="one turn to a target that every agent reaches")
-    parser.add_argument("--out", type=Path, default=measuring.RESULTS / "cold_start.json")
+    parser.add_argument("--out", type=Path, help="by default benchmarks/results/cold_start.json")
     options = parser.parse_args()
     repeats, target = (1, -1e4) if options.quick else (options.repeats, options.target)
+    out = measuring.place_of("cold_start", options.out, options.quick)
     facts = {**measuring.circumstances(), "env": ENV, "target": target, "quick": options.quick}
-    others = [system for system in ("sb3", "sbx") if options.peers and importlib.util.find_spec(peers.MODULES[system])]
-    missing = [peers.NAMES[system] for system in ("sb3", "sbx") if options.peers and system not in others]
-    if missing:
-        measuring.say(f'{" and ".join(missing)} skipped: not installed: pip install -e ".[bench]"')
-    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    others, rows = available(options.peers), defaultdict(list)
     for seed in range(repeats):
-        for name, timed in one_turn(seed, target, others):
-            measuring.say(f"seed {seed}: {name}: {timed['seconds']:.2f} s")
-            rows[name].append(timed)
+        try:
+            for name, timed in one_turn(seed, target, others):
+                measuring.say(f"seed {seed}: {name}: {timed['seconds']:.2f} s")
+                rows[name].append(timed)
+        except measuring.ChildError as error:
+            sys.exit(f"cold_start.py: polyak failed:\n{error}")
         spreads = {name: measuring.spread([turn["seconds"] for turn in turns]) for name, turns in rows.items()}
-        measuring.write_json(options.out, {**facts, "skipped": missing, "seconds": spreads, "measurements": rows})
+        measuring.write_json(out, {**facts, "seconds": spreads, "measurements": rows})
     print(report(rows, target))
-    measuring.say(f"written: {options.out}")
+    measuring.say(f"written: {out}")
 
 
 if __name__ == "__main__":

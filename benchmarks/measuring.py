@@ -9,20 +9,26 @@ import shlex
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-RESULTS = Path("benchmarks") / "results"
+RESULTS = HERE / "results"
 PACKAGES = (
     "polyak", "jax", "jaxlib", "optax", "numpy", "gymnasium", "mujoco", "torch", "stable-baselines3", "sbx-rl", "flax",
 )  # fmt: skip
 
 
 class ChildError(Exception):
-    """A measuring process ended badly; the message is the end of what it said."""
+    """A measuring process ended badly; `reason` is the last line that it said, the message the last ones."""
+
+    def __init__(self, code: int, said: str):
+        lines = [line.rstrip() for line in said.splitlines() if line.strip()]
+        super().__init__("\n".join(lines[-20:]) or f"exit code {code}")
+        self.reason = lines[-1].strip() if lines else f"exit code {code}"
 
 
 def measure(script: str, words: Sequence[str]) -> dict[str, Any]:
@@ -32,19 +38,13 @@ def measure(script: str, words: Sequence[str]) -> dict[str, Any]:
         [sys.executable, str(HERE / script), *words], capture_output=True, text=True, env=child_environment()
     )
     if done.returncode != 0:
-        raise ChildError(last_words(done.stderr) or f"exit code {done.returncode}")
+        raise ChildError(done.returncode, done.stderr)
     return {**json.loads(done.stdout.splitlines()[-1]), "load_before": load}
 
 
 def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment of a measuring process: the CPU for everyone, and nothing printed late."""
     return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", **extra}
-
-
-def last_words(text: str) -> str:
-    """Return the last line that says something."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -112,6 +112,11 @@ def commit() -> str | None:
         return f"{head}+" if head and git("status", "--porcelain", "--untracked-files=no") else head or None
     except OSError:
         return None
+
+
+def place_of(name: str, out: Path | None, quick: bool) -> Path:
+    """Return where a result goes: a quick one not among the kept ones, unless asked for."""
+    return out or (Path(tempfile.gettempdir()) / f"{name}-quick.json" if quick else RESULTS / f"{name}.json")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

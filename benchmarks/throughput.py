@@ -6,6 +6,7 @@ rounds, and polyak's ratio to each peer, computed round by round. benchmarks/REA
 
 import argparse
 import importlib.util
+import sys
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -33,11 +34,10 @@ class Entry:
     @property
     def name(self) -> str:
         """Return the system with what is special about it."""
-        notes = {"sbx": "bound to {} core(s)", "sb3": "{} thread(s)", "torch": "{} thread(s)"}
-        parts = [peers.NAMES[self.system]]
-        parts += [f"{self.seeds} seeds"] if self.seeds > 1 else []
-        parts += [notes[self.system].format(self.threads)] if self.threads else []
-        return ", ".join(parts)
+        seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
+        kind = "core" if self.system == "sbx" else "thread"
+        threads = f", {self.threads} {kind}{'s' if self.threads > 1 else ''}" if self.threads else ""
+        return f"{peers.NAMES[self.system]}{seeds}{threads}"
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Measurements:
             result = measuring.measure("steady_state.py", words)
         except measuring.ChildError as error:
             if entry.system == "polyak":
-                raise
-            self.skip(entry.name, f"failed: {error}")
+                sys.exit(f"throughput.py: polyak failed:\n{error}")
+            self.skip(entry.name, f"it failed: {error.reason}")
             return
         self.raw.append({"round": turn, **result})
         self.rates[entry][turn] = result["env_steps_per_second"]
@@ -193,9 +193,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=measuring.at_least_one, default=3)
     parser.add_argument("--quick", action="store_true", help="2 seconds each, not 12: does it run at all?")
     parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
-    parser.add_argument("--out", type=Path, default=measuring.RESULTS / "throughput.json")
+    parser.add_argument("--out", type=Path, help="by default benchmarks/results/throughput.json")
     options = parser.parse_args()
     seconds = 2.0 if options.quick else 12.0
+    out = measuring.place_of("throughput", options.out, options.quick)
     facts = {**measuring.circumstances(), "env": ENV, "rounds": options.rounds, "seconds_each": seconds}
     measured = Measurements()
     for system, module in peers.MODULES.items():
@@ -207,9 +208,9 @@ def main() -> None:
             if not {entry.name, peers.NAMES[entry.system]} & measured.skipped.keys():
                 measured.take(entry, turn, seconds)
         results = measured.summary()
-        measuring.write_json(options.out, {**facts, "quick": options.quick, **results})
+        measuring.write_json(out, {**facts, "quick": options.quick, **results})
     print(report(results))
-    measuring.say(f"written: {options.out}")
+    measuring.say(f"written: {out}")
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     except gymnasium.error.Error as error:
         known = [key.split("/")[-1] for key in gymnasium.registry]
         raise UsageError(f"unknown environment {env!r}: {nearest(env.split('/')[-1], known)}") from error
+    except Exception as error:  # the user's own module or environment: whatever it raises is theirs to mend
+        raise UsageError(f"{env} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _what_to_install(env: str, message: str) -> str:
@@ -66,12 +68,12 @@ def name_of(env: Maker) -> str:
 def from_name(name: str) -> Maker:
     """Turn what a run wrote down into something that can be made again. Raises UsageError."""
     module, _, attribute = name.partition(":")
-    if not attribute or attribute in gymnasium.registry:
+    if not module or not attribute or attribute in gymnasium.registry:
         return name
     try:
         found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError:
-        found = None
+    except Exception:
+        found = None  # making it by this name says what is wrong
     return found if found is not None and not isinstance(found, str) else name
 
 

@@ -1,7 +1,10 @@
 """Runs small enough for tests: tiny networks, a few hundred steps of a little world."""
 
 import csv
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 import polyak
+from polyak.cli import main
 from polyak.errors import Interrupted
 from polyak.training.host import Training
 
@@ -25,6 +29,12 @@ PLAN = {
     "evaluation_episodes": 2,
     "score_episodes": 3,
 }
+
+FLAGS = [  # the same, shorter, for the command
+    *("--config.actor-layers", "8", "--config.critic-joint-layers", "8", "--plan.chunk", "10", "--plan.batch", "8"),
+    *("--plan.capacity", "150", "--plan.warmup", "40", "--steps", "200"),
+    *("--plan.evaluations", "2", "--plan.evaluation-episodes", "2", "--plan.score-episodes", "3"),
+]
 
 
 def train(out: Path | str, **changes: Any) -> polyak.Run:
@@ -61,6 +71,22 @@ def train_and_stop(out: Path | str, iteration: int, **changes: Any) -> str:
             train(out, **changes)
     assert isinstance(interrupted.value, Interrupted)
     return str(interrupted.value)
+
+
+def command(*words: str) -> int:
+    """Run the command in this process; return its exit code."""
+    try:
+        main(words)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def in_a_process(*words: str, **options: Any) -> "subprocess.Popen[str]":
+    """Start the command as a process of its own, which finds the worlds of these tests."""
+    paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-m", "polyak.cli", *words], env={**os.environ, **paths}, **pipes)
 
 
 def rows(path: Path, *columns: str) -> list[tuple[str, ...]]:

@@ -1,5 +1,8 @@
 """Sittings that end before the run does: Ctrl-C, and environments that fail."""
 
+import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 import polyak
 from polyak import RunError
 from polyak.errors import Interrupted
-from polyak.runs import session
+from polyak.runs import files, session
 from tests.runs import small
 from tests.runs.worlds import BREAKS_AT
 
@@ -25,6 +28,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on():
     facts = polyak.load("stopped").facts
     assert said == "stopped at 180 of 400 steps; everything is saved: polyak resume stopped"
     assert (facts["status"], facts["env_steps"], facts["error"]) == ("interrupted", 180, None)
+    assert files.read_json(Path("stopped/checkpoint/checkpoint.json"))["env_steps"] == [180, 180]
     assert polyak.load("stopped").scores == {}
     with pytest.raises(KeyboardInterrupt):  # which works as before again
         small.press_ctrl_c()
@@ -126,3 +130,43 @@ def test_without_evaluations_the_best_policy_is_the_newest():
     run = small.train("unjudged", plan={"evaluations": 0})
     np.testing.assert_array_equal(run.saved.policy("best", 1)(np.ones(3)), run.saved.policy("final", 1)(np.ones(3)))
     assert not Path("unjudged/curve.png").exists()
+
+
+@pytest.mark.parametrize("world", ["Raising", "Blind"])
+def test_by_command_a_failing_environment_is_one_line(world: str, capfd: pytest.CaptureFixture[str]):
+    env = f"tests.runs.worlds:{world}-v0"
+    assert (
+        small.command(
+            "train", "ddpg", env, *small.FLAGS, "--plan.evaluations", "0", "--out", "failed", "--seed", "8", "--json"
+        )
+        == 1
+    )
+    out, err = capfd.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+    for word in ("polyak: error: the environment", "step", "of seed 8", "episode"):
+        assert word in err
+    facts = polyak.load("failed").facts
+    assert (facts["status"], facts["env_steps"]) == ("failed", 40)
+    assert Path("failed/metrics.csv").read_text().count("\n") == 5
+    assert Path("failed/checkpoint/checkpoint.json").exists()
+
+
+def test_by_command_ctrl_c_says_how_to_resume_and_resuming_finishes(capsys: pytest.CaptureFixture[str]):
+    process = small.in_a_process(
+        "train", "ddpg", "tests.runs.worlds:Slow-v0", *small.FLAGS, "--out", "run", "--plan.score-episodes", "1"
+    )
+    while process.poll() is None and not _lines("run/metrics.csv"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "polyak resume run" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    assert polyak.load("run").facts["status"] == "interrupted"
+    assert small.command("resume", "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["run"] == "run"
+    assert polyak.load("run").facts["status"] == "finished"
+
+
+def _lines(path: str) -> int:
+    return Path(path).read_text().count("\n") if Path(path).exists() else 0

@@ -39,7 +39,8 @@ def test_a_program_runs_the_function_for_every_lane(lanes: int) -> None:
 def test_a_donated_argument_is_reused() -> None:
     sharding = devices.spread(2)
     add = devices.program(lambda state, x: state + x, sharding, lanes=(True, True), donate=(0,))
-    state, x = (jax.device_put(np.ones((2, 1000), np.float32), sharding) for _ in range(2))
+    x = jax.device_put(np.ones((2, 1000), np.float32), sharding)
+    state = add(jax.device_put(np.ones((2, 1000), np.float32), sharding), x)  # a device's own memory, not NumPy's
     places = [shard.data.unsafe_buffer_pointer() for shard in state.addressable_shards]
     after = add(state, x)
     assert [shard.data.unsafe_buffer_pointer() for shard in after.addressable_shards] == places

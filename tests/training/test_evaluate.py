@@ -76,6 +76,24 @@ def test_exploring_makes_noise_even_so_repeatedly() -> None:
     np.testing.assert_array_equal(loud.returns, again.returns)
 
 
+def test_the_memory_of_acting_starts_afresh_in_every_episode() -> None:
+    firsts = []
+
+    class Recording(Walk):
+        def step(self, action: Any) -> Any:
+            firsts.extend([float(action[0])] if self.time == 0 else [])
+            return super().step(action)
+
+    def count(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        return 0.1 * memory, memory + 1
+
+    counting = SimpleNamespace(**{**vars(toys.linear), "act": count})
+    evaluate(
+        counting, CONFIG, POLICIES, lambda: Environment(Recording), [list(range(40))] * 2
+    )  # more than side by side
+    assert firsts == [0.0] * 80
+
+
 def test_returns_are_neither_discounted_nor_scaled() -> None:
     policies = replace(POLICIES, weight=POLICIES.weight[:, :1])  # a probe shows one number
     constant = play(ConstantReward, policies=policies)

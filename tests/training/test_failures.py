@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,9 @@ def where() -> tuple[int, int]:
     return episode, AT - sum(lengths[:episode])
 
 
+@cache
 def ends() -> list[int]:
+    """Return after which environment steps the episodes of a sound run end."""
     training = toys.finish(run(lambda *answer: answer))
     rows = np.asarray(training.learner.buffer.rows[0])
     return (np.flatnonzero(rows[:, -2:].sum(1)) + 1).tolist()

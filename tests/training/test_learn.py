@@ -81,7 +81,7 @@ def test_without_updates_the_state_stays_and_metrics_are_zero() -> None:
     before = fresh()
     learner, metrics = run(before, rollout(), updates=0)
     np.testing.assert_array_equal(learner.state.policy.weight, before.state.policy.weight)
-    assert metrics == {"value": 0.0, "step": 0.0}
+    assert metrics == {"value": 0.0, "step": 0.0, "draw": 0.0}
 
 
 def test_metrics_are_means_and_the_step_runs_on() -> None:
@@ -101,6 +101,11 @@ def test_the_same_step_draws_the_same_batches_another_step_others() -> None:
     learner, _ = run(fresh(), rollout(), updates=0)
     values = [run(learner, rollout(), 2, step)[1]["value"] for step in (7, 7, 9)]
     assert values[0] == values[1] != values[2]
+
+
+def test_every_update_has_a_key_of_its_own() -> None:
+    one, two = (run(fresh(), rollout(), updates)[1]["draw"] for updates in (1, 2))
+    assert one != two  # the mean of two equal draws would be the first
 
 
 def test_a_lane_that_is_done_learns_no_more_when_lanes_end_at_different_times() -> None:

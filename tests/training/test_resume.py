@@ -1,6 +1,7 @@
 """A run continued from a snapshot equals the run that was never interrupted, exactly."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
@@ -32,11 +33,11 @@ def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: 
     return make
 
 
-@pytest.mark.parametrize("iterations", [0, 1, 2, 4, 6, 7])
+@pytest.mark.parametrize("iterations", [0, 2, 4, 7])
 @pytest.mark.parametrize("plan", [OVERLAPPED, IN_TURN, PER_EPISODE], ids=["overlapped", "in-turn", "per-episode"])
 def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
     make = maker(plan)
-    assert_identical(finished(restored(make, advanced(make, iterations).snapshot())), finished(make()))
+    assert_identical(finished(restored(make, advanced(make, iterations).snapshot())), uninterrupted(plan))
 
 
 def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
@@ -69,7 +70,7 @@ def test_restored_from_named_leaves_as_a_checkpoint_does() -> None:
     del template["actions"]
     loaded = from_named_leaves(template, stored, lambda name, like, leaf: leaf)
     fresh.restore({**loaded, "actions": actions})
-    assert_identical(finished(fresh), finished(make()))
+    assert_identical(finished(fresh), uninterrupted(OVERLAPPED))
 
 
 def test_a_snapshot_does_not_change_when_the_run_goes_on() -> None:
@@ -106,6 +107,11 @@ def restored(make: Make, snapshot: Any) -> Training:
     training = make()
     training.restore(snapshot)
     return training
+
+
+@cache
+def uninterrupted(plan: Plan) -> dict[str, Any]:
+    return finished(maker(plan)())
 
 
 def finished(training: Training) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""Requests that cannot work: refused with code 2 and one line that says what to do, and nothing is written."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+
+import polyak
+from tests.runs.small import ENV, command
+
+WORLDS = "tests.runs.worlds"
+
+WRONG = {
+    "trian": "unknown command 'trian': did you mean 'train'?",
+    "train": "for example: polyak train ddpg Pendulum-v1",
+    "train ddpg": "for example: polyak train ddpg Pendulum-v1",
+    "train dgpd Pendulum-v1": "unknown algorithm 'dgpd': did you mean 'ddpg'?",
+    "train polyak.draws Pendulum-v1": "is not an algorithm",
+    "train ddpg Pendulm-v1": "unknown environment 'Pendulm-v1': did you mean 'Pendulum-v1'?",
+    "train ddpg Pendulum-v99": "unknown environment 'Pendulum-v99'",
+    "train ddpg no_such_module:Thing-v0": "no module 'no_such_module'",
+    "train ddpg :Thing-v0": "':Thing-v0'",
+    f"train ddpg {WORLDS}:Lopsded-v0": "did you mean 'Lopsided-v0'?",
+    "train ddpg CartPole-v1": "ddpg does not take Discrete actions, which CartPole-v1 has (Discrete(2))",
+    f"train ddpg {WORLDS}:Unbounded-v0": "is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction",
+    f"train ddpg {WORLDS}:Empty-v0": "is empty",
+    f"train ddpg {WORLDS}:Sizeless-v0": "is empty",
+    f"train ddpg {WORLDS}:Several-v0": "actions are a MultiDiscrete space: use Box or Discrete",
+    f"train ddpg {WORLDS}:Images-v0": "observations are images (8, 8, 3), which are not supported yet",
+    f"train ddpg {WORLDS}:Worded-v0": "observations are a Text space",
+    "train ddpg Pendulum-v1 --confg.gamma 1": "unknown flag --confg.gamma: did you mean '--config.gamma'?",
+    "train ddpg Pendulum-v1 --config.gama 1": "unknown flag --config.gama: did you mean '--config.gamma'?",
+    "train ddpg Pendulum-v1 --plan.chnk=3": "did you mean '--plan.chunk'?",
+    "train ddpg Pendulum-v1 --config.gamma 3": "gamma = 3.0 is too large: it must be at most 1",
+    "train ddpg Pendulum-v1 --config.gamma nan": "gamma is not a number",
+    "train ddpg Pendulum-v1 --config.loss hubr": "'huber'",
+    "train ddpg Pendulum-v1 --preset papr": "ddpg has no preset 'papr': did you mean 'paper'?",
+    "train ddpg Pendulum-v1 --steps": "--steps",
+    "train ddpg Pendulum-v1 --steps many": "--steps",
+    "train ddpg Pendulum-v1 --steps 0": "env_steps = 0 is too small: it must be at least 1",
+    "train ddpg Pendulum-v1 --steps -5": "env_steps = -5 is too small",
+    "train ddpg Pendulum-v1 --seeds 0": "seeds is too small: it must be at least 1",
+    "train ddpg Pendulum-v1 --seeds -2": "seeds is too small",
+    "train ddpg Pendulum-v1 --seed -1": "from 0 to",
+    "train ddpg Pendulum-v1 --plan.batch 0": "batch = 0 is too small",
+    "train ddpg Pendulum-v1 --plan.capacity 0": "capacity = 0 is too small",
+    "train ddpg Pendulum-v1 --plan.capacity -1": "capacity = -1 is too small",
+    "train ddpg Pendulum-v1 --plan.envs 0": "envs = 0 is too small",
+    "train ddpg Pendulum-v1 --plan.chunk 0": "chunk = 0 is too small",
+    "train ddpg Pendulum-v1 --plan.updates 0": "updates = 0.0 is too small",
+    "train ddpg Pendulum-v1 --plan.batch 100 --plan.capacity 90": "batch = 100 is larger than capacity = 90",
+    "train ddpg Pendulum-v1 --steps 900": "warmup = 1000 leaves none of env_steps = 900",
+    "train ddpg Pendulum-v1 --plan.warmup 20000": "warmup = 20000 leaves none of env_steps = 20000",
+    "train ddpg Pendulum-v1 --plan.envs 3": "env_steps = 20000 is not a multiple of envs = 3: use 20001",
+    f"train ddpg Pendulum-v1 --steps {10**12} --plan.capacity {10**12}": "GiB of memory: use a capacity of",
+    "resume": "polyak resume RUN",
+    "resume nowhere": "there is no run folder nowhere",
+    "evaluate nowhere": "there is no run folder nowhere",
+    "evaluate .": ". holds no run: it has no run.json",
+    "evaluate a b": "name one run folder",
+    "watch nowhere": "there is no run folder nowhere",
+    "plot": "plot which runs?",
+    "plot nowhere": "there is no run folder nowhere",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_request_is_one_line_and_leaves_nothing(words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    assert command(*words.split()) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert err.startswith("polyak: error: ")
+    assert WRONG[words] in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_request_about_a_run_is_one_line(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
+    wrong = {
+        "evaluate --which worst": "'best', 'final'",
+        "evaluate --episodes 0": "episodes = 0 is too small",
+        "evaluate --epsodes 3": "did you mean '--episodes'?",
+        "resume": "is finished: there is nothing to resume",
+        "watch --record agent.txt": "use a name ending in .gif or .mp4",
+        "watch --record agent.gif --seed 3": "the run has no seed 3: its seeds are 0, 1",
+        "plot --out curves.txt": "use a name ending in .png",
+    }
+    for words, says in wrong.items():
+        name, *flags = words.split()
+        assert command(name, str(finished.folder), *flags) == 2
+        err = capsys.readouterr().err
+        assert len(err.splitlines()) == 1
+        assert says in err
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("import no_such_package", "no_such_package"),
+        ("raise ImportError('libGL is missing')", "libGL is missing"),
+        ("def oops(:", "invalid syntax"),
+        ("import gymnasium\ngymnasium.register('Unmade-v0', entry_point=lambda: open('no-map.txt'))", "no-map.txt"),
+    ],
+)
+def test_a_module_of_the_users_own_that_fails_is_one_line(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "my_broken_world.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_broken_world", raising=False)
+    assert command("train", "ddpg", "my_broken_world:Unmade-v0", "--out", "new") in (1, 2)
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    assert says in err
+    assert not Path("new").exists()
+
+
+def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def missing(*_: Any, **__: Any) -> None:
+        raise gymnasium.error.DependencyNotInstalled("Box2D is not installed, run `pip install swig`\nand more")
+
+    monkeypatch.setattr(gymnasium, "make", missing)
+    assert command("train", "ddpg", "LunarLanderContinuous-v3") == 2
+    assert capsys.readouterr().err == (
+        'polyak: error: LunarLanderContinuous-v3 needs a package that is missing: pip install "polyak[box2d]"\n'
+    )
+
+
+def test_a_folder_that_holds_a_run_is_kept_unless_the_request_is_right_and_forced(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = (stopped / "run.json").read_bytes()
+    assert command("train", "ddpg", ENV, "--out", "stopped") == 2
+    assert "stopped already holds a run" in capsys.readouterr().err
+    assert command("train", "ddpg", ENV, "--out", "stopped", "--force", "--config.gamma", "7") == 2
+    assert (stopped / "run.json").read_bytes() == before

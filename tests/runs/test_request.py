@@ -21,7 +21,7 @@ WRONG = {
     "train ddpg Pendulm-v1": "unknown environment 'Pendulm-v1': did you mean 'Pendulum-v1'?",
     "train ddpg Pendulum-v99": "unknown environment 'Pendulum-v99'",
     "train ddpg no_such_module:Thing-v0": "no module 'no_such_module'",
-    "train ddpg :Thing-v0": "':Thing-v0'",
+    "train ddpg :Thing-v0": ":Thing-v0",
     f"train ddpg {WORLDS}:Lopsded-v0": "did you mean 'Lopsided-v0'?",
     "train ddpg CartPole-v1": "ddpg does not take Discrete actions, which CartPole-v1 has (Discrete(2))",
     f"train ddpg {WORLDS}:Unbounded-v0": "is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction",
@@ -96,21 +96,27 @@ def test_a_wrong_request_about_a_run_is_one_line(finished: polyak.Run, capsys: p
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
+    ("source", "name", "says"),
     [
-        ("import no_such_package", "no_such_package"),
-        ("raise ImportError('libGL is missing')", "libGL is missing"),
-        ("def oops(:", "invalid syntax"),
-        ("import gymnasium\ngymnasium.register('Unmade-v0', entry_point=lambda: open('no-map.txt'))", "no-map.txt"),
+        ("import no_such_package", "Unmade-v0", "no_such_package"),
+        ("raise ImportError('libGL is missing')", "Unmade-v0", "libGL is missing"),
+        ("def oops(:", "Unmade-v0", "invalid syntax"),
+        ("import gymnasium as g; g.register('Unmade-v0', entry_point=lambda: open('map'))", "Unmade-v0", "'map'"),
+        ("def unmade(): open('map')", "unmade", "'map'"),
     ],
 )
 def test_a_module_of_the_users_own_that_fails_is_one_line(
-    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    source: str,
+    name: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     (tmp_path / "my_broken_world.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_broken_world", raising=False)
-    assert command("train", "ddpg", "my_broken_world:Unmade-v0", "--out", "new") in (1, 2)
+    assert command("train", "ddpg", f"my_broken_world:{name}", "--out", "new") in (1, 2)
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
     assert says in err

@@ -134,13 +134,8 @@ def test_without_evaluations_the_best_policy_is_the_newest():
 
 @pytest.mark.parametrize("world", ["Raising", "Blind"])
 def test_by_command_a_failing_environment_is_one_line(world: str, capfd: pytest.CaptureFixture[str]):
-    env = f"tests.runs.worlds:{world}-v0"
-    assert (
-        small.command(
-            "train", "ddpg", env, *small.FLAGS, "--plan.evaluations", "0", "--out", "failed", "--seed", "8", "--json"
-        )
-        == 1
-    )
+    flags = [*small.FLAGS, "--plan.evaluations", "0", "--out", "failed", "--seed", "8", "--json"]
+    assert small.command("train", "ddpg", f"tests.runs.worlds:{world}-v0", *flags) == 1
     out, err = capfd.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     for word in ("polyak: error: the environment", "step", "of seed 8", "episode"):

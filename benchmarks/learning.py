@@ -33,7 +33,7 @@ def main(words: list[str]) -> None:
         print(__doc__)
     elif words[0] == "--all":
         run_all(words[1:])
-    elif len(words) < 2 or words[1].startswith("-"):
+    elif len(words) < 2 or any(word.startswith("-") for word in words[:2]):
         sys.exit("learning.py: name an algorithm and an environment, or --all; see --help")
     else:
         run_one(*words[:2], words[2:])
@@ -45,8 +45,10 @@ def run_all(flags: list[str]) -> None:
     for claim in CLAIMS:
         words = [*claim.split(), *flags]
         measuring.say(f"python benchmarks/learning.py {' '.join(words)}")
-        if subprocess.run([sys.executable, __file__, *words]).returncode:
-            failed.append(claim)
+        code = subprocess.run([sys.executable, __file__, *words]).returncode
+        if code == 130:
+            sys.exit(130)
+        failed += [claim] if code else []
     if failed:
         sys.exit("failed:\n" + "\n".join(failed))
 
@@ -57,11 +59,15 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
 
     try:
         options = parse(algorithm, env, flags)
+        if options.episodes < 1:
+            raise polyak.UsageError(f"episodes = {options.episodes} is too small: it must be at least 1")
         facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
         with tempfile.TemporaryDirectory() as folder:
             results = measured(algorithm, env, options, Path(folder) / "run")
     except (polyak.UsageError, polyak.RunError) as error:
         sys.exit(f"learning.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)  # the message would name the temporary folder, which is gone by now
     print(report(algorithm, env, options.preset, results))
     out = options.out / f"learning-{options.name or default_name(algorithm, env, options, results)}.json"
     measuring.write_json(out, {**facts, **results})

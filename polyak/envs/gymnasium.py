@@ -29,7 +29,10 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     if isinstance(env, gymnasium.Env):
         raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
     if not isinstance(env, str):
-        made = env()
+        try:
+            made = env()
+        except Exception as error:
+            raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
         if not isinstance(made, gymnasium.Env):
             raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
         return made
@@ -41,7 +44,9 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(_what_to_install(env, str(error))) from error
     except ModuleNotFoundError as error:
-        raise UsageError(f"{env}: there is no module {error.name or env.partition(':')[0]!r} to import") from error
+        raise UsageError(
+            f"{env}: there is no module {getattr(error.__cause__ or error, 'name', None) or env.partition(':')[0]!r}"
+        ) from error
     except gymnasium.error.Error as error:
         known = [key.split("/")[-1] for key in gymnasium.registry]
         raise UsageError(f"unknown environment {env!r}: {nearest(env.split('/')[-1], known)}") from error

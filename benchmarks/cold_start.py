@@ -38,7 +38,7 @@ def time_to_line(words: Sequence[str], environment: dict[str, str]) -> dict[str,
     return {"seconds": seconds, "seconds_to_exit": whole, "load_before": load, "line": line}
 
 
-THREADS = {"polyak": 0, "sbx": 0, "sb3": 1}  # PyTorch is faster with one at this size; 0: as the library chooses
+THREADS = {"polyak": 0, "sbx": 0, "sb3": 1}  # 0: as the library chooses
 
 
 def to_target(system: str, seed: int, target: float, cache: str) -> dict[str, Any]:

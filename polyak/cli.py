@@ -1,7 +1,6 @@
 """The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 from polyak.errors import RunError, UsageError, nearest
 from polyak.flags import folder_and, parse, unchecked, until_flag, value_of
-from polyak.tables import report, table
+from polyak.tables import one_object, report, table
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
 
@@ -76,13 +75,10 @@ def train(words: list[str]) -> None:
     seeds = range(options.seed, options.seed + options.seeds)
     steps = {} if options.steps is None else {"env_steps": options.steps}
     config, plan = module.Config(**vars(options.config)), Plan(**{**vars(options.plan), **steps})
-    try:
-        run = runs.train(
-            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
-            out=options.out, force=options.force, quiet=options.quiet or options.json,
-        )  # fmt: skip
-    except RunError as error:
-        raise RunError(f"{error}; what was learned before it is kept") from error
+    run = runs.train(
+        algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
+        out=options.out, force=options.force, quiet=options.quiet or options.json,
+    )  # fmt: skip
     report(run, options)
 
 
@@ -162,7 +158,7 @@ def evaluate(words: list[str]) -> None:
     run = runs.load(folder)
     result = run.evaluate(options.episodes, options.which, not options.explore, options.seed)
     if options.json:
-        print(json.dumps(result))
+        print(one_object(result))
     else:
         table({options.which: result})
 

@@ -1,6 +1,7 @@
 """What goes wrong for a reason the user can mend: one plain sentence, with the fix and the nearest valid name."""
 
 import difflib
+import importlib.metadata
 from collections.abc import Iterable
 
 
@@ -16,10 +17,20 @@ class Interrupted(KeyboardInterrupt):
     """Training was interrupted, and saved; its message says how to go on. Exit code 130."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Say which valid name is closest to a wrong one, or list the valid names when none is close."""
+def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` shows what there is") -> str:
+    """Say which valid name is closest to a wrong one, or list the valid names when none is close.
+
+    Where there are too many to list, say `otherwise`.
+    """
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"choose one of: {', '.join(names)}" if len(names) <= 20 else "`polyak list` shows what there is"
+    return f"choose one of: {', '.join(names)}" if len(names) <= 20 else otherwise
+
+
+def installing(extra: str) -> str:
+    """Return the command that installs the packages of one of polyak's extras."""
+    lines = importlib.metadata.requires("polyak") or []
+    packages = [line.partition(";")[0].strip() for line in lines if f'extra == "{extra}"' in line]
+    return " ".join(["pip install", *(f'"{package}"' for package in packages)])

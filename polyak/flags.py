@@ -3,6 +3,9 @@
 import contextlib
 import dataclasses
 import io
+import re
+import types
+import typing
 from typing import Any, TypeVar
 
 from polyak.errors import UsageError, nearest
@@ -25,9 +28,10 @@ def until_flag(words: list[str]) -> list[str]:
 def folder_and(options: type[T], words: list[str], usage: str) -> tuple[str, T]:
     """Parse one folder, then flags."""
     folders = until_flag(words)
-    parsed = parse(options, words[len(folders) :], usage)
+    if "-h" in words or "--help" in words or len(folders) == 1:
+        parsed = parse(options, words[len(folders) :], usage)
     if len(folders) != 1:
-        raise UsageError(f"name one run folder: {usage}")
+        raise UsageError(f"name one run folder, before any flags: {usage}")
     return folders[0], parsed
 
 
@@ -52,21 +56,47 @@ def parse(options: type[T], words: list[str], usage: str) -> T:
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise UsageError(_first_sentence(said.getvalue())) from None
+        raise UsageError(_wrong_value(options, words, _first_sentence(said.getvalue()))) from None
+    if unknown and not unknown[0].startswith("-"):
+        raise UsageError(f"unexpected word {unknown[0]!r}: write {usage}, then flags")
     if unknown:
-        flags = _flags(options)
-        raise UsageError(f"unknown flag {unknown[0]}: {nearest(unknown[0], flags)}")
+        raise UsageError(f"unknown flag {unknown[0]}: {nearest(unknown[0], _flags(options), f'see {usage} --help')}")
     return parsed
 
 
-def _flags(cls: Any, prefix: str = "--") -> list[str]:
-    flags = []
+def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:
+    """Return the type that each flag takes."""
+    kinds = typing.get_type_hints(cls)
+    flags: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
-        if dataclasses.is_dataclass(field.type):
-            flags += _flags(field.type, f"{prefix}{field.name}.")
+        if dataclasses.is_dataclass(kinds[field.name]):
+            flags |= _flags(kinds[field.name], f"{prefix}{field.name}.")
         else:
-            flags.append(prefix + field.name.replace("_", "-"))
+            flags[prefix + field.name.replace("_", "-")] = kinds[field.name]
     return flags
+
+
+def _wrong_value(options: Any, words: list[str], sentence: str) -> str:
+    """Say in plain words what a flag takes instead of the value that it was given."""
+    found = re.search(r"--[\w.-]+", sentence)
+    kind = _flags(options).get(found[0]) if found else None
+    if found is None or kind is None or "choice" in sentence:
+        return sentence
+    flag = found[0]
+    given = " ".join(until_flag(words[words.index(flag) + 1 :])) if flag in words else ""
+    return f"{flag} {given}: it takes {_described(kind)}" if given else f"{flag} takes {_described(kind)}"
+
+
+def _described(kind: Any) -> str:
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return " or ".join(_described(part) for part in parts)
+    if typing.get_origin(kind) is tuple:
+        return f"{_described(parts[0]).removeprefix('a ')}s with spaces between them"
+    return WORDS.get(kind, str(kind))
+
+
+WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "no value", type(None): "None"}
 
 
 def _first_sentence(box: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 def report(run: Any, options: Any) -> None:
     """Print what training came to: nothing if `options.quiet`, one object if `options.json`, else the table."""
     if options.json:
-        print(json.dumps({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
+        print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
     elif not options.quiet:
         table(run.scores)
         exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
@@ -15,6 +15,13 @@ def report(run: Any, options: Any) -> None:
             mean = sum(exploring) / len(exploring)
             print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
         print(f"run: {run.folder}  (polyak watch {run.folder})")
+
+
+def one_object(content: dict[str, Any]) -> str:
+    """Write one JSON object; numbers that are not finite, which JSON lacks, become null."""
+    from polyak.runs.files import plain
+
+    return json.dumps(plain(content), allow_nan=False)
 
 
 def table(scores: dict[str, dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak.envs.spaces import ActionScale, flatten, spec_of
-from polyak.errors import RunError, UsageError, nearest
+from polyak.errors import RunError, UsageError, installing, nearest
 
 Maker: TypeAlias = str | Callable[[], gymnasium.Env[Any, Any]]
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
@@ -57,7 +57,7 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
 def _what_to_install(env: str, message: str) -> str:
     for word, extra in EXTRAS.items():
         if word in message:
-            return f'{env} needs a package that is missing: pip install "polyak[{extra}]"'
+            return f"{env} needs a package that is missing: {installing(extra)}"
     return f"{env} needs a package that is missing: {message.splitlines()[0]}"
 
 

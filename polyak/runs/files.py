@@ -32,7 +32,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Replace a JSON file, atomically; numbers that are not finite become null."""
-    write_text(path, json.dumps(_plain({"format": FORMAT, **content}), indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain({"format": FORMAT, **content}), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
@@ -131,15 +131,16 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Turn arrays, tuples and keys into what JSON has; numbers that are not finite become None."""
     if isinstance(value, dict):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, np.ndarray | jax.Array):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, np.generic):
-        return _plain(value.item())
+        return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value

@@ -1,8 +1,9 @@
 """What a caller asks for, checked before anything is written: settings, seeds, environments, memory, folder."""
 
 import dataclasses
+import operator
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,10 @@ def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
 
 def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     """List the seeds: a number counts from 0. Raises UsageError for none, repeated or impossible ones."""
-    lanes = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
+    try:
+        lanes = [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else list(range(seeds))
+    except TypeError:
+        raise UsageError(f"seeds = {seeds!r} must be a whole number, or a list of them") from None
     if not lanes:
         raise UsageError("seeds is too small: it must be at least 1")
     if len(set(lanes)) < len(lanes) or min(lanes) < 0 or max(lanes) >= 2**32:

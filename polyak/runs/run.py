@@ -1,5 +1,6 @@
 """A run: one training on disk, and the four things done with it: train, resume, load, evaluate."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
@@ -21,7 +22,7 @@ from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.session import SCORING, Session
 from polyak.training import devices
-from polyak.training.evaluate import evaluate
+from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 
@@ -67,7 +68,11 @@ class Run:
         if episodes < 1:
             raise UsageError(f"episodes = {episodes} is too small: it must be at least 1")
         maker = from_name(self.facts["env"]) if env is None else env
-        return _score(self.saved, which, maker, episodes, deterministic, seed)
+        devices.prepare(len(self.facts["seeds"]))
+        saved = self.saved
+        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(maker))
+        with contextlib.closing(evaluator):
+            return _score(saved, which, evaluator, episodes, deterministic, seed)
 
 
 def train(
@@ -92,9 +97,9 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
-    devices.prepare()
-    name, module = algorithms.find(algorithm)
     lanes = request.lanes_of(seeds)
+    devices.prepare(len(lanes))
+    name, module = algorithms.find(algorithm)
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
     worlds = request.make_worlds(name, module, env, lanes, settings[1])
     request.refuse_too_large(settings[1], worlds, len(lanes))
@@ -115,8 +120,8 @@ def train(
 
 def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) -> Run:
     """Continue a run from its checkpoint to its end. Raises as `train` and `load` do."""
-    devices.prepare()
     run = load(folder)
+    devices.prepare(len(run.facts["seeds"]))
     if run.facts["status"] == "finished":
         raise UsageError(f"{run.folder} is finished: there is nothing to resume")
     path = run.folder / "run.json"
@@ -161,30 +166,31 @@ def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: fl
         session.train()
         saved = run.saved
         run.facts["scores"] = {
-            which: _score(saved, which, env, training.plan.score_episodes, True, 0) for which in ("final", "best")
+            which: _score(saved, which, session.evaluator, training.plan.score_episodes, True, 0)
+            for which in ("final", "best")
         }
+        if session.evaluated:
+            plot([run.folder], run.folder / "curve.png")
     except KeyboardInterrupt:
         _write(run, "interrupted", setup, session)
-        steps = f"{run.facts['env_steps']:,} of {training.plan.env_steps:,} steps"
-        raise Interrupted(f"stopped at {steps}; everything is saved: polyak resume {run.folder}") from None
+        reached, kept = int(training.env_steps.min()), session.kept["env_steps"]
+        saved_ = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
+        steps = f"{reached:,} of {training.plan.env_steps:,} steps"
+        raise Interrupted(f"stopped at {steps}; {saved_}: polyak resume {run.folder}") from None
     except RunError as error:
         _write(run, "failed", setup, session, error=str(error))
-        raise
+        raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
     finally:
-        worlds.close()
+        session.close()
     _write(run, "finished", setup, session)
-    if session.evaluated:
-        plot([run.folder], run.folder / "curve.png")
     return run
 
 
-def _score(saved: Saved, which: str, env: Maker, episodes: int, deterministic: bool, seed: int) -> dict[str, Any]:
-    devices.prepare()
+def _score(
+    saved: Saved, which: str, evaluator: Evaluator, episodes: int, deterministic: bool, seed: int
+) -> dict[str, Any]:
     seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
-    policies = saved.tree(which)
-    played = evaluate(
-        saved.algorithm, saved.config, policies, lambda: Environment(env), seeds, explore=not deterministic
-    )
+    played = evaluator.play(saved.tree(which), seeds, explore=not deterministic)
     return scores.summary(played, saved.seeds, which, deterministic)
 
 
@@ -192,8 +198,7 @@ def _write(run: Run, status: str, setup: float, session: Session, error: str | N
     run.facts.update(
         status=status,
         error=error,
-        env_steps=int(session.training.env_steps.min()),
-        updates=session.training.step,
+        **session.kept,
         exploring_returns=session.log.exploring_returns() if session.log else None,
         seconds={"setup": round(setup, 3), **{key: round(value, 3) for key, value in session.seconds.items()}},
         updated=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,7 +14,7 @@ from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed
 from polyak.errors import RunError
 from polyak.runs import checkpoint, policy
 from polyak.runs.log import Log, ProgressLine
-from polyak.training.evaluate import Scores, evaluate
+from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.host import Training
 
 CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
@@ -37,6 +37,9 @@ class Session:
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log: Log | None = None
         self.unwritten: Any = None
+        self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
+        config = jax.device_get(training.config)
+        self.evaluator = Evaluator(training.algorithm, config, lambda: Environment(env))
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
@@ -44,6 +47,7 @@ class Session:
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
         self.unwritten = at.unwritten
+        self._count_kept()
 
     def train(self) -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
@@ -81,6 +85,15 @@ class Session:
         trees = {"final": self.training.policy, "best": best}
         spaces = self.worlds.observation_space, self.worlds.action_space
         policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
+        self._count_kept()
+
+    def close(self) -> None:
+        """Release all environments."""
+        self.evaluator.close()
+        self.worlds.close()
+
+    def _count_kept(self) -> None:
+        self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": self.training.step}
 
     def _iterate(self, log: Log) -> None:
         began = time.monotonic()
@@ -101,7 +114,7 @@ class Session:
         began = time.monotonic()
         self.progress.update(None, taken, "evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
-        scores = self.play(self.training.policy, self.plan.evaluation_episodes, CHOOSING)
+        scores = self.play(self.training.policy, self.plan.evaluation_episodes)
         log.evaluation(taken, scores.returns, scores.lengths)
         means = scores.returns.mean(1)
         better = means >= self.best_returns
@@ -114,11 +127,10 @@ class Session:
         self.evaluated = due
         self.seconds["evaluation"] += time.monotonic() - began
 
-    def play(self, policies: Any, episodes: int, stream: int) -> Scores:
-        """Play evaluation episodes with every seed's policy."""
-        seeds = [[episode_seed(seed, 0, i, stream) for i in range(episodes)] for seed in self.seeds]
-        algorithm, config = self.training.algorithm, self.training.config
-        return evaluate(algorithm, jax.device_get(config), policies, lambda: Environment(self.env), seeds)
+    def play(self, policies: Any, episodes: int) -> Scores:
+        """Play the episodes that choose the best policy with every seed's policy."""
+        seeds = [[episode_seed(seed, 0, i, CHOOSING) for i in range(episodes)] for seed in self.seeds]
+        return self.evaluator.play(policies, seeds)
 
 
 class _Interrupts:

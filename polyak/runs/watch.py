@@ -2,13 +2,14 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.envs.gymnasium import Maker, from_name, make
-from polyak.errors import UsageError
+from polyak.envs.gymnasium import Maker, from_name, make, name_of
+from polyak.errors import UsageError, installing
 from polyak.runs.policy import Policy
 
 DEFAULT_FPS = 30
@@ -48,7 +49,10 @@ def _drawn(env: Maker, mode: str) -> Any:
         made = make(env)
         if made.render_mode != mode:
             made.close()
-            raise UsageError(f"{env!r} makes its environment without render_mode={mode!r}: watch it by an id instead")
+            raise UsageError(
+                f"{name_of(env)} makes its environment without render_mode={mode!r}: register it with Gymnasium, and"
+                " name it by its id"
+            )
         return made
     modes = make(env).metadata.get("render_modes", [])
     if mode not in modes:
@@ -76,9 +80,12 @@ def _write(path: Path, frames: list[np.ndarray], fps: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4":
         try:
-            imageio.imwrite(path, np.stack(frames), plugin="FFMPEG", fps=fps)
+            with warnings.catch_warnings():
+                # JAX warns of any fork, because of its threads; this child becomes ffmpeg at once
+                warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+                imageio.imwrite(path, np.stack(frames), plugin="FFMPEG", fps=fps, macro_block_size=2)
         except ImportError as error:
-            raise UsageError('an .mp4 needs ffmpeg: pip install "polyak[video]", or record a .gif') from error
+            raise UsageError(f"an .mp4 needs ffmpeg: {installing('video')}, or record a .gif") from error
         return
     # a GIF counts in hundredths of a second, and half the frames at most 25 a second keep it small
     every = max(round(fps / 25), 1)

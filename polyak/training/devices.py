@@ -13,11 +13,14 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from polyak.tree import take
 
 LANE = PartitionSpec("lane")
-MOST_CPU_DEVICES = 16
+LEAST_CPU_DEVICES = 16
+MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
 
 
-def prepare() -> None:
+def prepare(lanes: int = 1) -> None:
     """Before JAX starts: split the CPU into devices, one queue each, and keep compiled programs between processes.
+
+    There are enough for every lane to have one, within reason, and some to spare for a later run with more lanes.
 
     Both are left alone where the user has set them, and the split where JAX has started already.
     """
@@ -28,7 +31,8 @@ def prepare() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] == -1 and "xla_force_host_platform_device_count" not in flags:
         with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
-            jax.config.update("jax_num_cpu_devices", max(cores(), MOST_CPU_DEVICES))
+            wanted = max(cores(), LEAST_CPU_DEVICES, min(lanes, MOST_CPU_DEVICES))
+            jax.config.update("jax_num_cpu_devices", wanted)
 
 
 def cache_folder() -> Path:

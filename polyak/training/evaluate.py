@@ -42,30 +42,33 @@ class Scores:
     lengths: np.ndarray
 
 
-def evaluate(
-    algorithm: Algorithm,
-    config: Any,
-    policies: Any,
-    make: Callable[[], Environment],
-    seeds: Sequence[Sequence[int]],
-    explore: bool = False,
-) -> Scores:
-    """Play one episode per seed in `seeds[lane]` with that lane's policy (a NumPy tree with a leading lane axis).
+class Evaluator:
+    """Plays episodes in environments of its own, which it keeps from one evaluation to the next."""
 
-    Raises RunError where the environment fails.
-    """
-    environments = [make() for _ in range(min(len(seeds[0]), SIDE_BY_SIDE))]
-    results = []
-    try:
+    def __init__(self, algorithm: Algorithm, config: Any, make: Callable[[], Environment]):
+        self.algorithm, self.config, self.make = algorithm, config, make
+        self.environments: list[Environment] = []
+
+    def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
+        """Play one episode per seed in `seeds[lane]` with that lane's policy (a NumPy tree with a leading lane axis).
+
+        Raises RunError where an environment fails.
+        """
+        count = min(len(seeds[0]), SIDE_BY_SIDE)
+        self.environments += [self.make() for _ in range(count - len(self.environments))]
+        environments = self.environments[:count]
+        results = []
         for lane, lane_seeds in enumerate(seeds):
-            acting = Acting(algorithm, config, environments[0].spec, [lane_seeds[0]], len(environments), explore)
+            acting = Acting(self.algorithm, self.config, environments[0].spec, [lane_seeds[0]], count, explore)
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
             acting.begin([0])
             results.append(_play(acting, environments, list(lane_seeds)))
-    finally:
-        for environment in environments:
-            environment.close()
-    return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+        return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+
+    def close(self) -> None:
+        """Release the environments."""
+        while self.environments:
+            self.environments.pop().close()
 
 
 def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -75,11 +78,13 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     playing = dict(enumerate(range(len(environments))))  # environment → episode
     waiting = iter(range(len(environments), len(seeds)))
     for e, environment in enumerate(environments):
-        obs[0, e] = _ask(environment.reset, seeds[e])
+        obs[0, e] = _ask(environment.reset, seeds[e], seeds[e], 0)
     while playing:
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
-            next_obs, reward, terminated, truncated = _ask(environments[e].step, actions[e])
+            next_obs, reward, terminated, truncated = _ask(
+                environments[e].step, actions[e], seeds[episode], lengths[episode] + 1
+            )
             returns[episode] += reward
             lengths[episode] += 1
             obs[0, e] = next_obs
@@ -90,13 +95,14 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
                     del playing[e]
                 else:
                     playing[e] = following
-                    obs[0, e] = _ask(environments[e].reset, seeds[following])
+                    obs[0, e] = _ask(environments[e].reset, seeds[following], seeds[following], 0)
     return returns, lengths
 
 
-def _ask(call: Callable[[Any], Any], argument: Any) -> Any:
+def _ask(call: Callable[[Any], Any], argument: Any, seed: int, step: int) -> Any:
     """Call the environment; what goes wrong there is not our algorithm's fault, and is said so."""
     try:
         return call(argument)
     except Exception as error:
-        raise RunError(f"the environment failed in evaluation: {type(error).__name__}: {error}") from error
+        where = f"at step {step} of the evaluation episode with seed {seed}"
+        raise RunError(f"the environment failed {where}: {type(error).__name__}: {error}") from error

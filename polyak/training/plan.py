@@ -52,7 +52,8 @@ class Plan:
                 raise UsageError(f"{name} = {count} is not a multiple of envs = {self.envs}: use {fixed}")
         if self.warmup >= self.env_steps:
             raise UsageError(
-                f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower the warm-up"
+                f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower"
+                " it (--plan.warmup), or take more steps"
             )
         if self.batch > self.capacity:
             raise UsageError(f"batch = {self.batch} is larger than capacity = {self.capacity}: raise the capacity")

@@ -37,8 +37,12 @@ WRONG = {
     "train ddpg Pendulum-v1 --config.gamma nan": "gamma is not a number",
     "train ddpg Pendulum-v1 --config.loss hubr": "'huber'",
     "train ddpg Pendulum-v1 --preset papr": "ddpg has no preset 'papr': did you mean 'paper'?",
-    "train ddpg Pendulum-v1 --steps": "--steps",
-    "train ddpg Pendulum-v1 --steps many": "--steps",
+    "train ddpg Pendulum-v1 --xyzzy 1": "unknown flag --xyzzy: see polyak train ddpg Pendulum-v1 --help",
+    "train ddpg Pendulum-v1 extra": "unexpected word 'extra': write polyak train ddpg Pendulum-v1, then flags",
+    "train ddpg Pendulum-v1 --steps": "--steps takes a whole number or None",
+    "train ddpg Pendulum-v1 --steps many": "--steps many: it takes a whole number or None",
+    "train ddpg Pendulum-v1 --config.gamma much": "--config.gamma much: it takes a number",
+    "train ddpg Pendulum-v1 --config.actor-layers a b": "actor-layers a b: it takes whole numbers with spaces between",
     "train ddpg Pendulum-v1 --steps 0": "env_steps = 0 is too small: it must be at least 1",
     "train ddpg Pendulum-v1 --steps -5": "env_steps = -5 is too small",
     "train ddpg Pendulum-v1 --seeds 0": "seeds is too small: it must be at least 1",
@@ -130,7 +134,7 @@ def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(gymnasium, "make", missing)
     assert command("train", "ddpg", "LunarLanderContinuous-v3") == 2
     assert capsys.readouterr().err == (
-        'polyak: error: LunarLanderContinuous-v3 needs a package that is missing: pip install "polyak[box2d]"\n'
+        'polyak: error: LunarLanderContinuous-v3 needs a package that is missing: pip install "gymnasium[box2d]"\n'
     )
 
 
@@ -142,3 +146,9 @@ def test_a_folder_that_holds_a_run_is_kept_unless_the_request_is_right_and_force
     assert "stopped already holds a run" in capsys.readouterr().err
     assert command("train", "ddpg", ENV, "--out", "stopped", "--force", "--config.gamma", "7") == 2
     assert (stopped / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("seeds", [1.5, "three", [0, 1.5], None])
+def test_seeds_are_whole_numbers(seeds: Any):
+    with pytest.raises(polyak.UsageError, match="must be a whole number, or a list of them"):
+        polyak.train("ddpg", "Pendulum-v1", seeds=seeds)

@@ -124,7 +124,7 @@ def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run
         ({"seeds": [-1]}, "from 0 to"),
         ({"seeds": [2**32]}, "from 0 to"),
         ({"steps": 0}, "env_steps = 0 is too small"),
-        ({"steps": 40}, "lower the warm-up"),
+        ({"steps": 40}, "lower it .--plan.warmup"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, wrong: dict[str, Any], says: str):

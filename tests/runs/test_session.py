@@ -44,6 +44,21 @@ def test_an_interrupted_run_can_be_used_and_finished(stopped: Path):
     assert (stopped / "curve.png").exists()
 
 
+def test_a_second_ctrl_c_does_not_wait_and_says_what_is_kept(monkeypatch: pytest.MonkeyPatch):
+    def twice() -> None:
+        small.press_ctrl_c()
+        small.press_ctrl_c()
+
+    with monkeypatch.context() as patch:
+        small.before_iteration(patch, 18, twice)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            small.train("hasty")
+    assert str(interrupted.value) == "stopped at 170 of 400 steps; the checkpoint has 0 of them: polyak resume hasty"
+    facts = polyak.load("hasty").facts
+    assert (facts["status"], facts["env_steps"], facts["updates"]) == ("interrupted", 0, 0)
+    assert polyak.resume("hasty").facts["status"] == "finished"
+
+
 def test_a_finished_run_is_not_resumed(finished: polyak.Run):
     with pytest.raises(polyak.UsageError, match="nothing to resume"):
         polyak.resume(finished.folder)
@@ -56,7 +71,7 @@ def test_ctrl_c_at_the_very_start():
 
 def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
-        patch.setattr("polyak.runs.run.evaluate", lambda *_, **__: small.press_ctrl_c())
+        patch.setattr("polyak.runs.run._score", lambda *_: small.press_ctrl_c())
         with pytest.raises(KeyboardInterrupt) as interrupted:
             small.train("parts")
     assert isinstance(interrupted.value, Interrupted)
@@ -74,7 +89,8 @@ def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, 
     for word in ("step", "of seed 0", "episode", "environment 0"):
         assert word in message
     facts = polyak.load("failed").facts
-    assert (facts["status"], facts["error"]) == ("failed", message)
+    assert message == f"{facts['error']}; what was learned before it is kept in failed"
+    assert facts["status"] == "failed"
     assert 0 < facts["env_steps"] < BREAKS_AT * envs
     assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == facts["env_steps"]
     assert polyak.load("failed").policy(np.zeros(3)).shape == (2,)
@@ -95,7 +111,7 @@ def test_a_failed_run_goes_on_once_the_environment_is_mended():
 
 
 def test_a_failure_in_an_evaluation_is_kept_too():
-    with pytest.raises(RunError, match="in evaluation: RuntimeError: the motor"):
+    with pytest.raises(RunError, match=r"at step \d+ of the evaluation episode with seed \d+: RuntimeError: the motor"):
         small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 20, "evaluation_episodes": 99})
     assert polyak.load("failed").facts["status"] == "failed"
 
@@ -104,7 +120,7 @@ def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytes
     def fail(*_: Any, **__: Any) -> None:
         raise RunError("the environment failed in evaluation")
 
-    monkeypatch.setattr("polyak.runs.run.evaluate", fail)
+    monkeypatch.setattr("polyak.runs.run._score", fail)
     with pytest.raises(RunError):
         small.train("failed")
     assert polyak.load("failed").facts["status"] == "failed"
@@ -114,7 +130,7 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.M
     returns = iter([[1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])  # of two seeds in three evaluations
     seen: list[Any] = []
 
-    def play(sitting: session.Session, policies: Any, episodes: int, stream: int) -> session.Scores:
+    def play(sitting: session.Session, policies: Any, episodes: int) -> session.Scores:
         seen.append(policies.actor.mlp.layers[0].weight)
         scores = np.tile(np.array(next(returns))[:, None], episodes)
         return session.Scores(scores, np.ones_like(scores, dtype=int))

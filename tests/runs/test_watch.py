@@ -41,7 +41,7 @@ def test_without_a_display_it_says_how_to_record(finished: polyak.Run, monkeypat
     [
         (small.ENV, "agent.avi", 1, "use a name ending in .gif or .mp4"),
         (small.ENV, "agent.gif", 0, "at least 1"),
-        ("tests.runs.worlds:Lopsided", "agent.gif", 1, "watch it by an id instead"),
+        ("tests.runs.worlds:Lopsided", "agent.gif", 1, "register it with Gymnasium"),
         ("Nowhere-v0", "agent.gif", 1, "unknown environment"),
     ],
 )
@@ -62,7 +62,7 @@ def test_an_mp4_says_what_to_install(finished: polyak.Run, monkeypatch: pytest.M
         raise ImportError("ffmpeg")
 
     monkeypatch.setattr(imageio, "imwrite", missing)
-    with pytest.raises(UsageError, match=r'pip install "polyak\[video\]", or record a .gif'):
+    with pytest.raises(UsageError, match=r'pip install "imageio-ffmpeg>=0.5", or record a .gif'):
         watch(finished.policy, small.ENV, "agent.mp4", 1, 0)
 
 

@@ -1,5 +1,6 @@
 """Evaluation: every episode is played once, from its seed, by the policy of its lane."""
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from polyak.envs.gymnasium import Environment
 from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
 from polyak.errors import RunError
 from polyak.training import evaluate as module
-from polyak.training.evaluate import Scores, evaluate
+from polyak.training.evaluate import Evaluator, Scores
 from polyak.tree import replace, stack
 from polyak.types import Box, EnvSpec
 from tests import toys
@@ -27,7 +28,8 @@ POLICIES = stack(
 
 
 def play(make: Callable[[], Any] = Walk, seeds: Any = SEEDS, policies: Any = POLICIES, **options: Any) -> Scores:
-    return evaluate(toys.linear, CONFIG, policies, lambda: Environment(make), seeds, **options)
+    with contextlib.closing(Evaluator(toys.linear, CONFIG, lambda: Environment(make))) as evaluator:
+        return evaluator.play(policies, seeds, **options)
 
 
 def test_scores_have_a_row_for_each_lane() -> None:
@@ -88,9 +90,8 @@ def test_the_memory_of_acting_starts_afresh_in_every_episode() -> None:
         return 0.1 * memory, memory + 1
 
     counting = SimpleNamespace(**{**vars(toys.linear), "act": count})
-    evaluate(
-        counting, CONFIG, POLICIES, lambda: Environment(Recording), [list(range(40))] * 2
-    )  # more than side by side
+    evaluator = Evaluator(counting, CONFIG, lambda: Environment(Recording))
+    evaluator.play(POLICIES, [list(range(40))] * 2)  # more than side by side
     assert firsts == [0.0] * 80
 
 
@@ -115,7 +116,7 @@ def test_a_failing_step_is_a_run_error() -> None:
     def broken(*_: Any) -> Any:
         raise ArithmeticError("the physics broke")
 
-    with pytest.raises(RunError, match="in evaluation: ArithmeticError: the physics broke"):
+    with pytest.raises(RunError, match=r"at step \d of the evaluation episode with seed 1\d: ArithmeticError: the p"):
         play(partial(Breaking, 5, broken))
 
 
@@ -136,7 +137,7 @@ def test_an_algorithm_that_fails_is_not_blamed_on_the_environment() -> None:
 
     wrong = SimpleNamespace(**{**vars(toys.linear), "act": act})
     with pytest.raises(Exception, match="the algorithm is wrong") as error:
-        evaluate(wrong, CONFIG, POLICIES, lambda: Environment(Walk), SEEDS)
+        Evaluator(wrong, CONFIG, lambda: Environment(Walk)).play(POLICIES, SEEDS)
     assert "the environment failed" not in str(error.value)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from polyak import maths
-from polyak.batch_norm import BatchNorm, Statistics
+from polyak.batch_norm import BatchNorm, Normalization, Statistics
 from polyak.tree import pytree, static
 from polyak.types import Array
 
@@ -73,19 +73,37 @@ class MLP:
 
     @classmethod
     def create(
-        cls, key: jax.Array, sizes: Sequence[int], linear_end: bool, final_init: Any = None, batch_norm: bool = False
+        cls,
+        key: jax.Array,
+        sizes: Sequence[int],
+        linear_end: bool,
+        final_init: Any = None,
+        batch_norm: Normalization = "off",
     ) -> "MLP":
         """Make layers between consecutive `sizes`; `final_init` is the limit of the last layer's numbers."""
         pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, max(len(pairs), 1))
         limits = [None] * (len(pairs) - 1) + [final_init]
         layers = tuple(Linear.create(k, a, b, limit) for k, (a, b), limit in zip(keys, pairs, limits, strict=False))
-        normalized = sizes[:-1] if linear_end else sizes
-        return cls(layers, tuple(BatchNorm.create(size) for size in normalized) if batch_norm else (), linear_end)
+        normalized = () if batch_norm == "off" else sizes[:-1] if linear_end else sizes
+        return cls(layers, tuple(BatchNorm.create(size, batch_norm == "renorm") for size in normalized), linear_end)
 
     def statistics(self) -> tuple[Statistics, ...]:
         """Return fresh batch-norm statistics: an empty tuple without batch norm."""
         return tuple(norm.statistics() for norm in self.norms)
+
+    def decayed(self) -> "MLP":
+        """Say for each leaf whether L2 decay applies: to weights, unless a normalization follows.
+
+        There their size changes nothing but how fast they turn, so decay would only make them turn faster and faster.
+        Source: van Laarhoven 2017 (arXiv 1706.05350).
+        """
+        followed = len(self.norms) - 1  # so many layers, from the first
+        layers = [
+            jax.tree.map(lambda leaf, free=i >= followed: free and leaf.ndim > 1, layer)
+            for i, layer in enumerate(self.layers)
+        ]
+        return MLP(tuple(layers), jax.tree.map(lambda leaf: False, self.norms), self.linear_end)
 
     def __call__(self, x: Array, statistics: tuple[Statistics, ...] = ()) -> Array:
         """Apply to `[batch, in]`, normalizing by the running statistics."""
@@ -129,7 +147,7 @@ class Actor:
         layers: Sequence[int],
         bound: Bound = "tanh",
         final_init: Any = None,
-        batch_norm: bool = False,
+        batch_norm: Normalization = "off",
     ) -> "Actor":
         """Make an actor with the given hidden layers."""
         mlp = MLP.create(key, (obs_size, *layers, action_size), True, final_init, batch_norm)
@@ -175,7 +193,7 @@ class Critic:
         action_layers: Sequence[int],
         joint_layers: Sequence[int],
         final_init: Any = None,
-        batch_norm: bool = False,
+        batch_norm: Normalization = "off",
     ) -> "Critic":
         """Make a critic with one output."""
         keys = jax.random.split(key, 3)
@@ -187,6 +205,10 @@ class Critic:
     def statistics(self) -> tuple[Statistics, ...]:
         """Return fresh batch-norm statistics."""
         return self.state.statistics()
+
+    def decayed(self) -> "Critic":
+        """Say for each leaf whether L2 decay applies."""
+        return Critic(self.state.decayed(), self.action.decayed(), self.joint.decayed())
 
     def __call__(self, obs: Array, action: Array, statistics: tuple[Statistics, ...] = ()) -> Array:
         """Return values `[batch]`."""

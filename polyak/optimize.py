@@ -11,19 +11,24 @@ from polyak.types import Array, Metrics
 Net = TypeVar("Net")
 
 
-def adam(learning_rate: Any, gradient_norm: Any = None, weight_decay: Any = None) -> optax.GradientTransformation:
-    """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient of weight matrices.
+def matrices(net: Net) -> Net:
+    """Say for each leaf whether it is a matrix, as weights are and biases are not."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, net)
 
-    The decay is coupled (part of the gradient, as `weight_decay` in PyTorch's Adam), not that of AdamW, and it spares
-    vectors: biases and the scales of normalization. Source: Kingma and Ba 2015 (arXiv 1412.6980).
+
+def adam(
+    learning_rate: Any, gradient_norm: Any = None, weight_decay: Any = None, decayed: Callable[[Any], Any] = matrices
+) -> optax.GradientTransformation:
+    """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient.
+
+    The decay is coupled (part of the gradient, as `weight_decay` in PyTorch's Adam), not that of AdamW;
+    `decayed(net)` says for each leaf whether it applies. Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
     parts = []
     if gradient_norm is not None:
         parts.append(optax.clip_by_global_norm(gradient_norm))
     if weight_decay is not None:
-        parts.append(
-            optax.add_decayed_weights(weight_decay, mask=lambda net: jax.tree.map(lambda leaf: leaf.ndim > 1, net))
-        )
+        parts.append(optax.add_decayed_weights(weight_decay, mask=decayed))
     return optax.chain(*parts, optax.adam(learning_rate))
 
 

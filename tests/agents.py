@@ -27,7 +27,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "gradient_norm": 0.5,
             "reward_scale": 0.1,
             "normalize_observations": True,
-            "batch_norm": True,
+            "batch_norm": "batch",
             "noise": "ornstein-uhlenbeck",
         },
     }

@@ -1,10 +1,12 @@
 """Batch normalization, worked out by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from polyak.batch_norm import MOMENTUM, BatchNorm, Statistics
 from polyak.tree import stack, take
+from polyak.types import Array
 
 X = jnp.array([[1.0, 10.0], [3.0, 10.0], [5.0, 40.0]])  # means 3 and 20; variances 8/3 and 200, unbiased 4 and 300
 
@@ -36,9 +38,8 @@ def test_train_moves_the_running_statistics_by_the_unbiased_variance() -> None:
 
 def test_running_statistics_arrive_at_those_of_the_data() -> None:
     norm = BatchNorm.create(2)
-    running = norm.statistics()
-    for _ in range(int(12 / MOMENTUM)):  # e⁻¹² of the start is left
-        _, running = norm.train(X, running)
+    updates = int(12 / MOMENTUM)  # e⁻¹² of the start is left
+    running = jax.lax.fori_loop(0, updates, lambda _, running: norm.train(X, running)[1], norm.statistics())
     np.testing.assert_allclose(running.mean, [3, 20], rtol=1e-3)
     np.testing.assert_allclose(running.variance, [4, 300], rtol=1e-3)
 
@@ -66,3 +67,36 @@ def test_lanes_in_numpy() -> None:
     together = norms(x, statistics)
     for i, (norm, of_lane) in enumerate(lanes):
         np.testing.assert_allclose(together[i], norm(take(x, i), of_lane), rtol=1e-5, atol=1e-6)
+
+
+def test_renormalized_training_gives_what_evaluation_gives() -> None:
+    norm = BatchNorm(jnp.array([2.0, 1.0]), jnp.array([0.5, 5.0]), renorm=True)
+    statistics = Statistics(jnp.array([1.0, 30.0]), jnp.array([4.0, 150.0]))  # within the limits of the correction
+    out, running = norm.train(X, statistics)
+    np.testing.assert_allclose(out, norm(X, statistics), rtol=1e-4)
+    _, plain = BatchNorm.create(2).train(X, statistics)
+    np.testing.assert_array_equal(running.mean, plain.mean)
+    np.testing.assert_array_equal(running.variance, plain.variance)
+
+
+def test_the_correction_is_limited() -> None:
+    norm = BatchNorm.create(1, renorm=True)
+    x = jnp.array([[98.0], [102.0]])  # mean 100, deviation 2
+    narrow = Statistics(jnp.zeros(1), jnp.full(1, 0.01))  # deviation 0.1: r would be 20, d 1000
+    np.testing.assert_allclose(norm.train(x, narrow)[0], [[5 - 3], [5 + 3]], rtol=1e-3)  # -1 · 3 + 5
+    wide = Statistics(jnp.full(1, 1e4), jnp.full(1, 1e4))  # deviation 100: r would be 1/50, d -99
+    np.testing.assert_allclose(norm.train(x, wide)[0], [[-5 - 1 / 3], [-5 + 1 / 3]], rtol=1e-3)
+
+
+def test_renormalized_gradients_flow_through_the_statistics_of_the_batch() -> None:
+    statistics = Statistics(jnp.full(2, 2.0), jnp.full(2, 9.0))
+    weights = jnp.array([[1.0, 2.0], [-3.0, 0.5], [0.2, 1.0]])
+
+    def slope(renorm: bool) -> Array:
+        norm = BatchNorm.create(2, renorm)
+        return jax.grad(lambda x: (norm.train(x, statistics)[0] * weights).sum())(X)
+
+    # the correction's factor r = σ_batch / σ is a constant to the gradient, its shift d adds nothing
+    r = jnp.sqrt(X.var(0) / 9).clip(1 / 3, 3)
+    np.testing.assert_allclose(slope(True), slope(False) * r[None], rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(slope(True).sum(0), 0, atol=1e-5)  # moving the whole batch changes nothing

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "runs": BELOW | {"algorithms", "envs", "training"},
     "polyak": BELOW | {"training", "runs"},  # the public names
     "flags": GROUND,
-    "tables": GROUND,
+    "tables": GROUND | {"runs"},
     "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "tables"},
 }
 

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from polyak.batch_norm import Normalization
 from polyak.nets import MLP, Actor, Critic, Linear, relu
-from polyak.tree import replace, stack, take
+from polyak.tree import named_leaves, replace, stack, take
 from tests.compare import assert_close, differs
 
 OBS, ACTION, BATCH, LANES = 3, 2, 5, 4
@@ -24,11 +25,11 @@ CRITICS = {
 }
 
 
-def critic(shape: str = "standard", seed: int = 0, batch_norm: bool = False) -> Critic:
+def critic(shape: str = "standard", seed: int = 0, batch_norm: Normalization = "off") -> Critic:
     return Critic.create(jax.random.key(seed), OBS, ACTION, *CRITICS[shape], batch_norm=batch_norm)
 
 
-def actor(bound: Any = "tanh", seed: int = 0, batch_norm: bool = False) -> Actor:
+def actor(bound: Any = "tanh", seed: int = 0, batch_norm: Normalization = "off") -> Actor:
     return Actor.create(jax.random.key(seed), OBS, ACTION, (16, 8), bound, batch_norm=batch_norm)
 
 
@@ -89,9 +90,9 @@ def test_the_joint_layers_see_features_of_state_and_action() -> None:
     assert critic("paper").joint.layers[0].weight.shape == (16 + ACTION, 8)
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", ["off", "batch"])
 @pytest.mark.parametrize("bound", ["tanh", "clip"])
-def test_actor_in_numpy_equals_jax_and_lanes_equal_each_alone(bound: Any, batch_norm: bool) -> None:
+def test_actor_in_numpy_equals_jax_and_lanes_equal_each_alone(bound: Any, batch_norm: Normalization) -> None:
     nets = [actor(bound, seed, batch_norm) for seed in range(LANES)]
     together = stack(nets)(OBSERVATIONS, stack([used(net) for net in nets]))
     assert isinstance(together, np.ndarray)
@@ -100,9 +101,9 @@ def test_actor_in_numpy_equals_jax_and_lanes_equal_each_alone(bound: Any, batch_
         assert_close(take(together, lane), net(jnp.asarray(OBSERVATIONS[lane]), used(net)))
 
 
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("batch_norm", ["off", "batch"])
 @pytest.mark.parametrize("shape", CRITICS)
-def test_critic_in_numpy_equals_jax_and_lanes_equal_each_alone(shape: str, batch_norm: bool) -> None:
+def test_critic_in_numpy_equals_jax_and_lanes_equal_each_alone(shape: str, batch_norm: Normalization) -> None:
     nets = [critic(shape, seed, batch_norm) for seed in range(LANES)]
     together = stack(nets)(OBSERVATIONS, ACTIONS, stack([used(net) for net in nets]))
     assert isinstance(together, np.ndarray)
@@ -126,16 +127,16 @@ def test_a_saturated_actor_learns_its_way_back() -> None:
 
 
 def test_batch_norm_covers_the_observation_the_actor_and_the_critic_before_the_action() -> None:
-    assert [norm.scale.shape[0] for norm in actor(batch_norm=True).mlp.norms] == [OBS, 16, 8]
-    paper = critic("paper", batch_norm=True)
+    assert [norm.scale.shape[0] for norm in actor(batch_norm="batch").mlp.norms] == [OBS, 16, 8]
+    paper = critic("paper", batch_norm="batch")
     assert [norm.scale.shape[0] for norm in paper.state.norms] == [OBS, 16]
     assert paper.action.norms == paper.joint.norms == ()
-    assert [norm.scale.shape[0] for norm in critic("standard", batch_norm=True).state.norms] == [OBS]
+    assert [norm.scale.shape[0] for norm in critic("standard", batch_norm="batch").state.norms] == [OBS]
     assert actor().statistics() == critic().statistics() == ()
 
 
 def test_batch_norm_comes_before_the_relu() -> None:
-    net = MLP.create(jax.random.key(0), (OBS, 16, 1), linear_end=True, batch_norm=True)
+    net = MLP.create(jax.random.key(0), (OBS, 16, 1), linear_end=True, batch_norm="batch")
     x = jnp.asarray(OBSERVATIONS[0])
     normalized = (x - x.mean(0)[None]) / jnp.sqrt(x.var(0) + 1e-5)[None]
     hidden = net.layers[0](normalized)
@@ -143,7 +144,9 @@ def test_batch_norm_comes_before_the_relu() -> None:
     assert_close(net.train(x, net.statistics())[0], net.layers[1](hidden))
 
 
-@pytest.mark.parametrize("net", [actor(batch_norm=True), critic("paper", batch_norm=True)], ids=["actor", "critic"])
+@pytest.mark.parametrize(
+    "net", [actor(batch_norm="batch"), critic("paper", batch_norm="batch")], ids=["actor", "critic"]
+)
 def test_training_moves_every_statistic_and_evaluation_none(net: Any) -> None:
     inputs = [jnp.asarray(OBSERVATIONS[0])] + ([jnp.asarray(ACTIONS[0])] if isinstance(net, Critic) else [])
     out, statistics = net.train(*inputs, net.statistics())
@@ -158,3 +161,16 @@ def test_without_batch_norm_training_and_evaluation_agree() -> None:
     out, statistics = net.train(obs, ())
     assert statistics == ()
     np.testing.assert_array_equal(out, net(obs))
+
+
+def test_decay_spares_biases_norms_and_the_weights_before_a_norm() -> None:
+    plain = named_leaves(critic("paper").decayed())
+    assert {name for name, decays in plain.items() if decays} == {
+        *("state.layers.0.weight", "joint.layers.0.weight", "joint.layers.1.weight"),
+    }
+    normalized = named_leaves(critic("paper", batch_norm="batch").decayed())
+    assert {name for name, decays in normalized.items() if decays} == {"joint.layers.0.weight", "joint.layers.1.weight"}
+    assert len(normalized) == len(jax.tree.leaves(critic("paper", batch_norm="batch")))
+    two_streams = named_leaves(critic("two streams", batch_norm="batch").decayed())
+    assert two_streams["action.layers.0.weight"]
+    assert not two_streams["state.layers.0.weight"]

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 
 from polyak import maths, optimize
-from polyak.batch_norm import Statistics
+from polyak.batch_norm import Normalization, Statistics
 from polyak.fields import check, number
 from polyak.nets import Actor, Bound, Critic
 from polyak.noise import Gaussian, OrnsteinUhlenbeck
@@ -59,15 +59,15 @@ class Config:
     loss: Literal["mse", "huber"] = static(default="mse")
     """The critic's loss."""
     critic_weight_decay: float | None = number(default=None, least=0)
-    """L2 decay of the critic's weight matrices, added to the gradient; None: off."""
+    """L2 decay of the critic's weights, added to the gradient; biases and weights before a norm are spared."""
     gradient_norm: float | None = number(default=None, above=0)
     """Largest norm of each network's gradient; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
     normalize_observations: bool = static(default=False)
     """Normalize observations by their running mean and deviation."""
-    batch_norm: bool = static(default=False)
-    """Batch-normalize the observation, the actor's layers and the critic's state layers."""
+    batch_norm: Normalization = static(default="off")
+    """Normalize the observation, the actor's layers and the critic's state layers by the batch; or renormalize."""
     noise: Literal["gaussian", "ornstein-uhlenbeck"] = static(default="gaussian")
     """Kind of exploration noise."""
     noise_sigma: float = number(default=0.1, least=0)
@@ -212,7 +212,7 @@ def actor_optimizer(config: Config) -> optax.GradientTransformation:
 
 def critic_optimizer(config: Config) -> optax.GradientTransformation:
     """Build the critic's optimizer."""
-    return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay)
+    return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay, Critic.decayed)
 
 
 LOSSES: dict[str, Callable[..., Any]] = {"mse": jnp.square, "huber": maths.huber}

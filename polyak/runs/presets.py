@@ -89,7 +89,7 @@ PRESETS: dict[str, dict[str, tuple[Preset, ...]]] = {
         ),
         "paper": (
             Preset(
-                "Lillicrap et al. 2016, section 7, with batch normalization",
+                "Lillicrap et al. 2016, section 7, with batch renormalization",
                 config={
                     "tau": 0.001,
                     "actor_learning_rate": 1e-4,
@@ -97,7 +97,7 @@ PRESETS: dict[str, dict[str, tuple[Preset, ...]]] = {
                     "critic_state_layers": (400,),
                     "critic_joint_layers": (300,),
                     "critic_weight_decay": 1e-2,
-                    "batch_norm": True,
+                    "batch_norm": "renorm",
                     "noise": "ornstein-uhlenbeck",
                     "noise_sigma": 0.2,
                 },

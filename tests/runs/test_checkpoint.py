@@ -31,7 +31,7 @@ COLUMNS = ("env_steps", "seed", "updates", "episodes", "return", "length", "crit
 KINDS: dict[str, dict[str, Any]] = {
     "several environments, noise with a memory, running statistics": {
         "plan": {"envs": 4, "chunk": 5},
-        "config": {"noise": "ornstein-uhlenbeck", "normalize_observations": True, "batch_norm": True},
+        "config": {"noise": "ornstein-uhlenbeck", "normalize_observations": True, "batch_norm": "renorm"},
     },
     "updates after each episode": {"plan": {"updates_per": "episode", "updates": 3, "chunk": 20, "overlap": False}},
 }

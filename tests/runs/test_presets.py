@@ -20,7 +20,7 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {
             **TWO_STREAMS,
             **{"actor_layers": (128, 64), "bound": "tanh", "actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3},
-            **{"gamma": 0.99, "tau": 0.005, "loss": "huber", "reward_scale": 1 / 100, "batch_norm": False},
+            **{"gamma": 0.99, "tau": 0.005, "loss": "huber", "reward_scale": 1 / 100, "batch_norm": "off"},
             **{"noise": "ornstein-uhlenbeck", "noise_theta": 0.1, "noise_sigma": 0.1 / 2, "noise_dt": 0.01},
         },
         {
@@ -45,7 +45,7 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             **{"critic_state_layers": (400,), "critic_action_layers": (), "critic_joint_layers": (300,)},
             **{"gamma": 0.99, "tau": 0.001, "loss": "mse", "critic_weight_decay": 1e-2, "reward_scale": 1},
             **{"noise": "ornstein-uhlenbeck", "noise_theta": 0.15, "noise_sigma": 0.2},
-            **{"batch_norm": True, "final_init": 3e-3},
+            **{"batch_norm": "renorm", "final_init": 3e-3},
         },
         {"batch": 64, "capacity": 1_000_000, "updates": 1, "updates_per": "step"},
     ),

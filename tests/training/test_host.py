@@ -23,7 +23,7 @@ from tests.walk import Kept, Walk
 
 SPEC = EnvSpec(2, Box(1))
 GAUSSIAN = small(ddpg.Config(noise_sigma=0.3))
-EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm=True)
+EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm="batch")
 
 
 def train(

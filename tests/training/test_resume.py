@@ -48,7 +48,7 @@ def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
 
 
 def test_restored_ddpg_equals_uninterrupted() -> None:
-    config = small(ddpg.Config(noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm=True))
+    config = small(ddpg.Config(noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm="renorm"))
     make = maker(OVERLAPPED, ddpg, config)
     assert_identical(finished(restored(make, advanced(make, 4).snapshot())), finished(make()))
 

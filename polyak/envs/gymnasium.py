@@ -79,7 +79,11 @@ def from_name(name: str) -> Maker:
         found = getattr(importlib.import_module(module), attribute, None)
     except Exception:
         found = None  # making it by this name says what is wrong
-    return found if found is not None and not isinstance(found, str) else name
+    if found is not None and not isinstance(found, str):
+        return found
+    if module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")"))):
+        raise UsageError(f"the environment came from {name}, which cannot be found by name: give it again, from Python")
+    return name
 
 
 def episode_seed(*numbers: int) -> int:
@@ -112,7 +116,10 @@ class Environment:
 
     def _flat(self, obs: Any) -> np.ndarray:
         if self.shape is None:
-            return flatten(self.observation_space, obs)
+            flat = flatten(self.observation_space, obs)
+            if len(flat) != self.spec.obs_size:
+                raise ValueError(f"observation has {len(flat)} numbers, its space {self.spec.obs_size}")
+            return flat
         if np.shape(obs) != self.shape:
             raise ValueError(f"observation has shape {np.shape(obs)}, its space says {self.shape}")
         return obs if len(self.shape) == 1 else np.reshape(obs, -1)

@@ -22,7 +22,7 @@ def _check_observation(space: gymnasium.Space[Any]) -> None:
     if isinstance(space, spaces.Dict | spaces.Tuple):
         for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
             _check_observation(part)
-    elif isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) >= 2:
+    elif isinstance(space, spaces.Box) and len(space.shape) >= (2 if space.dtype == np.uint8 else 3):
         raise UsageError(
             f"observations are images {space.shape}, which are not supported yet: use a vector of features"
         )

@@ -19,7 +19,8 @@ class Progress:
     best_returns: np.ndarray
     evaluated: int
     seconds: dict[str, float]
-    unwritten: Any = None  # by the log
+    settings: str  # digest of what the run was asked for
+    log_position: Any = None  # how many rows the log has, and what it has not written yet
 
 
 def save(folder: Path, training: Training, progress: Progress) -> None:
@@ -31,19 +32,30 @@ def save(folder: Path, training: Training, progress: Progress) -> None:
         "env_steps": training.env_steps,
         "evaluated": progress.evaluated,
         "seconds": progress.seconds,
-        "unwritten": progress.unwritten,
+        "settings": progress.settings,
+        "log": progress.log_position,
     }
     files.save_set(folder, "checkpoint.json", facts, {"arrays": arrays})
 
 
-def load(folder: Path, training: Training, best: Any) -> Progress:
-    """Put a fresh Training at the checkpoint. Raises UsageError if it is missing, damaged or changed."""
+def load(folder: Path, training: Training, best: Any, settings: str) -> Progress:
+    """Put a fresh Training at the checkpoint.
+
+    Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
+    """
     path = folder / "checkpoint.json"
-    facts = files.read_json(path, ("files", "pending", "evaluated", "seconds", "unwritten"))
+    facts = files.read_json(path, ("files", "pending", "evaluated", "seconds", "settings", "log"))
+    seconds, position = facts["seconds"], facts["log"]
     if not (
-        isinstance(facts["evaluated"], int) and isinstance(facts["seconds"], dict) and isinstance(facts["files"], dict)
+        isinstance(facts["evaluated"], int)
+        and isinstance(seconds, dict)
+        and all(isinstance(value, int | float) for value in seconds.values())
+        and isinstance(position, dict | None)
+        and isinstance(facts["files"], dict)
     ):
         raise UsageError(f"{path} is damaged or was changed")
+    if facts["settings"] != settings:
+        raise UsageError(f"the settings in {folder.parent / 'run.json'} are not those that the run was started with")
     template = {
         "training": training.template(bool(facts["pending"])),
         "best": best,
@@ -52,4 +64,4 @@ def load(folder: Path, training: Training, best: Any) -> Progress:
     any_length = ("training.actions", "training.learner.buffer.rows")
     arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, any_length)
     training.restore(arrays["training"])
-    return Progress(arrays["best"], arrays["best_returns"], facts["evaluated"], facts["seconds"], facts["unwritten"])
+    return Progress(arrays["best"], arrays["best_returns"], facts["evaluated"], seconds, settings, position)

@@ -126,6 +126,11 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
         raise UsageError(f"{path}: the {cls.__name__} does not fit this version of polyak ({error})") from error
 
 
+def fingerprint(content: dict[str, Any]) -> str:
+    """Return a digest of JSON values that does not depend on the order of keys."""
+    return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
+
+
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

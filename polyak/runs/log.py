@@ -22,25 +22,26 @@ EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 class Log:
     """Writes the metrics of a run, averaged over intervals of environment steps, one row per seed."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray, unwritten: Any = None):
-        """Start or go on logging from what a checkpoint kept as `unwritten`.
+    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray, position: Any = None):
+        """Start a log at `env_steps` (`[lane]`), or go on from the position that a checkpoint kept.
 
-        Rows later than `env_steps` (`[lane]`), left by a stopped run, are dropped.
+        Rows later than that, left by a run that was killed, are dropped.
         """
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
         self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
         self.logged = int(env_steps.max())
         self._clear()
-        if unwritten:
-            self._take_up(unwritten)
-        self.kept = {name: _rows_until(folder / name, self.seeds, env_steps) for name in FILES}
+        rows = dict.fromkeys(FILES, 0)
+        if position is not None:
+            rows = self._take_up(position)
+        self.kept = {name: read_table(folder / name)[: rows[name]] for name in FILES}
         self.writers = [
             SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
             for lane, seed in enumerate(self.seeds)
         ]
         self.tables = {name: _Table(folder / name, rows) for name, rows in self.kept.items()}
         self.began = time.monotonic()
-        self.seconds_before = max((float(row["seconds"]) for row in self.kept["metrics.csv"]), default=0.0)
+        self.seconds_before = max(numbers(folder / "metrics.csv", self.kept["metrics.csv"], "seconds"), default=0.0)
 
     def exploring_returns(self) -> list[float | None]:
         """Return each seed's mean return over its newest 20 training episodes, exploration included."""
@@ -85,22 +86,25 @@ class Log:
         for writer in self.writers:
             writer.close()
 
-    def unwritten(self) -> dict[str, Any]:
-        """Return what has been taken in but not yet written as a row, for a checkpoint (JSON values)."""
+    def position(self) -> dict[str, Any]:
+        """Return how many rows there are, and what has been taken in but not yet written (JSON values)."""
         metrics = {name: [values.tolist() for values in series] for name, series in self.metrics.items()}
         newest = [list(returns) for returns in self.newest]
         parts = {"logged": self.logged, "returns": self.returns, "lengths": self.lengths, "newest": newest}
-        return {**parts, "metrics": metrics}
+        rows = {name: table.count for name, table in self.tables.items()}
+        return {**parts, "metrics": metrics, "rows": rows}
 
-    def _take_up(self, unwritten: dict[str, Any]) -> None:
+    def _take_up(self, position: dict[str, Any]) -> dict[str, int]:
+        """Continue from a position; return the number of rows of each file."""
         try:
-            self.logged = int(unwritten["logged"])
-            for lane, (returns, lengths) in enumerate(zip(unwritten["returns"], unwritten["lengths"], strict=True)):
+            self.logged = int(position["logged"])
+            for lane, (returns, lengths) in enumerate(zip(position["returns"], position["lengths"], strict=True)):
                 self.returns[lane] += map(float, returns)
                 self.lengths[lane] += map(int, lengths)
-                self.newest[lane].extend(map(float, unwritten["newest"][lane]))
-            for name, series in unwritten["metrics"].items():
+                self.newest[lane].extend(map(float, position["newest"][lane]))
+            for name, series in position["metrics"].items():
                 self.metrics[name] = [np.array(values, np.float32).reshape(len(self.seeds)) for values in series]
+            return {name: int(position["rows"][name]) for name in FILES}
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
 
@@ -135,7 +139,7 @@ class _Table:
     """A CSV file that can gain columns: metrics appear only once learning begins."""
 
     def __init__(self, path: Path, rows: list[dict[str, Any]]):
-        self.path, self.columns = path, list(rows[0]) if rows else []
+        self.path, self.columns, self.count = path, list(rows[0]) if rows else [], len(rows)
         self._rewrite(rows)
 
     def write(self, row: dict[str, Any]) -> None:
@@ -147,6 +151,7 @@ class _Table:
             self.columns += new
             self._rewrite(rows)
         self.writer.writerow(row)
+        self.count += 1
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         beside = self.path.with_name(f".{self.path.name}")
@@ -168,9 +173,12 @@ def read_table(path: Path) -> list[dict[str, Any]]:
     return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
 
-def _rows_until(path: Path, seeds: list[int], env_steps: np.ndarray) -> list[dict[str, Any]]:
-    until = {str(seed): int(steps) for seed, steps in zip(seeds, env_steps, strict=True)}
-    return [row for row in read_table(path) if int(row["env_steps"]) <= until.get(row["seed"], -1)]
+def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:
+    """Return a column of rows that were read from a file. Raises UsageError if it is not all numbers."""
+    try:
+        return [float(row[column]) for row in rows]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is damaged or was changed: its column {column} cannot be read ({error})") from error
 
 
 class ProgressLine:

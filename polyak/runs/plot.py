@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from polyak.errors import UsageError
 from polyak.runs.files import read_json
-from polyak.runs.log import read_table
+from polyak.runs.log import numbers, read_table
 from polyak.runs.scores import interval, iqm
 
 
@@ -19,9 +19,12 @@ def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Raises UsageError if the run has no evaluations.
     """
-    points: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_table(folder / "evaluations.csv"):
-        points[int(row["env_steps"])][row["seed"]].append(float(row["return"]))
+    points: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    path = folder / "evaluations.csv"
+    rows = read_table(path)
+    columns = (numbers(path, rows, column) for column in ("env_steps", "seed", "return"))
+    for env_steps, seed, total in zip(*columns, strict=True):
+        points[int(env_steps)][int(seed)].append(total)
     seeds = max((len(of_seeds) for of_seeds in points.values()), default=0)
     episodes = max((len(values) for of_seeds in points.values() for values in of_seeds.values()), default=0)
     # a crash may have cut the last evaluation short

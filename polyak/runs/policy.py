@@ -32,18 +32,23 @@ class Policy:
 
         Raises ValueError if the observation does not fit the space.
         """
-        rows, single = self._rows(obs)
-        acting = self._acting(len(rows), explore=not deterministic)
-        acting.begin([self.calls])
-        self.calls += 1
-        actions = self.scale(acting(rows[None])[0])
-        return actions[0] if single else actions
+        return self.predict(obs, deterministic=deterministic)[0]
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
     ) -> tuple[np.ndarray, None]:
-        """Choose actions as Stable-Baselines3 policies do, so that its tools (`evaluate_policy`) accept this one."""
-        return self(observation, deterministic), None
+        """Choose actions as Stable-Baselines3 policies do, so that its tools (`evaluate_policy`) accept this one.
+
+        `episode_start` `[batch]` says which observations begin an episode: noise that drifts starts afresh there.
+        """
+        rows, single = self._rows(observation)
+        acting = self._acting(len(rows), explore=not deterministic)
+        for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, len(rows))):
+            acting.forget(0, int(i))
+        acting.begin([self.calls])
+        self.calls += 1
+        actions = self.scale(acting(rows[None])[0])
+        return (actions[0] if single else actions), None
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:

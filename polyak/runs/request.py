@@ -29,6 +29,7 @@ def settings_for(
         plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
     elif steps is not None:
         plan = dataclasses.replace(plan, env_steps=steps)
+    plan.refuse_for(module.learns_from)
     return config, plan
 
 
@@ -70,15 +71,19 @@ def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan
     return Worlds(env, lanes, plan.envs)
 
 
+COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that in the file's form
+
+
 def refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
     """Raise UsageError if the replay buffer cannot fit into memory; suggest a size that can."""
     capacity = min(plan.capacity, plan.env_steps)
     per_row = 4 * worlds.spec.row_size * lanes
-    most = int(devices.memory() * 0.8)
+    most = int(devices.memory() * 0.8 / COPIES)
     if capacity * per_row > most:
         raise UsageError(
-            f"the replay buffer would take {capacity * per_row / 2**30:.1f} GiB ({lanes} × {capacity:,} transitions) of"
-            f" {devices.memory() / 2**30:.1f} GiB of memory: use a capacity of {most // per_row:,} or less"
+            f"the replay buffer would take {capacity * per_row / 2**30:.1f} GiB ({lanes} × {capacity:,} transitions),"
+            f" and {COPIES} times that while a checkpoint is written, of {devices.memory() / 2**30:.1f} GiB of memory:"
+            f" use a capacity of {most // per_row:,} or less"
         )
 
 

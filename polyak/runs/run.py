@@ -18,6 +18,7 @@ from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, request, scores
+from polyak.runs.log import ProgressLine
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.session import SCORING, Session
@@ -31,10 +32,14 @@ KEYS = ("algorithm", "env", "config", "plan", "seeds", "status", "seconds")
 
 @dataclasses.dataclass
 class Run:
-    """One training on disk. `facts` is what its run.json says; the policies are loaded when asked for."""
+    """One training on disk. `facts` is what its run.json says; the policies are loaded when asked for.
+
+    `env` is what made the environment, where this process knows it; else it is found by its name in `facts`.
+    """
 
     folder: Path
     facts: dict[str, Any]
+    env: Maker | None = None
 
     @property
     def saved(self) -> Saved:
@@ -65,13 +70,15 @@ class Run:
 
         Raises UsageError for a damaged run, RunError where the environment fails.
         """
-        if episodes < 1:
-            raise UsageError(f"episodes = {episodes} is too small: it must be at least 1")
-        maker = from_name(self.facts["env"]) if env is None else env
+        for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+            if value < least:
+                raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
+        maker = env or self.env or from_name(self.facts["env"])
         devices.prepare(len(self.facts["seeds"]))
         saved = self.saved
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(maker))
         with contextlib.closing(evaluator):
+            evaluator.refuse_unlike(saved.spec)
             return _score(saved, which, evaluator, episodes, deterministic, seed)
 
 
@@ -113,9 +120,7 @@ def train(
         "seeds": lanes,
         **_circumstances(),
     }
-    began = time.monotonic()
-    training = Training(module, settings[0], settings[1], worlds, lanes)
-    return _sitting(Run(folder, facts), env, training, worlds, began, quiet, resumed=False)
+    return _sitting(Run(folder, facts, env), (module, *settings, worlds), quiet, resumed=False)
 
 
 def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) -> Run:
@@ -128,11 +133,10 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     name, module = algorithms.find(run.facts["algorithm"])
     config = files.settings_from_json(module.Config, run.facts["config"], path)
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
-    maker = from_name(run.facts["env"]) if env is None else env
-    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan)
-    began = time.monotonic()
-    training = Training(module, config, plan, worlds, run.facts["seeds"])
-    return _sitting(run, maker, training, worlds, began, quiet, resumed=True)
+    run.env = env or from_name(run.facts["env"])
+    worlds = request.make_worlds(name, module, run.env, run.facts["seeds"], plan)
+    request.refuse_too_large(plan, worlds, len(run.facts["seeds"]))
+    return _sitting(run, (module, config, plan, worlds), quiet, resumed=True)
 
 
 def load(folder: str | Path) -> Run:
@@ -153,37 +157,45 @@ def _are_seeds(seeds: Any) -> bool:
     return isinstance(seeds, list) and bool(seeds) and all(isinstance(seed, int) for seed in seeds)
 
 
-def _sitting(run: Run, env: Maker, training: Training, worlds: Worlds, began: float, quiet: bool, resumed: bool) -> Run:
+def _sitting(run: Run, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:
+    """Train from where the run is to its end, and score what was learned."""
+    began, (_, _, plan, worlds) = time.monotonic(), parts
     identity = {key: run.facts[key] for key in ("algorithm", "env", "config", "seeds")}
-    session = Session(run.folder, env, identity, training, worlds, shown=not quiet)
-    if resumed:
-        session.resume()
-    setup = time.monotonic() - began
-    _write(run, "training", setup, session)
-    if not resumed:
-        session.save()
-    try:
-        session.train()
-        saved = run.saved
-        run.facts["scores"] = {
-            which: _score(saved, which, session.evaluator, training.plan.score_episodes, True, 0)
-            for which in ("final", "best")
-        }
-        if session.evaluated:
-            plot([run.folder], run.folder / "curve.png")
-    except KeyboardInterrupt:
-        _write(run, "interrupted", setup, session)
-        reached, kept = int(training.env_steps.min()), session.kept["env_steps"]
-        saved_ = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
-        steps = f"{reached:,} of {training.plan.env_steps:,} steps"
-        raise Interrupted(f"stopped at {steps}; {saved_}: polyak resume {run.folder}") from None
-    except RunError as error:
-        _write(run, "failed", setup, session, error=str(error))
-        raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
-    finally:
-        session.close()
-    _write(run, "finished", setup, session)
+    progress = ProgressLine(plan.env_steps, len(run.facts["seeds"]), shown=not quiet)
+    with contextlib.closing(progress), contextlib.closing(worlds):
+        assert run.env is not None
+        session = Session(run.folder, run.env, identity, Training(*parts, run.facts["seeds"]), worlds, progress)
+        if resumed:
+            session.resume()
+        setup = time.monotonic() - began
+        _write(run, "training", setup, session)
+        if not resumed:
+            session.save()
+        try:
+            session.train()
+            run.facts["scores"] = _final_scores(run.saved, session.evaluator, plan.score_episodes)
+        except KeyboardInterrupt:
+            _write(run, "interrupted", setup, session)
+            raise Interrupted(_how_to_go_on(run, session)) from None
+        except RunError as error:
+            _write(run, "failed", setup, session, error=str(error))
+            raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
+        finally:
+            session.evaluator.close()
+        _write(run, "finished", setup, session)
+    if session.evaluated:
+        plot([run.folder], run.folder / "curve.png")
     return run
+
+
+def _how_to_go_on(run: Run, session: Session) -> str:
+    reached, kept = int(session.training.env_steps.min()), session.kept["env_steps"]
+    saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
+    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps; {saved}: polyak resume {run.folder}"
+
+
+def _final_scores(saved: Saved, evaluator: Evaluator, episodes: int) -> dict[str, Any]:
+    return {which: _score(saved, which, evaluator, episodes, True, 0) for which in ("final", "best")}
 
 
 def _score(

@@ -12,7 +12,7 @@ import numpy as np
 
 from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed
 from polyak.errors import RunError
-from polyak.runs import checkpoint, policy
+from polyak.runs import checkpoint, files, policy
 from polyak.runs.log import Log, ProgressLine
 from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.host import Training
@@ -24,7 +24,13 @@ class Session:
     """Trains what a Training holds, to the end or to an interrupt, and keeps its folder true all the while."""
 
     def __init__(
-        self, folder: Path, env: Maker, facts: dict[str, Any], training: Training, worlds: Worlds, shown: bool
+        self,
+        folder: Path,
+        env: Maker,
+        facts: dict[str, Any],
+        training: Training,
+        worlds: Worlds,
+        progress: ProgressLine,
     ):
         """Prepare a sitting; `facts` is what the policy folder says of itself (algorithm, config, seeds)."""
         self.folder, self.env, self.facts, self.training, self.worlds = folder, env, facts, training, worlds
@@ -33,26 +39,27 @@ class Session:
         self.best = training.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = 0
-        self.progress = ProgressLine(self.plan.env_steps, len(self.seeds), shown)
+        self.progress = progress
+        self.settings = files.fingerprint({**facts, "plan": files.settings_to_json(self.plan)})
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log: Log | None = None
-        self.unwritten: Any = None
+        self.log_position: Any = None
         self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
         config = jax.device_get(training.config)
         self.evaluator = Evaluator(training.algorithm, config, lambda: Environment(env))
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
-        at = checkpoint.load(self.folder / "checkpoint", self.training, self.best)
+        at = checkpoint.load(self.folder / "checkpoint", self.training, self.best, self.settings)
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
-        self.unwritten = at.unwritten
+        self.log_position = at.log_position
         self._count_kept()
 
     def train(self) -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
         interval = max(self.plan.env_steps // 200, 1)
-        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps, self.unwritten)
+        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps, self.log_position)
         saved = time.monotonic()
         try:
             with _Interrupts() as interrupts:
@@ -76,8 +83,8 @@ class Session:
         """Write checkpoint and policies."""
         if self.log is not None and not self.log.tables["metrics.csv"].file.closed:
             self.log.flush()
-        unwritten = self.log.unwritten() if self.log else self.unwritten
-        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds, unwritten)
+        position = self.log.position() if self.log else self.log_position
+        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds, self.settings, position)
         checkpoint.save(self.folder / "checkpoint", self.training, at)
         # without any evaluation there is no best but the newest
         best = self.best if self.evaluated else self.training.policy
@@ -87,23 +94,20 @@ class Session:
         policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
         self._count_kept()
 
-    def close(self) -> None:
-        """Release all environments."""
-        self.evaluator.close()
-        self.worlds.close()
-
     def _count_kept(self) -> None:
         self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": self.training.step}
 
     def _iterate(self, log: Log) -> None:
         began = time.monotonic()
         training = self.training
-        if training.step == 0 and training.pending is not None and training.env_steps.max() >= self.plan.warmup:
-            self.progress.update(None, int(training.env_steps.max()), "compiling…")
-        report = training.advance()
+        try:
+            report = training.advance()
+        except RunError:  # something was learned all the same
+            log.iteration(training.report, training.env_steps, training.step, False, False)
+            raise
         taken = int(training.env_steps.min())
         log.iteration(report, training.env_steps, training.step, training.done, training.collected)
-        self.progress.update(report, taken)
+        self.progress.update(report, taken, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
         due = self.plan.evaluations * taken // self.plan.env_steps
         # the last evaluation waits until everything collected has been learned from

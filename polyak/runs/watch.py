@@ -21,13 +21,16 @@ def watch(policy: Policy, env_name: str, record: str | None, episodes: int, epis
 
     Raises UsageError where there is no display, or the environment cannot be drawn.
     """
-    if episodes < 1:
-        raise UsageError(f"episodes = {episodes} is too small: it must be at least 1")
+    for name, value, least in (("episodes", episodes, 1), ("episode_seed", episode_seed, 0)):
+        if value < least:
+            raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
     if record is not None and Path(record).suffix not in (".gif", ".mp4"):
         raise UsageError(f"cannot record to {record}: use a name ending in .gif or .mp4")
     if record is None and not has_display():
         raise UsageError("there is no display to open a window on: record instead, with --record agent.gif")
     env = _drawn(from_name(env_name), "human" if record is None else "rgb_array")
+    if record is not None:
+        _make_room(Path(record))
     try:
         frames, returns = _play(env, policy, episodes, episode_seed, keep=record is not None)
     finally:
@@ -74,10 +77,18 @@ def _play(env: Any, policy: Policy, episodes: int, first_seed: int, keep: bool) 
     return frames, returns
 
 
+def _make_room(path: Path) -> None:
+    """Make sure that the picture can be written, before any episode is played for it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
 def _write(path: Path, frames: list[np.ndarray], fps: float) -> None:
     import imageio.v3 as imageio
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".mp4":
         try:
             with warnings.catch_warnings():

@@ -1,13 +1,14 @@
 """Episodes without exploration, in environments of their own: how good a policy really is."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from polyak import tree
-from polyak.errors import RunError
+from polyak.errors import RunError, UsageError
 from polyak.training.acting import Acting
 from polyak.types import Algorithm, EnvSpec
 
@@ -48,6 +49,7 @@ class Evaluator:
     def __init__(self, algorithm: Algorithm, config: Any, make: Callable[[], Environment]):
         self.algorithm, self.config, self.make = algorithm, config, make
         self.environments: list[Environment] = []
+        self.actings: dict[tuple[int, bool], Acting] = {}
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a NumPy tree with a leading lane axis).
@@ -59,11 +61,25 @@ class Evaluator:
         environments = self.environments[:count]
         results = []
         for lane, lane_seeds in enumerate(seeds):
-            acting = Acting(self.algorithm, self.config, environments[0].spec, [lane_seeds[0]], count, explore)
+            acting = self._acting(count, explore)
+            acting.restart([lane_seeds[0]])
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
             acting.begin([0])
             results.append(_play(acting, environments, list(lane_seeds)))
         return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+
+    def _acting(self, count: int, explore: bool) -> Acting:
+        if (count, explore) not in self.actings:
+            spec = self.environments[0].spec
+            self.actings[count, explore] = Acting(self.algorithm, self.config, spec, [0], count, explore)
+        return self.actings[count, explore]
+
+    def refuse_unlike(self, spec: EnvSpec) -> None:
+        """Raise UsageError if the environments are not of the kind that a policy was made for."""
+        self.environments = self.environments or [self.make()]
+        found = self.environments[0].spec
+        if found != spec:
+            raise UsageError(f"the policy was made for {spec}, the environment is {found}")
 
     def close(self) -> None:
         """Release the environments."""
@@ -78,31 +94,47 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     playing = dict(enumerate(range(len(environments))))  # environment → episode
     waiting = iter(range(len(environments), len(seeds)))
     for e, environment in enumerate(environments):
-        obs[0, e] = _ask(environment.reset, seeds[e], seeds[e], 0)
+        obs[0, e] = _reset(environment, seeds[e])
     while playing:
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
-            next_obs, reward, terminated, truncated = _ask(
-                environments[e].step, actions[e], seeds[episode], lengths[episode] + 1
-            )
-            returns[episode] += reward
             lengths[episode] += 1
-            obs[0, e] = next_obs
-            if terminated or truncated or lengths[episode] >= MOST_STEPS:
-                acting.forget(0, e)
-                following = next(waiting, None)
-                if following is None:
-                    del playing[e]
-                else:
-                    playing[e] = following
-                    obs[0, e] = _ask(environments[e].reset, seeds[following], seeds[following], 0)
+            obs[0, e], reward, ended = _step(environments[e], actions[e], seeds[episode], lengths[episode])
+            returns[episode] += reward
+            if not ended and lengths[episode] < MOST_STEPS:
+                continue
+            acting.forget(0, e)
+            following = next(waiting, None)
+            if following is None:
+                del playing[e]
+            else:
+                playing[e] = following
+                obs[0, e] = _reset(environments[e], seeds[following])
     return returns, lengths
 
 
-def _ask(call: Callable[[Any], Any], argument: Any, seed: int, step: int) -> Any:
-    """Call the environment; what goes wrong there is not our algorithm's fault, and is said so."""
+def _reset(environment: Environment, seed: int) -> np.ndarray:
+    with _blaming(seed, 0):
+        return _finite(environment.reset(seed), "an observation")
+
+
+def _step(environment: Environment, action: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, float, bool]:
+    with _blaming(seed, step):
+        obs, reward, terminated, truncated = environment.step(action)
+        return _finite(obs, "an observation"), float(_finite(reward, "a reward")), bool(terminated or truncated)
+
+
+def _finite(value: Any, what: str) -> Any:
+    if not np.isfinite(value).all():
+        raise ValueError(f"it returned {what} that is not finite")
+    return value
+
+
+@contextlib.contextmanager
+def _blaming(seed: int, step: int) -> Iterator[None]:
+    """Say where it was that the environment failed; what goes wrong in here is not the algorithm's fault."""
     try:
-        return call(argument)
+        yield
     except Exception as error:
         where = f"at step {step} of the evaluation episode with seed {seed}"
         raise RunError(f"the environment failed {where}: {type(error).__name__}: {error}") from error

@@ -15,12 +15,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from polyak.errors import RunError, UsageError
+from polyak.errors import RunError
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.learn import Clock, Learner, Rollout, learn, start
+from polyak.training.learn import Clock, Learner, Rollout, learn, on_host, padded, start
 from polyak.training.plan import Plan
-from polyak.tree import replace
 from polyak.types import Algorithm, EnvSpec, unpack
 
 
@@ -57,10 +56,11 @@ class Training:
     def __init__(self, algorithm: Algorithm, config: Any, plan: Plan, worlds: Worlds, seeds: Sequence[int]):
         self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
         self.spec = worlds.spec
-        _check_rollouts(algorithm, plan)
+        plan.refuse_for(algorithm.learns_from)
         self.sharding = devices.spread(len(self.seeds))
         self.config = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(self.sharding))
-        self.keys = jax.device_put(jax.vmap(jax.random.key)(np.asarray(self.seeds, np.uint32)), self.sharding)
+        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(np.asarray(self.seeds, np.uint32))
+        init_keys, self.keys = (jax.device_put(keys[:, i], self.sharding) for i in (0, 1))
         begin = devices.program(partial(start, algorithm, plan, self.spec), self.sharding, lanes=(False, True))
         self.learn = devices.program(
             partial(learn, algorithm, plan, self.spec),
@@ -68,9 +68,10 @@ class Training:
             lanes=(False, True, True, True, False),
             donate=(1,),
         )
-        self.learner: Learner = begin(self.config, self.keys)
+        self.learner: Learner = begin(self.config, init_keys)
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
         self.step = 0  # updates made
+        self.learned = False  # whether `learn` has been called, and so compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
         self.pending: Rollout | None = None
         self.owed = 0  # updates to make with the pending rollout
@@ -90,25 +91,32 @@ class Training:
         return self.collected and self.pending is None
 
     def advance(self) -> Report:
-        """Run one iteration. Raises RunError where an environment fails; the run is then as before the rollout."""
+        """Run one iteration; return its report, which is also kept as `report`.
+
+        Raises RunError where an environment fails. Then what was pending has been learned from, as `report` says, and
+        all else is as before the rollout, which is discarded.
+        """
         overlapped = self.plan.overlap and self.algorithm.learns_from != "rollout"
         metrics: Any = None
         episodes: list[Any] = []
         if self.pending is not None:
             metrics, self.pending = self._learn_from(self.pending), None
         if not self.collected:
-            rollout, episodes = self._collect()
+            try:
+                rollout, episodes = self._collect()
+            except RunError:
+                self._end([], metrics)
+                raise
             if overlapped:
                 self.pending = rollout
             else:
                 metrics = self._learn_from(rollout)
-        self._follow()
-        return Report(episodes, None if metrics is None else jax.device_get(metrics))
+        return self._end(episodes, metrics)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays."""
         return {
-            "learner": jax.tree.map(np.array, _trimmed(jax.tree.map(np.asarray, self.learner))),
+            "learner": on_host(self.learner),
             "memory": self.acting.memory,
             "pending": self.pending,
             "owed": np.asarray(self.owed),
@@ -127,7 +135,7 @@ class Training:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
         self.step = int(snapshot["step"])
-        self.learner = jax.device_put(_padded(snapshot["learner"], self.learner), self.sharding)
+        self.learner = jax.device_put(padded(snapshot["learner"], self.learner), self.sharding)
         self.acting.memory = snapshot["memory"]
         self.pending, self.owed = snapshot["pending"], int(snapshot["owed"])
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
@@ -142,8 +150,13 @@ class Training:
         )
         rollout = jax.device_put(rollout, self.sharding)
         self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, clock)
-        self.step += updates
+        self.step, self.learned = self.step + updates, True
         return metrics if updates else None
+
+    def _end(self, episodes: list[Any], metrics: Any) -> Report:
+        self._follow()
+        self.report = Report(episodes, None if metrics is None else jax.device_get(metrics))
+        return self.report
 
     def _follow(self) -> None:
         """Fetch the learned policy, which waits for the learner, and act by it from now on."""
@@ -228,23 +241,6 @@ class Training:
         raise RunError(f"the environment returned {what} that is not finite {where}")
 
 
-def _trimmed(learner: Learner) -> Learner:
-    """Leave out the rows of the replay buffer that nothing has been written to."""
-    if learner.buffer is None:
-        return learner
-    filled = min(int(learner.buffer.added.max()), learner.buffer.rows.shape[1])
-    return replace(learner, buffer=replace(learner.buffer, rows=learner.buffer.rows[:, :filled]))
-
-
-def _padded(learner: Learner, like: Learner) -> Learner:
-    """Undo `_trimmed`."""
-    if learner.buffer is None or like.buffer is None:
-        return learner
-    rows = np.zeros(like.buffer.rows.shape, np.float32)
-    rows[:, : learner.buffer.rows.shape[1]] = learner.buffer.rows
-    return replace(learner, buffer=replace(learner.buffer, rows=rows))
-
-
 class _Moment:
     """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
 
@@ -256,18 +252,3 @@ class _Moment:
         """Put the records back; the environments themselves are past use."""
         worlds.episodes[:], acting.memory = self.episodes, self.memory
         worlds.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]
-
-
-def _check_rollouts(algorithm: Algorithm, plan: Plan) -> None:
-    if algorithm.learns_from == "dataset":
-        raise UsageError("this algorithm learns from a dataset, not from an environment")
-    if algorithm.learns_from == "rollout":
-        per_rollout = plan.chunk * plan.envs
-        if plan.env_steps % per_rollout:
-            fixed = -(-plan.env_steps // per_rollout) * per_rollout
-            raise UsageError(
-                f"env_steps = {plan.env_steps} is not a multiple of chunk × envs = {per_rollout}, which an on-policy"
-                f" algorithm learns from at once: use {fixed}"
-            )
-        if plan.warmup or plan.updates_per != "chunk" or plan.updates != 1:
-            raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')

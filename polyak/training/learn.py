@@ -1,9 +1,11 @@
 """The half of an iteration that every loop shares: add the rollout to the replay, update as often as is owed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from polyak import replay, tree
 from polyak.training.plan import Plan
@@ -71,14 +73,40 @@ def learn(
     def update(state: Any, batch: jax.Array, i: jax.Array) -> tuple[Any, Metrics]:
         return algorithm.update(config, state, unpack(spec, batch), jax.random.fold_in(update_key, i), step + i)
 
-    shapes = jax.eval_shape(update, learner.state, batches[0], step)[1]
+    state, metrics = _scan_owed(update, learner.state, batches, updates)
+    if plan.updates_per == "episode":  # only then do lanes end at different times
+        state = tree.where(jnp.asarray(rollout.active), state, learner.state)
+    return Learner(state, buffer), metrics
+
+
+def _scan_owed(update: Callable[..., Any], state: Any, batches: jax.Array, owed: jax.Array) -> tuple[Any, Metrics]:
+    """Update with the first `owed` of the batches; return the mean of the metrics too."""
+    shapes = jax.eval_shape(update, state, batches[0], owed)[1]
     nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
 
     def update_if_owed(state: Any, x: tuple[jax.Array, jax.Array]) -> tuple[Any, Metrics]:
-        return jax.lax.cond(x[1] < updates, update, lambda state, *_: (state, nothing), state, *x)
+        return jax.lax.cond(x[1] < owed, update, lambda state, *_: (state, nothing), state, *x)
 
-    indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
-    state, metrics = jax.lax.scan(update_if_owed, learner.state, (batches, indices))
-    if plan.updates_per == "episode":  # only then do lanes end at different times
-        state = tree.where(jnp.asarray(rollout.active), state, learner.state)
-    return Learner(state, buffer), jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(updates, 1), metrics)
+    indices = jnp.arange(len(batches), dtype=jnp.int32)
+    state, metrics = jax.lax.scan(update_if_owed, state, (batches, indices))
+    return state, jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(owed, 1), metrics)
+
+
+def on_host(learner: Learner) -> Learner:
+    """Copy the learners of all lanes to the host, leaving out rows of the replay that nothing was written to."""
+    if learner.buffer is None:
+        return jax.tree.map(np.array, learner)
+    rows: jax.Array = learner.buffer.rows  # type: ignore[assignment]
+    filled = min(int(learner.buffer.added.max()), rows.shape[1])
+    shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    kept = np.concatenate([np.asarray(shard.data)[:, :filled] for shard in shards])  # the only copy that is made
+    return Learner(jax.tree.map(np.array, learner.state), replay.Buffer(kept, np.array(learner.buffer.added)))
+
+
+def padded(learner: Learner, like: Learner) -> Learner:
+    """Undo what `on_host` left out."""
+    if learner.buffer is None or like.buffer is None:
+        return learner
+    rows = np.zeros(like.buffer.rows.shape, np.float32)
+    rows[:, : learner.buffer.rows.shape[1]] = learner.buffer.rows
+    return tree.replace(learner, buffer=tree.replace(learner.buffer, rows=rows))

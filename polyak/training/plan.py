@@ -66,6 +66,21 @@ class Plan:
         if self.updates_per == "episode" and self.envs > 1:
             raise UsageError(f"updates per episode need envs = 1, not {self.envs}: episodes end at different times")
 
+    def refuse_for(self, learns_from: str) -> None:
+        """Raise UsageError if algorithms that learn from this cannot be trained by this plan."""
+        if learns_from == "dataset":
+            raise UsageError("this algorithm learns from a dataset, not from an environment")
+        if learns_from == "rollout":
+            per_rollout = self.chunk * self.envs
+            if self.env_steps % per_rollout:
+                fixed = -(-self.env_steps // per_rollout) * per_rollout
+                raise UsageError(
+                    f"env_steps = {self.env_steps} is not a multiple of chunk × envs = {per_rollout}, which an"
+                    f" on-policy algorithm learns from at once: use {fixed}"
+                )
+            if self.warmup or self.updates_per != "chunk" or self.updates != 1:
+                raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')
+
     @property
     def most_updates(self) -> int:
         """Most updates that one iteration can owe: the length of the compiled scan."""

@@ -103,11 +103,11 @@ def training() -> Iterator[Training]:
 
 
 def test_a_checkpoint_brings_back_every_number(training: Training, tmp_path: Path):
-    progress = checkpoint.Progress(training.policy, np.array([-np.inf, 2.5]), 1, {"training": 1.5})
+    progress = checkpoint.Progress(training.policy, np.array([-np.inf, 2.5]), 1, {"training": 1.5}, "asked")
     checkpoint.save(tmp_path / "c", training, progress)
     before = jax.tree.map(np.array, training.snapshot())
     training.advance()
-    again = checkpoint.load(tmp_path / "c", training, training.policy)
+    again = checkpoint.load(tmp_path / "c", training, training.policy, "asked")
     assert before["pending"] is not None
     jax.tree.map(np.testing.assert_array_equal, training.snapshot(), before)
     jax.tree.map(np.testing.assert_array_equal, again.best, progress.best)
@@ -122,7 +122,7 @@ MOMENTS = [("save_file", 1), ("fsync", 1), ("replace", 1), ("fsync", 2), ("repla
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ):
-    progress = checkpoint.Progress(training.policy, np.zeros(2), 0, {})
+    progress = checkpoint.Progress(training.policy, np.zeros(2), 0, {}, "asked")
     checkpoint.save(tmp_path / "c", training, progress)
     steps = {int(training.env_steps[0])}
     training.advance()
@@ -131,7 +131,7 @@ def test_a_kill_while_saving_leaves_a_whole_checkpoint(
         kill_at(patch, call, number)
         with pytest.raises(Killed):
             checkpoint.save(tmp_path / "c", training, progress)
-    checkpoint.load(tmp_path / "c", training, training.policy)
+    checkpoint.load(tmp_path / "c", training, training.policy, "asked")
     assert int(training.env_steps[0]) in steps
     checkpoint.save(tmp_path / "c", training, progress)
     assert sorted(path.suffix for path in (tmp_path / "c").iterdir()) == [".json", ".safetensors"]

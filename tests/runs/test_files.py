@@ -145,7 +145,10 @@ WRONG_VALUES = [
     ("policy/policy.json", "action_space", {"discrete": {"n": 2, "start": 0}, "more": 1}),
     ("checkpoint/checkpoint.json", "evaluated", None),
     ("checkpoint/checkpoint.json", "seconds", 3),
-    ("checkpoint/checkpoint.json", "unwritten", {"logged": 40}),
+    ("checkpoint/checkpoint.json", "log", {"logged": 40}),
+    ("checkpoint/checkpoint.json", "log", 5),
+    ("checkpoint/checkpoint.json", "settings", "other"),
+    ("checkpoint/checkpoint.json", "seconds", {"training": "x"}),
     ("checkpoint/checkpoint.json", "files", None),
     ("checkpoint/checkpoint.json", "files", {"arrays": {"file": "arrays-1.safetensors"}}),
 ]

@@ -17,18 +17,18 @@ from tests.runs import small
 BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
 
 
-def fill(folder: Path, steps: Sequence[int], start: int = 0, unwritten: Any = None) -> Any:
+def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = None) -> Any:
     """Log some iterations of seeds 3 and 5, each with an episode of seed 5 and, from step 15, a metric.
 
-    Go on from `start` with what was `unwritten` then; return what is unwritten in the end.
+    Go on from `start` and the position then; return the position in the end.
     """
-    log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(unwritten)))
+    log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(position)))
     for at in steps:
         metrics = {"loss": np.array([at, -at])} if at >= 15 else None
         report = Report([Episode(lane=1, env=0, total=float(at), length=4, terminated=True)], metrics)
         log.iteration(report, np.array([at, at]), updates=at // 2, last=False)
     log.close()
-    return log.unwritten()
+    return log.position()
 
 
 def test_a_row_per_seed_and_interval_holds_means_over_it(tmp_path: Path):
@@ -81,9 +81,9 @@ def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_ke
     for folder in ("whole", "parts"):
         (tmp_path / folder).mkdir()
     fill(tmp_path / "whole", [5, 10, 15, 20, 25, 30, 35, 40])
-    unwritten = fill(tmp_path / "parts", [5, 10, 15, 20, 25])
-    fill(tmp_path / "parts", [30, 35], 25, unwritten)
-    fill(tmp_path / "parts", [30, 35, 40], 25, unwritten)
+    position = fill(tmp_path / "parts", [5, 10, 15, 20, 25])
+    fill(tmp_path / "parts", [30, 35], 25, position)
+    fill(tmp_path / "parts", [30, 35, 40], 25, position)
     columns = ("env_steps", "seed", "updates", "episodes", "return", "length", "loss")
     whole, parts = (small.rows(tmp_path / folder / "metrics.csv", *columns) for folder in ("whole", "parts"))
     assert parts == whole
@@ -91,22 +91,22 @@ def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_ke
 
 
 def test_seconds_go_on_after_resuming(tmp_path: Path):
-    unwritten = fill(tmp_path, [10])
+    position = fill(tmp_path, [10])
     path = tmp_path / "metrics.csv"
     path.write_text(path.read_text().replace(read_table(path)[0]["seconds"], "100.5"))
-    fill(tmp_path, [20], 10, unwritten)
+    fill(tmp_path, [20], 10, position)
     assert float(read_table(path)[-1]["seconds"]) >= 100.5
 
 
 @pytest.mark.parametrize("cut", [3, 9, 12, 20])
 def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path: Path, cut: int):
-    unwritten = fill(tmp_path, [20])
-    fill(tmp_path, [40], 20, unwritten)
+    position = fill(tmp_path, [20])
+    fill(tmp_path, [40], 20, position)
     path = tmp_path / "metrics.csv"
     whole = read_table(path)
     path.write_bytes(path.read_bytes()[:-cut])
     assert read_table(path) == whole[:-1]
-    fill(tmp_path, [40], 20, unwritten)
+    fill(tmp_path, [40], 20, position)
     assert [row["loss"] for row in read_table(path)] == [row["loss"] for row in whole]
 
 

@@ -47,11 +47,15 @@ def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
 
 
 def test_an_environment_that_has_no_name_is_given_again():
-    small.train("unnamed", env=lambda: Lopsided(), **SHORT)
+    trained = small.train("unnamed", env=lambda: Lopsided(), **SHORT)
     run = polyak.load("unnamed")
-    with pytest.raises(UsageError, match="unknown environment"):
+    with pytest.raises(UsageError, match="cannot be found by name: give it again"):
         run.evaluate(2)
-    assert run.evaluate(2, env=Lopsided)["episodes"] == 2
+    assert run.evaluate(2, env=Lopsided) == trained.evaluate(2)
+    with pytest.raises(UsageError, match="the policy was made for"):
+        run.evaluate(2, env="Pendulum-v1")
+    with pytest.raises(UsageError, match="seed = -1 is too small"):
+        run.evaluate(2, seed=-1, env=Lopsided)
 
 
 def test_an_algorithm_of_the_users_own_needs_no_registration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -135,7 +139,7 @@ def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, w
 
 def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
-    with pytest.raises(UsageError, match=r"would take 0.1 GiB \(2 × 1,000,000 transitions\) of 0.0 GiB") as refused:
+    with pytest.raises(UsageError, match=r"would take 0.1 GiB \(2 × 1,000,000 transitions\)") as refused:
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
     worlds = Worlds(small.ENV, [0], 1)

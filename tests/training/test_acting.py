@@ -38,6 +38,29 @@ def test_an_act_for_jax_alone_is_compiled_and_chooses_the_same_greedy_actions() 
     np.testing.assert_allclose(in_numpy(OBS), compiled(OBS), rtol=1e-5, atol=1e-6)
 
 
+def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        return (obs[:, :1] * policy.weight[:1]).clip(-1, 1), memory  # right for [env, obs]; quietly wrong for lanes
+
+    def raises(*arguments: Any) -> Any:
+        return act(*arguments)[0], arguments[2][10]  # only JAX clips indices
+
+    for wrong in (act, raises):
+        one_lane = SimpleNamespace(**{**vars(toys.linear), "act": wrong})
+        actor = acting(one_lane, explore=False)
+        assert not actor.in_numpy
+        expected = np.clip(OBS[:, :, :1] * POLICIES.weight[:, None, 0], -1, 1)
+        np.testing.assert_allclose(actor(OBS), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_actions_have_the_type_in_which_they_are_stored() -> None:
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        return toys.act(config, policy, memory, obs, key, explore)[0] + np.float64(1e-9), memory
+
+    actions = acting(SimpleNamespace(**{**vars(toys.linear), "act": act}))(OBS)
+    assert actions.dtype == np.float32
+
+
 def test_a_compiled_act_explores_with_every_lane_drawing_its_own_numbers() -> None:
     actor = acting(toys.linear_in_jax)
     one, other = actor(0 * OBS), actor(0 * OBS)

@@ -12,7 +12,7 @@ import pytest
 
 from polyak.envs.gymnasium import Environment
 from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
-from polyak.errors import RunError
+from polyak.errors import RunError, UsageError
 from polyak.training import evaluate as module
 from polyak.training.evaluate import Evaluator, Scores
 from polyak.tree import replace, stack
@@ -118,6 +118,36 @@ def test_a_failing_step_is_a_run_error() -> None:
 
     with pytest.raises(RunError, match=r"at step \d of the evaluation episode with seed 1\d: ArithmeticError: the p"):
         play(partial(Breaking, 5, broken))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda obs, reward: (obs, np.nan), "a reward that is not finite"),
+        (lambda obs, reward: (obs * np.inf, reward), "an observation that is not finite"),
+        (lambda obs, reward: (obs, None), "TypeError"),
+        (lambda obs, reward: (obs[:1], reward), "shape"),
+    ],
+    ids=["nan reward", "infinite observation", "no reward", "shape"],
+)
+def test_what_an_environment_may_not_return_is_a_run_error(how: Any, message: str) -> None:
+    with pytest.raises(RunError, match=r"at step \d of the evaluation episode with seed 1\d: .*" + message):
+        play(partial(Breaking, 5, how))
+
+
+def test_environments_are_kept_from_one_evaluation_to_the_next() -> None:
+    kept = Kept()
+    evaluator = Evaluator(toys.linear, CONFIG, lambda: Environment(kept))
+    first, again = evaluator.play(POLICIES, SEEDS), evaluator.play(POLICIES, SEEDS)
+    np.testing.assert_array_equal(first.returns, again.returns)
+    assert len(kept.made) == 5
+    evaluator.play(POLICIES, [seeds * 2 for seeds in SEEDS])
+    assert len(kept.made) == 10
+
+
+def test_environments_of_another_kind_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"the policy was made for EnvSpec\(obs_size=7.*the environment is EnvSpec\("):
+        Evaluator(toys.linear, CONFIG, lambda: Environment(Walk)).refuse_unlike(EnvSpec(7, Box(1)))
 
 
 def test_a_failing_reset_is_a_run_error() -> None:

@@ -46,7 +46,8 @@ def test_chunk_of_one_without_overlap_is_the_textbook_loop(config: Any) -> None:
 def textbook(config: Any, plan: Plan, seed: int) -> tuple[np.ndarray, Any]:
     """Act, store, learn, step by step, as the papers print it; return the transitions and the final state."""
     env, episode, rows = Walk(), 0, []
-    state, memory = ddpg.init(config, SPEC, jax.random.key(seed)), ddpg.recall(config, SPEC)
+    init_key, learn_key = jax.random.split(jax.random.key(seed))
+    state, memory = ddpg.init(config, SPEC, init_key), ddpg.recall(config, SPEC)
     obs, _ = env.reset(seed=episode_seed(seed, 0, episode))
     for t in range(plan.env_steps):
         action, memory = choose(config, state.policy, memory, obs, LaneGenerators([seed], [t]), t < plan.warmup)
@@ -57,7 +58,7 @@ def textbook(config: Any, plan: Plan, seed: int) -> tuple[np.ndarray, Any]:
             episode, memory = episode + 1, ddpg.recall(config, SPEC)
             obs, _ = env.reset(seed=episode_seed(seed, 0, episode))
         if t >= plan.warmup:
-            state = improve(config, plan, state, rows, jax.random.key(seed), t - plan.warmup)
+            state = improve(config, plan, state, rows, learn_key, t - plan.warmup)
     return np.stack(rows), state
 
 

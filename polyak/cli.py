@@ -1,6 +1,8 @@
 """The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
 
+import contextlib
 import dataclasses
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,12 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"polyak: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt as interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is saved: more of them would only disturb the end
         if str(interrupt):
             print(f"polyak: {interrupt}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has closed it
         sys.exit(1)
+    except OSError as error:
+        print(f"polyak: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def keeping_quiet(json: bool) -> contextlib.AbstractContextManager[Any]:
+    """Send what an environment prints to standard error where standard output is to hold one JSON object only."""
+    return contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext()
 
 
 def train(words: list[str]) -> None:
@@ -67,18 +78,22 @@ def train(words: list[str]) -> None:
     from polyak.envs.gymnasium import from_name
     from polyak.runs import presets
     from polyak.runs import run as runs
+    from polyak.training import devices
     from polyak.training.plan import Plan
 
+    seeds_asked = value_of("--seeds", rest) or "1"
+    devices.prepare(int(seeds_asked) if seeds_asked.isdecimal() else 1)  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
     preset = presets.find(name, value_of("--preset", rest) or "default", env)
     options: Any = parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
     seeds = range(options.seed, options.seed + options.seeds)
     steps = {} if options.steps is None else {"env_steps": options.steps}
     config, plan = module.Config(**vars(options.config)), Plan(**{**vars(options.plan), **steps})
-    run = runs.train(
-        algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
-        out=options.out, force=options.force, quiet=options.quiet or options.json,
-    )  # fmt: skip
+    with keeping_quiet(options.json):
+        run = runs.train(
+            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
+            out=options.out, force=options.force, quiet=options.quiet or options.json,
+        )  # fmt: skip
     report(run, options)
 
 
@@ -131,7 +146,9 @@ def resume(words: list[str]) -> None:
     folder, options = folder_and(Resume, words, "polyak resume RUN")
     from polyak.runs import run as runs
 
-    report(runs.resume(folder, quiet=options.quiet or options.json), options)
+    with keeping_quiet(options.json):
+        run = runs.resume(folder, quiet=options.quiet or options.json)
+    report(run, options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +173,8 @@ def evaluate(words: list[str]) -> None:
     from polyak.runs import run as runs
 
     run = runs.load(folder)
-    result = run.evaluate(options.episodes, options.which, not options.explore, options.seed)
+    with keeping_quiet(options.json):
+        result = run.evaluate(options.episodes, options.which, not options.explore, options.seed)
     if options.json:
         print(one_object(result))
     else:

@@ -57,7 +57,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command is about to train with, which then is not done."""
     asked: dict[str, Any] = {}
 
-    def remember(algorithm: Any, config: Any, plan: Plan, worlds: Any, seeds: list[int]) -> None:
+    def remember(algorithm: Any, config: Any, plan: Plan, worlds: Any, seeds: list[int], devices: Any) -> None:
         asked.update(config=config, plan=plan, seeds=seeds)
         worlds.close()
         raise polyak.RunError("not now")
@@ -227,3 +227,10 @@ def test_watching_without_a_display_says_how_to_record(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert command("watch", trained[0]) == 2
     assert "record instead, with --record agent.gif" in capsys.readouterr().err
+
+
+def test_what_an_environment_prints_stays_out_of_the_json(capsys: pytest.CaptureFixture[str]):
+    assert command("train", "ddpg", f"{WORLDS}:Talking-v0", *FLAGS, "--out", "talks", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["run"] == "talks"
+    assert command("evaluate", "talks", "--episodes", "2", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["episodes"] == 2

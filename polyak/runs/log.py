@@ -35,10 +35,13 @@ class Log:
         if position is not None:
             rows = self._take_up(position)
         self.kept = {name: read_table(folder / name)[: rows[name]] for name in FILES}
-        self.writers = [
-            SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
-            for lane, seed in enumerate(self.seeds)
-        ]
+        try:
+            self.writers = [
+                SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
+                for lane, seed in enumerate(self.seeds)
+            ]
+        except OSError as error:
+            raise UsageError(f"cannot write {folder / 'tensorboard'}: {error.strerror}") from error
         self.tables = {name: _Table(folder / name, rows) for name, rows in self.kept.items()}
         self.began = time.monotonic()
         self.seconds_before = max(numbers(folder / "metrics.csv", self.kept["metrics.csv"], "seconds"), default=0.0)
@@ -166,10 +169,16 @@ class _Table:
 
 
 def read_table(path: Path) -> list[dict[str, Any]]:
-    """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows."""
+    """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows.
+
+    Raises UsageError if it cannot be read.
+    """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): it is damaged or was changed") from error
     return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
 
 
@@ -186,12 +195,12 @@ class ProgressLine:
 
     def __init__(self, total: int, seeds: int, shown: bool):
         """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
-        self.total, self.seeds, self.shown = total, seeds, shown
-        self.live = sys.stderr.isatty()
+        self.total, self.seeds, self.shown = total, seeds, shown and sys.stderr is not None
+        self.live = self.shown and sys.stderr.isatty()
         self.newest: float | None = None
         self.marks: list[tuple[float, int]] = []
         self.quarter = 0
-        if shown and self.live:
+        if self.live:
             columns = (
                 TextColumn("{task.percentage:>3.0f}%"),
                 BarColumn(bar_width=12),
@@ -216,7 +225,7 @@ class ProgressLine:
 
     def close(self) -> None:
         """Take the line away."""
-        if self.shown and self.live:
+        if self.live:
             self.progress.stop()
 
     def _text(self, env_steps: int) -> str:

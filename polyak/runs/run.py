@@ -21,7 +21,7 @@ from polyak.runs import files, request, scores
 from polyak.runs.log import ProgressLine
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
-from polyak.runs.session import SCORING, Session
+from polyak.runs.session import SCORING, Interrupts, Session
 from polyak.training import devices
 from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
@@ -159,32 +159,30 @@ def _are_seeds(seeds: Any) -> bool:
 
 def _sitting(run: Run, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
-    began, (_, _, plan, worlds) = time.monotonic(), parts
-    identity = {key: run.facts[key] for key in ("algorithm", "env", "config", "seeds")}
+    began, plan, worlds = time.monotonic(), parts[2], parts[3]
     progress = ProgressLine(plan.env_steps, len(run.facts["seeds"]), shown=not quiet)
-    with contextlib.closing(progress), contextlib.closing(worlds):
-        assert run.env is not None
-        session = Session(run.folder, run.env, identity, Training(*parts, run.facts["seeds"]), worlds, progress)
-        if resumed:
-            session.resume()
-        setup = time.monotonic() - began
-        _write(run, "training", setup, session)
-        if not resumed:
-            session.save()
-        try:
-            session.train()
-            run.facts["scores"] = _final_scores(run.saved, session.evaluator, plan.score_episodes)
-        except KeyboardInterrupt:
-            _write(run, "interrupted", setup, session)
-            raise Interrupted(_how_to_go_on(run, session)) from None
-        except RunError as error:
-            _write(run, "failed", setup, session, error=str(error))
-            raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
-        finally:
-            session.evaluator.close()
-        _write(run, "finished", setup, session)
+    with Interrupts() as interrupts, contextlib.closing(progress), contextlib.closing(worlds):
+        training = Training(*parts, run.facts["seeds"], run.facts.get("devices"))
+        session = Session(run.folder, run.env or "", run.facts, training, worlds, progress)
+        with contextlib.closing(session.evaluator):
+            session.resume() if resumed else session.save()
+            run.facts["devices"] = training.sharding.num_devices
+            setup = time.monotonic() - began
+            _write(run, "training", setup, session)
+            try:
+                session.train(interrupts)
+                interrupts.at_once = True
+                run.facts["scores"] = _final_scores(run.saved, session.evaluator, plan.score_episodes)
+            except KeyboardInterrupt:
+                _write(run, "interrupted", setup, session)
+                raise Interrupted(_how_to_go_on(run, session)) from None
+            except RunError as error:
+                _write(run, "failed", setup, session, error=str(error))
+                raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
+            _write(run, "finished", setup, session)
     if session.evaluated:
-        plot([run.folder], run.folder / "curve.png")
+        with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
+            plot([run.folder], run.folder / "curve.png")
     return run
 
 
@@ -237,7 +235,7 @@ def _circumstances() -> dict[str, Any]:
 
 def _commit() -> str | None:
     try:
-        here = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=os.getcwd())
+        here = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, cwd=os.getcwd())
     except OSError:
         return None
-    return here.stdout.strip() or None
+    return here.stdout.strip() if here.returncode == 0 else None

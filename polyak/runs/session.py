@@ -32,15 +32,16 @@ class Session:
         worlds: Worlds,
         progress: ProgressLine,
     ):
-        """Prepare a sitting; `facts` is what the policy folder says of itself (algorithm, config, seeds)."""
-        self.folder, self.env, self.facts, self.training, self.worlds = folder, env, facts, training, worlds
+        """Prepare a sitting of the run that `facts` describe."""
+        self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
+        self.folder, self.training, self.worlds = folder, training, worlds
         self.plan = training.plan
         self.seeds = training.seeds
         self.best = training.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = 0
         self.progress = progress
-        self.settings = files.fingerprint({**facts, "plan": files.settings_to_json(self.plan)})
+        self.settings = files.fingerprint({**self.facts, "plan": facts["plan"]})
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log: Log | None = None
         self.log_position: Any = None
@@ -56,21 +57,22 @@ class Session:
         self.log_position = at.log_position
         self._count_kept()
 
-    def train(self) -> None:
+    def train(self, interrupts: "Interrupts") -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
         interval = max(self.plan.env_steps // 200, 1)
         self.log = Log(self.folder, self.seeds, interval, self.training.env_steps, self.log_position)
         saved = time.monotonic()
         try:
-            with _Interrupts() as interrupts:
-                while not self.training.done:
-                    self._iterate(self.log)
-                    if interrupts.asked:
-                        self.save()
-                        raise KeyboardInterrupt
-                    if time.monotonic() - saved > self.plan.checkpoint_seconds:
-                        self.save()
-                        saved = time.monotonic()
+            self._evaluate_if_due(self.log)  # one that failed, or was cut short, is made up for
+            while not self.training.done:
+                self._iterate(self.log)
+                self._evaluate_if_due(self.log)
+                if interrupts.asked:
+                    self.save()
+                    raise KeyboardInterrupt
+                if time.monotonic() - saved > self.plan.checkpoint_seconds:
+                    self.save()
+                    saved = time.monotonic()
             self.save()
         except RunError:
             self.save()
@@ -109,9 +111,12 @@ class Session:
         log.iteration(report, training.env_steps, training.step, training.done, training.collected)
         self.progress.update(report, taken, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
+
+    def _evaluate_if_due(self, log: Log) -> None:
+        taken = int(self.training.env_steps.min())
         due = self.plan.evaluations * taken // self.plan.env_steps
         # the last evaluation waits until everything collected has been learned from
-        if due > self.evaluated and (taken < self.plan.env_steps or training.done):
+        if due > self.evaluated and (taken < self.plan.env_steps or self.training.done):
             self._evaluate(log, taken, due)
 
     def _evaluate(self, log: Log, taken: int, due: int) -> None:
@@ -137,15 +142,17 @@ class Session:
         return self.evaluator.play(policies, seeds)
 
 
-class _Interrupts:
+class Interrupts:
     """Turns the first Ctrl-C (or a request to terminate) into a wish that the loop can grant at its next rest.
 
-    A second one interrupts at once. Outside the main thread, where signals cannot be caught, nothing changes.
+    A second one interrupts at once, and the first does where `at_once` is set. Outside the main thread, where signals
+    cannot be caught, nothing changes.
     """
 
     asked = False
+    at_once = False
 
-    def __enter__(self) -> "_Interrupts":
+    def __enter__(self) -> "Interrupts":
         self.before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -157,6 +164,6 @@ class _Interrupts:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked:
+        if self.asked or self.at_once:
             raise KeyboardInterrupt
         self.asked = True

@@ -26,6 +26,7 @@ class Acting:
         self.fresh = jax.tree.map(np.asarray, algorithm.recall(config, spec))
         self.dtype = np.int64 if isinstance(spec.action, Discrete) else np.float32
         self.in_numpy: bool | None = None
+        self.followed: Any = None
         self.policy: Any = None
         self.compiled = jax.jit(partial(_act_in_lanes, algorithm, explore))
         self.restart(seeds)
@@ -39,6 +40,7 @@ class Acting:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         if self.in_numpy is None:
             self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, policy)
+        self.followed = policy
         # the last device of the CPU: the learner uses the first ones
         self.policy = policy if self.in_numpy else jax.device_put(policy, jax.local_devices(backend="cpu")[-1])
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from polyak.errors import UsageError
 from polyak.tree import take
 
 LANE = PartitionSpec("lane")
@@ -20,9 +21,9 @@ MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lane
 def prepare(lanes: int = 1) -> None:
     """Before JAX starts: split the CPU into devices, one queue each, and keep compiled programs between processes.
 
-    There are enough for every lane to have one, within reason, and some to spare for a later run with more lanes.
-
-    Both are left alone where the user has set them, and the split where JAX has started already.
+    There are enough devices for every lane to have one, within reason, and some to spare for a later run with more.
+    Both are left alone where the user has set them, and the split where JAX has started already. Raises UsageError
+    where JAX cannot start.
     """
     if jax.config.values["jax_compilation_cache_dir"] is None:
         jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
@@ -33,6 +34,13 @@ def prepare(lanes: int = 1) -> None:
         with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
             wanted = max(cores(), LEAST_CPU_DEVICES, min(lanes, MOST_CPU_DEVICES))
             jax.config.update("jax_num_cpu_devices", wanted)
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:
+        what = os.environ.get("JAX_PLATFORMS", "the devices asked for")
+        raise UsageError(
+            f"JAX cannot use {what}: {str(error).splitlines()[0] if str(error) else 'none found'}"
+        ) from error
 
 
 def cache_folder() -> Path:
@@ -46,15 +54,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(lanes: int) -> NamedSharding:
+def spread(lanes: int, most: int | None = None) -> NamedSharding:
     """Choose devices for the lanes: one each where there are enough, else as many as divide them evenly.
+
+    `most` limits their number: a run that is resumed uses as many as before, because lanes that share a device are
+    batched and may round differently.
 
     On a CPU there are more devices than cores, on purpose: the operating system balances them better than lanes
     batched by core (measured 1.1 times the speed with 4 lanes on 2 cores), and a lane alone on its device computes
     the same bits whatever the other lanes are.
     """
     devices = jax.local_devices()
-    count = max(d for d in range(1, min(lanes, len(devices)) + 1) if lanes % d == 0)
+    count = max(d for d in range(1, min(lanes, len(devices), most or lanes) + 1) if lanes % d == 0)
     return NamedSharding(Mesh(np.array(devices[:count]), ("lane",)), LANE)
 
 

@@ -3,36 +3,18 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError, UsageError
 from polyak.training.acting import Acting
+from polyak.training.worlds import Environment
 from polyak.types import Algorithm, EnvSpec
 
 MOST_STEPS = 100_000  # an episode without end is cut here
 SIDE_BY_SIDE = 16
-
-
-class Environment(Protocol):
-    """What evaluation needs of one environment; `polyak.envs.gymnasium.Environment` is one."""
-
-    spec: EnvSpec
-
-    @property
-    def scale(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return what converts actions to the environment's units."""
-
-    def reset(self, seed: int) -> np.ndarray:
-        """Start an episode; return its first observation."""
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
-        """Take a step; return next observation, reward, terminated, truncated."""
-
-    def close(self) -> None:
-        """Release the environment."""
 
 
 @dataclass(frozen=True)

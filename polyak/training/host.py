@@ -10,7 +10,7 @@ collected; chunk 1 without overlap is the textbook loop.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,26 +20,8 @@ from polyak.training import devices
 from polyak.training.acting import Acting
 from polyak.training.learn import Clock, Learner, Rollout, learn, on_host, padded, start
 from polyak.training.plan import Plan
-from polyak.types import Algorithm, EnvSpec, unpack
-
-
-class Worlds(Protocol):
-    """What the loop needs of the environments; `polyak.envs.gymnasium.Worlds` is one."""
-
-    spec: EnvSpec
-    obs: np.ndarray  # [lane, env, obs] what to act on next
-    next_obs: np.ndarray  # of the step just taken; the rest too
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    episodes: np.ndarray  # [lane, env] number of the episode under way
-    actions: list[list[list[np.ndarray]]]  # [lane][env] the actions of the episode under way
-
-    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Any]:
-        """Step some lanes; return a record of each ended episode with `lane`, `env`, `total` and `length`."""
-
-    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
-        """Bring every environment to where it was."""
+from polyak.training.worlds import Worlds
+from polyak.types import Algorithm, unpack
 
 
 @dataclass
@@ -53,11 +35,19 @@ class Report:
 class Training:
     """One run in memory: learners on the devices, environments on the host, and what is under way between them."""
 
-    def __init__(self, algorithm: Algorithm, config: Any, plan: Plan, worlds: Worlds, seeds: Sequence[int]):
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        config: Any,
+        plan: Plan,
+        worlds: Worlds,
+        seeds: Sequence[int],
+        most_devices: int | None = None,
+    ):
         self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
         self.spec = worlds.spec
         plan.refuse_for(algorithm.learns_from)
-        self.sharding = devices.spread(len(self.seeds))
+        self.sharding = devices.spread(len(self.seeds), most_devices)
         self.config = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(self.sharding))
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(np.asarray(self.seeds, np.uint32))
         init_keys, self.keys = (jax.device_put(keys[:, i], self.sharding) for i in (0, 1))
@@ -78,7 +68,8 @@ class Training:
         # with updates per episode: which lanes take part in this round of episodes, and which are still in theirs
         self.round = np.ones(len(self.seeds), bool)
         self.open = self.round
-        self._follow()
+        self._fetch()
+        self.acting.follow(self.policy)
 
     @property
     def collected(self) -> bool:
@@ -105,18 +96,21 @@ class Training:
             try:
                 rollout, episodes = self._collect()
             except RunError:
-                self._end([], metrics)
+                self._report([], metrics)
                 raise
             if overlapped:
                 self.pending = rollout
             else:
                 metrics = self._learn_from(rollout)
-        return self._end(episodes, metrics)
+        self._report(episodes, metrics)
+        self.acting.follow(self.policy)
+        return self.report
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays."""
         return {
             "learner": on_host(self.learner),
+            "acting": self.acting.followed,
             "memory": self.acting.memory,
             "pending": self.pending,
             "owed": np.asarray(self.owed),
@@ -141,7 +135,8 @@ class Training:
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
         self.env_steps = np.array(snapshot["env_steps"])
         self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
-        self._follow()
+        self._fetch()
+        self.acting.follow(snapshot["acting"])
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
@@ -153,16 +148,14 @@ class Training:
         self.step, self.learned = self.step + updates, True
         return metrics if updates else None
 
-    def _end(self, episodes: list[Any], metrics: Any) -> Report:
-        self._follow()
+    def _report(self, episodes: list[Any], metrics: Any) -> None:
+        self._fetch()
         self.report = Report(episodes, None if metrics is None else jax.device_get(metrics))
-        return self.report
 
-    def _follow(self) -> None:
-        """Fetch the learned policy, which waits for the learner, and act by it from now on."""
+    def _fetch(self) -> None:
+        """Copy the learned policy to the host, which waits for the learner."""
         # copied, because the learner's memory is donated to its next call
         self.policy = jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.learner.state.policy)
-        self.acting.follow(self.policy)
 
     def _empty_rollout(self) -> Rollout:
         lanes, plan = len(self.seeds), self.plan

@@ -12,7 +12,7 @@ import pytest
 import polyak
 from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import Worlds
-from polyak.runs import checkpoint, files
+from polyak.runs import checkpoint, files, session
 from polyak.runs import policy as policies
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -69,6 +69,32 @@ def test_a_run_killed_between_checkpoints_goes_on_from_the_last(finished: polyak
         small.before_iteration(patch, 15, kill)
         with pytest.raises(Killed):
             polyak.resume("parts")
+    _assert_same(finished, polyak.resume("parts"))
+
+
+@pytest.mark.parametrize("iteration", [9, 13, 16])
+def test_a_killed_run_whose_lanes_are_at_different_steps_goes_on(iteration: int, monkeypatch: pytest.MonkeyPatch):
+    kind = {"plan": {**KINDS["updates after each episode"]["plan"], "checkpoint_seconds": 1e-9, "evaluations": 8}}
+    with monkeypatch.context() as patch:
+        small.before_iteration(patch, iteration, lambda: patch.setattr(session.Session, "save", lambda _: None))
+        small.before_iteration(patch, iteration + 5, kill)
+        with pytest.raises(Killed):
+            small.train("parts", **kind)
+    _assert_same(small.train("whole", **kind), polyak.resume("parts"))
+
+
+def test_rows_written_after_the_last_checkpoint_are_not_repeated(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    save = session.Session.save
+
+    def last_one_fails(sitting: session.Session) -> None:
+        if sitting.training.done:
+            raise Killed
+        save(sitting)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "save", last_one_fails)
+        with pytest.raises(Killed):
+            small.train("parts", plan={"checkpoint_seconds": 1e-9})
     _assert_same(finished, polyak.resume("parts"))
 
 

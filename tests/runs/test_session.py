@@ -126,6 +126,35 @@ def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytes
     assert polyak.load("failed").facts["status"] == "failed"
 
 
+def test_an_evaluation_that_failed_is_made_up_for(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    play, count = session.Session.play, 0
+
+    def fail_at_last(*arguments: Any) -> session.Scores:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise RunError("the environment failed")
+        return play(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.Session, "play", fail_at_last)
+        with pytest.raises(RunError):
+            small.train("failed")
+    resumed = polyak.resume("failed")
+    assert resumed.scores == finished.scores
+    assert small.rows(Path("failed/evaluations.csv")) == small.rows(finished.folder / "evaluations.csv")
+
+
+def test_a_curve_that_cannot_be_drawn_does_not_fail_the_run():
+    Path("undrawn/curve.png").mkdir(parents=True)
+    Path("undrawn/run.json").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyak.runs.request.shutil.rmtree", lambda _: None)
+        run = small.train("undrawn", force=True)
+    assert polyak.load("undrawn").facts["status"] == "finished"
+    assert set(run.scores) == {"best", "final"}
+
+
 def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.MonkeyPatch):
     returns = iter([[1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])  # of two seeds in three evaluations
     seen: list[Any] = []

@@ -77,6 +77,14 @@ class Priceless(Lopsided):
         return obs, np.inf if self.taken == BREAKS_AT else reward, *rest
 
 
+class Talking(Lopsided):
+    """Prints at every step."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        print("I am alive")
+        return super().step(action)
+
+
 class Slow(Lopsided):
     """Takes five thousandths of a second for each step, so that there is time to interrupt it."""
 
@@ -96,6 +104,7 @@ IDS: dict[str, tuple[type, dict[str, Any]]] = {
     "Blind-v0": (Blind, {}),
     "Priceless-v0": (Priceless, {}),
     "Slow-v0": (Slow, {}),
+    "Talking-v0": (Talking, {}),
     "Unbounded-v0": (Lopsided, {"action": _box([-1, -np.inf], [1, 1])}),
     "Empty-v0": (Lopsided, {"action": _box([0, 1], [1, 1])}),
     "Sizeless-v0": (Lopsided, {"action": _box([], [])}),

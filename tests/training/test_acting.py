@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -155,3 +156,21 @@ def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
     offline = SimpleNamespace(**{**vars(toys.linear), "learns_from": "dataset"})
     with pytest.raises(UsageError, match="dataset"):
         Training(offline, toys.Config(), Plan(), Worlds(Walk, (0,), 1), (0,))
+
+
+@pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
+def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
+    def slow(config: Any, state: Any, batch: Any, key: Any, step: Any) -> Any:
+        matrix = jax.lax.fori_loop(0, 300, lambda _, m: m @ m / 400, jnp.ones((400, 400)) + batch.reward.sum())
+        state, metrics = toys.update(config, state, batch, key, step)
+        return state, {**metrics, "busy": matrix.sum()}
+
+    slowly = SimpleNamespace(**{**vars(algorithm), "update": slow})
+    plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, updates=0.1)
+    training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
+    while training.step == 0:  # compiles
+        training.advance()
+    training.acting.begin(training.env_steps)
+    training._learn_from(training.pending)
+    training.acting(training.worlds.obs)
+    assert not training.learner.state.policy.weight.is_ready()

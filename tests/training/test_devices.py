@@ -55,3 +55,10 @@ def test_the_cache_of_compiled_programs_belongs_to_the_user(monkeypatch: Any, tm
 def test_what_the_machine_has() -> None:
     assert devices.cores() >= 1
     assert devices.memory() > 100e6
+
+
+def test_a_resumed_run_uses_no_more_devices_than_before() -> None:
+    assert devices.spread(4).num_devices == 4
+    assert devices.spread(4, most=1).num_devices == 1
+    assert devices.spread(4, most=3).num_devices == 2
+    assert devices.spread(3, most=2).num_devices == 1

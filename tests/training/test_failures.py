@@ -78,8 +78,9 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
     assert mended.step == 50
 
 
-def test_without_overlap_a_mended_run_equals_one_that_never_failed() -> None:
-    plan = Plan(**{**vars(PLAN), "overlap": False})
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_mended_run_equals_one_that_never_failed(overlap: bool) -> None:
+    plan = Plan(**{**vars(PLAN), "overlap": overlap})
     training, sound = (run(how, plan) for how in (fails, lambda *answer: answer))
     until_it_fails(training)
     mended = run(lambda *answer: answer, plan)

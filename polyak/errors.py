@@ -29,6 +29,11 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
     return f"choose one of: {', '.join(names)}" if len(names) <= 20 else otherwise
 
 
+def reason(error: Exception) -> str:
+    """Return what went wrong in the system's own words, without its number and its path."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
 def installing(extra: str) -> str:
     """Return the command that installs the packages of one of polyak's extras."""
     lines = importlib.metadata.requires("polyak") or []

@@ -54,11 +54,12 @@ class ActionScale:
     def __init__(self, space: gymnasium.Space[Any]):
         self.space = space
         if isinstance(space, spaces.Box):
-            low, high = space.low.reshape(-1).astype(np.float64), space.high.reshape(-1).astype(np.float64)
+            low, high = _inside(space.low, np.inf), _inside(space.high, -np.inf)
             self.whole = np.issubdtype(space.dtype, np.integer)  # then every number gets an equal share of [-1, 1]
-            self.half = ((high - low + self.whole) / 2).astype(np.float32)
-            self.middle = ((high + low + self.whole) / 2).astype(np.float32)
-            self.low, self.high = low.astype(np.float32), high.astype(np.float32)
+            kind = np.promote_types(space.dtype, np.float32)  # float64 where float32 cannot tell the bounds apart
+            self.half = ((high - low + self.whole) / 2).astype(kind)
+            self.middle = ((high + low + self.whole) / 2).astype(kind)
+            self.low, self.high = low.astype(kind), high.astype(kind)
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """Convert actions `[..., action]`, or indices `[...]`, to an array of the space's shape and type."""
@@ -70,6 +71,14 @@ class ActionScale:
         if self.space.shape != scaled.shape[-1:]:
             scaled = scaled.reshape(*actions.shape[:-1], *(self.space.shape or ()))
         return scaled if self.space.dtype == scaled.dtype else scaled.astype(self.space.dtype)
+
+
+def _inside(bound: np.ndarray, inward: float) -> np.ndarray:
+    """Flatten a bound to float64; a large whole number that has no float of its own becomes the next one inward."""
+    near = bound.reshape(-1).astype(np.float64)
+    pairs = near.astype(object), bound.reshape(-1).astype(object)  # Python compares whole numbers with floats exactly
+    beyond = pairs[0] < pairs[1] if inward > 0 else pairs[0] > pairs[1]
+    return np.where(beyond, np.nextafter(near, inward), near)
 
 
 def flatten(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:

@@ -79,6 +79,25 @@ def test_scaled_actions_never_leave_the_box() -> None:
     assert all(space.contains(action) for action in ends)
 
 
+@pytest.mark.parametrize(
+    "space",
+    [
+        box([-0.1, 0.7], [0.1, 2.1], np.float64),
+        box([-0.1], [0.1], np.float16),
+        box([0, -3], [255, 2**31 - 1], np.int64),
+        box([-(2**31)], [2**31 - 1], np.int32),
+        box([-(2**62) - 1], [2**62 + 1023], np.int64),
+        box([-(2**63)], [2**63 - 1], np.int64),
+        box([0], [255], np.uint8),
+    ],
+    ids=str,
+)
+def test_scaled_actions_reach_the_bounds_of_every_type_and_never_pass_them(space: Any) -> None:
+    ends = ActionScale(space)(np.float32([[-1], [1], [0.3], [-2], [2]]) * np.ones(space.shape, np.float32))
+    assert all(space.contains(action) for action in ends)
+    np.testing.assert_allclose(ends[:2].astype(float), [space.low, space.high])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scaled_actions_have_the_shape_and_type_of_the_space(dtype: Any) -> None:
     space = spaces.Box(-1, 1, (2, 3), dtype)

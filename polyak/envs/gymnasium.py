@@ -5,7 +5,9 @@ the last observation, and the present state of a deterministic environment is al
 the unfinished episode: that is what lets a run be resumed exactly though environments cannot be saved.
 """
 
+import contextlib
 import importlib
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -22,36 +24,59 @@ EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
 
 
 def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Make an environment from an id ("Pendulum-v1"), "module:Id", or a callable that returns one.
+    """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", or a callable that returns one.
 
     Raises UsageError for an unknown id or a missing package, and says what to install.
     """
     if isinstance(env, gymnasium.Env):
         raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
-    if not isinstance(env, str):
-        try:
-            made = env()
-        except Exception as error:
-            raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
-        if not isinstance(made, gymnasium.Env):
-            raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
-        return made
+    found = from_name(env) if isinstance(env, str) else env
+    return _from_registry(found, render_mode) if isinstance(found, str) else _from_callable(found)
+
+
+def _from_callable(env: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
     try:
-        drawn: dict[str, Any] = (
-            {} if render_mode is None else {"render_mode": render_mode}
-        )  # not every environment takes one
-        return gymnasium.make(env, disable_env_checker=True, **drawn)
+        made = env()
+    except Exception as error:
+        raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, gymnasium.Env):
+        raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
+    return made
+
+
+def _from_registry(env: str, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every one takes it
+    try:
+        if ":" in env:
+            importlib.import_module(env.partition(":")[0])  # it registers what it has
+        with warnings.catch_warnings():
+            # an older version is the user's wish where it can be made, and an error where it cannot
+            warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
+            return gymnasium.make(newest(env), disable_env_checker=True, **drawn)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(_what_to_install(env, str(error))) from error
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{env}: there is no module {getattr(error.__cause__ or error, 'name', None) or env.partition(':')[0]!r}"
-        ) from error
+        raise UsageError(f"{env}: there is no module {error.name or env.partition(':')[0]!r}") from error
     except gymnasium.error.Error as error:
-        known = [key.split("/")[-1] for key in gymnasium.registry]
-        raise UsageError(f"unknown environment {env!r}: {nearest(env.split('/')[-1], known)}") from error
+        raise UsageError(f"unknown environment {env!r}: {_what_there_is(env)}") from error
     except Exception as error:  # the user's own module or environment: whatever it raises is theirs to mend
         raise UsageError(f"{env} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def newest(env: str) -> str:
+    """Add the newest version to an id that has none; any other name is returned as it is."""
+    module, colon, name = env.rpartition(":")
+    specs = [spec for spec in gymnasium.registry.values() if spec.id == f"{name}-v{spec.version}"]
+    return f"{module}{colon}{max(specs, key=lambda spec: spec.version or 0).id}" if specs else env
+
+
+def _what_there_is(env: str) -> str:
+    """Say what an unknown id may have meant: one of the same namespace."""
+    module, _, name = env.rpartition(":")
+    space, _, last = name.rpartition("/")
+    known = [spec.id for spec in gymnasium.registry.values() if (spec.namespace or "") == space]
+    close = nearest(name, known) if known else nearest(last, gymnasium.registry)
+    return f"{module} has no attribute {name!r}, and no such id is registered; {close}" if module else close
 
 
 def _what_to_install(env: str, message: str) -> str:
@@ -64,7 +89,7 @@ def _what_to_install(env: str, message: str) -> str:
 def name_of(env: Maker) -> str:
     """Return what a run writes down of its environment: the id, or module:name of the callable."""
     if isinstance(env, str):
-        return env
+        return newest(env)
     if hasattr(env, "__qualname__"):
         return f"{env.__module__}:{env.__qualname__}"
     return f"{type(env).__module__}:{type(env).__qualname__}()"  # an object: it cannot be found by name again
@@ -99,6 +124,7 @@ class Environment:
         self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
         self.spec = spec_of(self.observation_space, self.action_space)
         self.scale = ActionScale(self.action_space)
+        self.scalar = isinstance(self.action_space, spaces.Box) and self.action_space.shape == ()
         self.shape = self.observation_space.shape if isinstance(self.observation_space, spaces.Box) else None
 
     def reset(self, seed: int) -> np.ndarray:
@@ -107,12 +133,16 @@ class Environment:
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
-        obs, reward, terminated, truncated, _ = self.env.step(action)
+        # indexing an array without axes gives a NumPy number; of indices that is what environments expect
+        obs, reward, terminated, truncated, _ = self.env.step(np.asarray(action) if self.scalar else action)
+        if not (isinstance(terminated, bool) and isinstance(truncated, bool)):
+            terminated, truncated = _truth("terminated", terminated), _truth("truncated", truncated)
         return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Release the environment."""
-        self.env.close()
+        """Release the environment; one that cannot even be closed shall not hide what went wrong before."""
+        with contextlib.suppress(Exception):
+            self.env.close()
 
     def _flat(self, obs: Any) -> np.ndarray:
         if self.shape is None:
@@ -123,6 +153,13 @@ class Environment:
         if np.shape(obs) != self.shape:
             raise ValueError(f"observation has shape {np.shape(obs)}, its space says {self.shape}")
         return obs if len(self.shape) == 1 else np.reshape(obs, -1)
+
+
+def _truth(name: str, value: Any) -> bool:
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biu":
+        raise TypeError(f"{name} is {value!r}, not True or False")
+    return bool(array.item())
 
 
 @dataclass
@@ -158,6 +195,7 @@ class Worlds:
             for e in range(envs):
                 self._reset(lane, e)
 
+    @np.errstate(over="ignore")  # what is too large for float32 becomes infinite, which is refused later
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
         """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
 
@@ -171,6 +209,7 @@ class Worlds:
                     ended.append(self._finish(lane, e))
         return ended
 
+    @np.errstate(over="ignore")
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
         """Bring every environment to where it was: reset its episode, then repeat the episode's actions."""
         for lane, of_lane in enumerate(actions):
@@ -207,6 +246,7 @@ class Worlds:
         self._reset(lane, e)
         return ended
 
+    @np.errstate(over="ignore")
     def _reset(self, lane: int, e: int) -> None:
         self.totals[lane][e], self.actions[lane][e] = 0.0, []
         try:

@@ -41,6 +41,7 @@ def test_make_from_id_callable_and_module() -> None:
     assert make("Pendulum-v1").observation_space.shape == (3,)
     assert make("gymnasium:Pendulum-v1").observation_space.shape == (3,)
     assert isinstance(make(Walk), Walk)
+    assert isinstance(make("tests.walk:Walk"), Walk)
 
 
 def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
@@ -54,16 +55,37 @@ def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
     [
         ("Pendulun-v1", "unknown environment 'Pendulun-v1': did you mean 'Pendulum-v1'?"),
         ("CartPol", "did you mean 'CartPole-v"),
+        ("Pendulum-v0", "unknown environment 'Pendulum-v0': did you mean 'Pendulum-v1'?"),
+        ("phys2d/Pendulun-v0", "did you mean 'phys2d/Pendulum-v0'?"),
+        ("phis2d/Pendulum-v1", "did you mean 'Pendulum-v1'?"),
+        ("HalfCheetah-v3", "HalfCheetah-v3 cannot be made: "),
+        ("tests.walk:Wolk", "tests.walk has no attribute 'Wolk', and no such id is registered; "),
         ("no_such_module:Pendulum-v1", "there is no module 'no_such_module'"),
         (Walk(), "give a callable"),
         (lambda: "a string", "returned a str, not a gymnasium.Env"),
     ],
-    ids=["misspelled", "without-version", "module", "instance", "not-an-environment"],
+    ids=[
+        *("misspelled", "without-version", "version", "namespace", "no-namespace", "retired", "attribute", "module"),
+        *("instance", "not-an-environment"),
+    ],
 )
 def test_make_refuses(env: Any, message: str) -> None:
     with pytest.raises(UsageError) as error:
         make(env)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("env", ["Pendulum", "gymnasium:Pendulum"])
+def test_an_id_without_a_version_is_the_newest(env: str) -> None:
+    assert name_of(env) == f"{env}-v1"
+    assert make(env).spec.id == "Pendulum-v1"  # type: ignore[union-attr]
+
+
+def test_an_older_version_that_can_be_made_is_what_was_asked_for(monkeypatch: Any) -> None:
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
+    for version in (2, 3, 10):
+        gymnasium.register(f"PolyakWalk-v{version}", entry_point="tests.walk:Walk")
+    assert make("PolyakWalk-v2").spec.id == "PolyakWalk-v2"  # type: ignore[union-attr]
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: Any) -> None:
@@ -147,6 +169,49 @@ def test_actions_reach_the_environment_in_its_own_units() -> None:
     assert kept.made[0].given == [[0.0], [2.0], [3.0]]
 
 
+def test_actions_without_axes_are_arrays_all_the_same() -> None:
+    kept = Kept(lambda: Recording(spaces.Box(0.0, 4.0, (), np.float32)))
+    Worlds(kept, [3], 1).step(np.full((1, 1, 1), 0.5, np.float32), [0])
+    (given,) = kept.made[0].given
+    assert (type(given), given.shape, given) == (np.ndarray, (), 3.0)
+
+
+class Ending(Walk):
+    """A walk that returns what it is told to at the end of each step's answer."""
+
+    def __init__(self, **answer: Any):
+        super().__init__()
+        self.answer = answer
+
+    def step(self, action: Any) -> Any:
+        obs, reward, terminated, truncated, info = super().step(action)
+        answer = {"obs": obs, "reward": reward, "terminated": terminated, "truncated": truncated, **self.answer}
+        return *answer.values(), info
+
+
+@pytest.mark.parametrize("flag", ["terminated", "truncated"])
+@pytest.mark.parametrize("value", ["no", None, np.array([False, False]), np.array([]), np.nan], ids=str)
+def test_an_end_that_is_neither_true_nor_false_is_refused(flag: str, value: Any) -> None:
+    worlds = Worlds(lambda: Ending(**{flag: value}), [3], 1)
+    with pytest.raises(RunError, match=f"at step 1 of episode 0 of seed 3, environment 0: TypeError: {flag} is"):
+        worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 1, np.array(True), np.array([1])], ids=repr)
+def test_an_end_may_be_any_type_of_truth(value: Any) -> None:
+    worlds = Worlds(lambda: Ending(terminated=value), [3], 1)
+    (ended,) = worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+    assert ended.terminated
+    assert worlds.terminated[0, 0] == 1
+
+
+@pytest.mark.parametrize("answer", [{"obs": np.array([1e300, 0.0])}, {"reward": 1e39}], ids=["obs", "reward"])
+def test_what_is_too_large_is_infinite_without_a_warning(answer: Any) -> None:
+    worlds = Worlds(lambda: Ending(**answer), [3], 1)
+    worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+    assert np.isinf([*worlds.next_obs[0, 0], worlds.reward[0, 0]]).sum() == 1
+
+
 def test_indices_reach_the_environment_as_whole_numbers_from_its_start_on() -> None:
     kept = Kept(lambda: Recording(spaces.Discrete(3, start=5)))
     worlds = Worlds(kept, [3], 2)
@@ -223,3 +288,11 @@ def test_close_closes_every_environment() -> None:
 
     Worlds(Closing, [3, 4], 3).close()
     assert len(closed) == 6
+
+
+def test_an_environment_that_cannot_be_closed_hides_nothing() -> None:
+    class Stuck(Walk):
+        def close(self) -> None:
+            raise RuntimeError("cannot close")
+
+    Worlds(Stuck, [3], 1).close()

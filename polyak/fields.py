@@ -1,14 +1,18 @@
 """Fields of settings that know their own limits, checked when the settings are made.
 
-Only Python numbers are checked: inside a compiled function the same fields hold traced arrays.
+Numbers of NumPy become Python's. JAX's arrays pass unchecked: inside a compiled function the same fields are traced.
 """
 
 import dataclasses
 import math
+import reprlib
 import types
 import typing
 from functools import cache
 from typing import Any, Literal
+
+import jax
+import numpy as np
 
 from polyak.errors import UsageError, nearest
 
@@ -27,23 +31,39 @@ def number(
 
 
 def check(settings: Any) -> None:
-    """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices."""
-    cls: Any = type(settings)
-    kinds = _types(cls)
+    """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices.
+
+    Called while the dataclass is made: only then is it right to put Python's numbers in the place of NumPy's.
+    """
+    kinds = _types(type(settings))
     for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, PLAIN) and not _fits(value, kinds[field.name]):
-            raise UsageError(f"{field.name} = {value!r} has the wrong type: it must be {_words(kinds[field.name])}")
+        given, kind = getattr(settings, field.name), kinds[field.name]
+        if isinstance(given, jax.Array):
+            continue
+        value = _in_python(given)
+        _check_kind(field.name, value, kind)
         for number_ in value if isinstance(value, tuple) else (value,):
             if isinstance(number_, int | float):
                 _check_number(field.name, number_, **field.metadata.get("limits", {}))
-        if typing.get_origin(kinds[field.name]) is Literal:
-            choices = typing.get_args(kinds[field.name])
-            if value not in choices:
-                raise UsageError(f"{field.name} = {value!r} is unknown: {nearest(str(value), choices)}")
+        if value is not given:
+            object.__setattr__(settings, field.name, value)
 
 
-PLAIN = (str, bool, int, float, tuple, list, dict, type(None))
+def _in_python(value: Any) -> Any:
+    """Turn NumPy's numbers, alone or in a tuple or an array, into Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+        return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_in_python, value)) if isinstance(value, tuple) else value
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise UsageError(f"{name} = {reprlib.repr(value)} is unknown: {nearest(str(value), choices)}")
+    elif not _fits(value, kind):
+        raise UsageError(f"{name} = {reprlib.repr(value)} has the wrong type: it must be {_words(kind)}")
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -63,9 +83,14 @@ def _words(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind).replace("NoneType", "None")
 
 
+LARGEST = 2**63 - 1  # what arrays of whole numbers hold
+
+
 def _check_number(
     name: str, value: float, least: float | None = None, above: float | None = None, most: float | None = None
 ) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise UsageError(f"{name} is too {'large' if value > 0 else 'small'}: no whole number may pass ±(2⁶³ - 1)")
     if math.isnan(value):
         raise UsageError(f"{name} is not a number")
     if math.isinf(value):

@@ -1,6 +1,7 @@
 """Fields that know their limits."""
 
 import math
+from fractions import Fraction
 from typing import Any, Literal
 
 import jax
@@ -45,6 +46,18 @@ class Settings:
         ({"optional": "off"}, "optional = 'off' has the wrong type: it must be float | None"),
         ({"layers": [8, 8]}, "layers = [8, 8] has the wrong type"),
         ({"layers": (8, 0.5)}, "layers = (8, 0.5) has the wrong type"),
+        ({"share": np.float32(2.0)}, "share = 2.0 is too large"),
+        ({"layers": (8, np.int64(0))}, "layers = 0 is too small"),
+        ({"layers": np.array([8, 0])}, "layers = 0 is too small"),
+        ({"layers": np.array([8.5])}, "layers = (8.5,) has the wrong type"),
+        ({"layers": np.array([[8]])}, "layers = ([8],) has the wrong type"),
+        ({"share": np.array([0.5, 0.5])}, "share = (0.5, 0.5) has the wrong type"),
+        ({"share": Fraction(1, 2)}, "share = Fraction(1, 2) has the wrong type: it must be float"),
+        ({"share": [0] * 1000}, "share = [0, 0, 0, 0, 0, 0, ...] has the wrong type"),
+        ({"free": 10**400}, "free is too large: no whole number may pass ±(2⁶³ - 1)"),
+        ({"free": -(10**30)}, "free is too small: no whole number"),
+        ({"layers": (2**63,)}, "layers is too large"),
+        ({"kind": np.array(["plain"])}, "kind = ('plain',) is unknown"),
         ({"kind": "fency"}, "kind = 'fency' is unknown: did you mean 'fancy'?"),
     ],
     ids=str,
@@ -62,6 +75,26 @@ def test_refuses(wrong: dict[str, Any], message: str) -> None:
 )
 def test_accepts_the_limits_themselves(right: dict[str, Any]) -> None:
     Settings(**right)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"share": np.float32(0.5)}, {"share": 0.5}),
+        ({"share": np.array(0.5)}, {"share": 0.5}),
+        ({"layers": np.array([4, 2])}, {"layers": (4, 2)}),
+        ({"layers": (np.int32(4), 2)}, {"layers": (4, 2)}),
+        ({"kind": np.str_("fancy")}, {"kind": "fancy"}),
+    ],
+    ids=str,
+)
+def test_numbers_of_numpy_become_pythons(given: dict[str, Any], kept: dict[str, Any]) -> None:
+    settings = Settings(**given)
+    assert settings == Settings(**kept)
+    for name, value in kept.items():
+        found = getattr(settings, name)
+        assert type(found) is type(value)
+        assert not isinstance(value, tuple) or all(type(part) is int for part in found)
 
 
 def test_jax_may_put_anything_into_the_fields() -> None:

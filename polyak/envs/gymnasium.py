@@ -24,7 +24,7 @@ EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
 
 
 def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", or a callable that returns one.
+    """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", or a callable.
 
     Raises UsageError for an unknown id or a missing package, and says what to install.
     """
@@ -49,8 +49,7 @@ def _from_registry(env: str, render_mode: str | None) -> gymnasium.Env[Any, Any]
     try:
         if ":" in env:
             importlib.import_module(env.partition(":")[0])  # it registers what it has
-        with warnings.catch_warnings():
-            # an older version is the user's wish where it can be made, and an error where it cannot
+        with warnings.catch_warnings():  # an older version is the user's wish, or an error
             warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
             return gymnasium.make(newest(env), disable_env_checker=True, **drawn)
     except gymnasium.error.DependencyNotInstalled as error:

@@ -1,5 +1,6 @@
 """A trained policy: what is needed to act, and nothing else. Saved as safetensors and JSON, without pickle."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,17 @@ class Policy:
         `episode_start` `[batch]` says which observations begin an episode: noise that drifts starts afresh there.
         """
         rows, single = self._rows(observation)
+        if not len(rows):
+            return np.zeros((0, *self.action_space.shape), self.action_space.dtype), None
         acting = self._acting(len(rows), explore=not deterministic)
         for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, len(rows))):
             acting.forget(0, int(i))
         acting.begin([self.calls])
         self.calls += 1
         actions = self.scale(acting(rows[None])[0])
-        return (actions[0] if single else actions), None
+        if single:  # in a box an array, even where it has no axes; of indices a number
+            actions = np.asarray(actions[0]) if isinstance(self.action_space, spaces.Box) else actions[0]
+        return actions, None
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
@@ -58,31 +63,63 @@ class Policy:
         return self.actings[count, explore]
 
     def _rows(self, obs: Any) -> tuple[np.ndarray, bool]:
+        """Flatten observations to `[batch, obs]`; say too whether it was a single one."""
         space = self.observation_space
         if isinstance(space, spaces.Box):
-            array = np.asarray(obs, np.float32)
-            if array.shape == space.shape:
-                return array.reshape(1, -1), True
-            if array.shape[1:] == space.shape and array.ndim:
-                return array.reshape(len(array), -1), False
-            raise ValueError(f"an observation has shape {space.shape}, or (batch, ...) of it, not {array.shape}")
-        batched = _unbatch(space, obs)
-        single = batched is None
-        return np.stack([flatten(space, one) for one in ([obs] if batched is None else batched)]), single
+            count, array = _batch(space, obs), np.asarray(obs, np.float32)
+            return array.reshape(1 if count is None else count, self.spec.obs_size), count is None
+        single = not _is_list(space, obs) and _batch(space, obs) is None
+        rows = [self._row(one) for one in ([obs] if single else _split(space, obs))]
+        return np.array(rows, np.float32).reshape(len(rows), self.spec.obs_size), single
+
+    def _row(self, one: Any) -> np.ndarray:
+        if _batch(self.observation_space, one) is not None:
+            raise ValueError(f"a list of observations of {self.observation_space} holds batches of them")
+        try:
+            return flatten(self.observation_space, one)
+        except (IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"{one!r} is not an observation of {self.observation_space}: {error}") from error
 
 
-def _unbatch(space: Any, obs: Any) -> list[Any] | None:
-    """Split a batch of observations of a space without a single array; None if it is one observation."""
-    if space.contains(obs):
+def _batch(space: Any, obs: Any) -> int | None:
+    """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        counts = {_batch(part, value) for part, value in _parts(space, obs)}
+        if len(counts) > 1:
+            raise ValueError(f"the parts of a batch of {space} differ in length")
+        return counts.pop()
+    try:
+        shape = np.shape(obs)
+    except ValueError:
+        raise ValueError(f"an observation of {space} is ragged: its rows differ in length") from None
+    if shape == space.shape:
         return None
-    if isinstance(space, spaces.Dict) and isinstance(obs, dict):
-        count = len(next(iter(obs.values())))
-        return [{key: np.asarray(part)[i] for key, part in obs.items()} for i in range(count)]
-    if isinstance(space, spaces.Tuple) and isinstance(obs, tuple):
-        return [tuple(np.asarray(part)[i] for part in obs) for i in range(len(obs[0]))]
-    if isinstance(obs, list | np.ndarray):
+    if shape[1:] == space.shape and shape:
+        return shape[0]
+    raise ValueError(f"an observation has shape {space.shape}, or (batch, ...) of it, not {shape}")
+
+
+def _parts(space: Any, obs: Any) -> list[tuple[Any, Any]]:
+    """Pair the parts of a space with those of an observation. Raises ValueError where they are others."""
+    if isinstance(space, spaces.Dict) and isinstance(obs, Mapping) and obs.keys() == space.spaces.keys():
+        return [(part, obs[key]) for key, part in space.spaces.items()]
+    if isinstance(space, spaces.Tuple) and isinstance(obs, tuple) and len(obs) == len(space.spaces):
+        return list(zip(space.spaces, obs, strict=True))
+    raise ValueError(f"a {type(obs).__name__} is not an observation of {space}, nor a batch of them")
+
+
+def _is_list(space: Any, obs: Any) -> bool:
+    """Say whether these are observations one after the other, each of several parts."""
+    return isinstance(space, spaces.Dict | spaces.Tuple) and isinstance(obs, list | np.ndarray)
+
+
+def _split(space: Any, obs: Any) -> list[Any]:
+    """Split a batch into its observations."""
+    if _is_list(space, obs) or not isinstance(space, spaces.Dict | spaces.Tuple):
         return list(obs)
-    raise ValueError(f"{obs!r} is not an observation of {space}, nor a batch of them")
+    parts = [_split(part, value) for part, value in _parts(space, obs)]
+    ones = zip(*parts, strict=True)
+    return [dict(zip(space.spaces, one, strict=True)) for one in ones] if isinstance(space, spaces.Dict) else list(ones)
 
 
 def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[Any, Any]) -> None:

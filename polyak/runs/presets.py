@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from polyak.envs.gymnasium import newest
 from polyak.errors import UsageError, nearest
 from polyak.training.plan import Plan
 from polyak.types import Algorithm
@@ -113,9 +114,9 @@ def find(algorithm: str, name: str, environment: str) -> Preset:
     presets = PRESETS.get(algorithm, {})
     if name == "default" and name not in presets:
         return Preset("the algorithm's own defaults")
-    if name not in presets:
-        raise UsageError(f"{algorithm} has no preset {name!r}: {nearest(name, presets or ['default'])}")
-    made_for = [preset for preset in presets[name] if environment in preset.environments]
+    if not isinstance(name, str) or name not in presets:
+        raise UsageError(f"{algorithm} has no preset {name!r}: {nearest(str(name), presets or ['default'])}")
+    made_for = [preset for preset in presets[name] if newest(environment) in preset.environments]
     return (made_for or [preset for preset in presets[name] if not preset.environments])[0]
 
 

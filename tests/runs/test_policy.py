@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import jax
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import polyak
 from polyak import Policy, UsageError
-from polyak.envs.spaces import from_json, to_json
+from polyak.envs.spaces import from_json, spec_of, to_json
 from polyak.runs.policy import Saved
 from tests.runs import small
 from tests.runs.worlds import HIGH, LOW
+from tests.toys import linear
 
 OBS = np.random.default_rng(0).uniform(-2, 2, (5, 3)).astype(np.float32)
 
@@ -102,6 +105,68 @@ def test_dictionaries_can_be_observed(described: Policy):
     np.testing.assert_allclose(described([one, one]), [action, action], rtol=1e-5)
     with pytest.raises(ValueError, match="not an observation"):
         described(3.0)
+
+
+def test_observations_are_told_from_batches_by_their_shapes(described: Policy):
+    far = {"place": np.array([9.0, -9.0]), "phase": 1}  # float64, and outside of the space
+    assert described(far).shape == (2,)
+    assert described({key: np.array([part]) for key, part in far.items()}).shape == (1, 2)
+    none = {"place": np.zeros((0, 2)), "phase": np.zeros(0, int)}
+    assert described(none).shape == described([]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"place": np.zeros(3), "phase": 1}, r"has shape \(2,\), or \(batch, ...\) of it, not \(3,\)"),
+        ({"place": np.zeros((2, 2)), "phase": np.zeros(3, int)}, "differ in length"),
+        ({"place": np.zeros((2, 2)), "phase": 1}, "differ in length"),
+        ({"place": np.zeros(2), "phase": 7}, "is not an observation of Dict"),
+        ({"place": np.zeros(2)}, "a dict is not an observation of Dict"),
+        ({"place": [[0.0], [0.0, 1.0]], "phase": 1}, "ragged"),
+        ([{"place": np.zeros((2, 2)), "phase": np.zeros(2, int)}], "holds batches"),
+        (None, "a NoneType is not an observation"),
+    ],
+    ids=str,
+)
+def test_observations_of_several_parts_that_do_not_fit_are_refused(described: Policy, wrong: Any, says: str):
+    with pytest.raises(ValueError, match=says):
+        described(wrong)
+
+
+def policy_on(observation: Any, action: Any = spaces.Box(-1.0, 1.0, (2,))) -> Policy:
+    """A policy that was never trained, on other spaces."""
+    tree = linear.init(linear.Config(), spec_of(observation, action), jax.random.key(0)).policy
+    return Policy(linear, linear.Config(), jax.tree.map(np.asarray, tree), observation, action, 0)
+
+
+@pytest.mark.parametrize(
+    ("space", "one", "many"),
+    [
+        (spaces.Discrete(4, start=2), 3, np.array([3, 5])),
+        (spaces.MultiDiscrete([3, 4]), [1, 3], [[1, 3], [0, 0]]),
+        (spaces.Box(-5, 5, ()), 0.3, [0.3, 9.0]),
+        (spaces.Tuple([spaces.Box(-5, 5, (2,)), spaces.Discrete(2)]), (np.ones(2), 1), (np.ones((2, 2)), [1, 0])),
+        (spaces.Dict(a=spaces.Tuple([spaces.Discrete(3)])), {"a": (1,)}, {"a": ([1, 0],)}),
+    ],
+    ids=["discrete", "multi-discrete", "scalar", "tuple", "nested"],
+)
+def test_every_space_has_single_observations_and_batches(space: Any, one: Any, many: Any):
+    policy = policy_on(space)
+    assert (policy(one).shape, policy(many).shape) == ((2,), (2, 2))
+    np.testing.assert_allclose(policy(many)[0], policy(one), rtol=1e-5)
+    with pytest.raises(ValueError, match="an observation"):
+        policy(np.zeros((2, 3, 4)))
+
+
+def test_no_observations_get_no_actions(finished: polyak.Run):
+    none = finished.policy(np.zeros((0, 3)))
+    assert (none.shape, none.dtype) == ((0, 2), np.float32)
+
+
+def test_an_action_without_axes_is_an_array():
+    action = policy_on(spaces.Box(-1.0, 1.0, (3,)), spaces.Box(-1.0, 1.0, ()))(np.zeros(3))
+    assert (type(action), action.shape) == (np.ndarray, ())
 
 
 def test_a_policy_needs_only_its_folder(finished: polyak.Run, tmp_path: Path):

@@ -84,3 +84,10 @@ def test_an_unknown_preset_names_the_nearest():
         presets.find("ddpg", "tutorials", "Pendulum-v1")
     with pytest.raises(UsageError, match="choose one of: default"):
         presets.find("somebody.elses", "tutorial", "Pendulum-v1")
+    for wrong in (None, 3, ["paper"]):
+        with pytest.raises(UsageError, match="ddpg has no preset"):
+            presets.find("ddpg", wrong, "Pendulum-v1")  # type: ignore[arg-type]
+
+
+def test_an_id_without_a_version_has_the_preset_of_the_newest():
+    assert presets.find("ddpg", "default", "Pendulum") is presets.find("ddpg", "default", "Pendulum-v1")

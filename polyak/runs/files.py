@@ -1,10 +1,11 @@
 """Files that are either whole or not there: JSON and safetensors, written beside and moved into place. No pickle."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,21 +14,36 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from polyak.errors import UsageError
+from polyak.errors import RunError, UsageError, reason
 from polyak.tree import from_named_leaves, named_leaves
 
 T = TypeVar("T")
 FORMAT = 1
 
 
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a path beside a file to write to: what is written there then replaces the file.
+
+    Raises RunError if that fails, and leaves the file as it was.
+    """
+    beside = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        yield beside
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise RunError(f"cannot write {path}: {reason(error)}") from error
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replace a file's content, atomically and durably."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w", encoding="utf-8") as file:
+    """Replace a file's content, atomically and durably. Raises RunError."""
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -56,15 +72,19 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
 
 
 def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
-    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON."""
+    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON.
+
+    Raises RunError where it cannot be written.
+    """
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(arrays, beside)
-    with open(beside, "rb+") as file:
-        os.fsync(file.fileno())
-    digest = _digest(beside)
-    os.replace(beside, path)
-    return {"file": path.name, "sha256": digest}
+    with replacing(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode  # as the user wants it; safetensors would let nobody else read the file
+        save_file(arrays, beside)
+        beside.chmod(mode)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+        return {"file": path.name, "sha256": _digest(beside)}
 
 
 def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, Any]) -> None:
@@ -72,7 +92,6 @@ def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, An
 
     So a kill at any moment leaves the earlier set or this one whole.
     """
-    folder.mkdir(exist_ok=True)
     numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*-*.safetensors")]
     number = 1 + max((int(n) for n in numbers if n.isdigit()), default=0)
     entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}

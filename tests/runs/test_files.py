@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import UsageError
+from polyak import RunError, UsageError
 from polyak.runs import files
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.array(7, np.uint32), np.array([True]))}
@@ -37,12 +37,35 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     files.write_json(tmp_path / "x.json", {"value": 1})
     entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
     monkeypatch.setattr(os, broken, _fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RunError, match=r"cannot write .*x.json: no space left"):
         files.write_json(tmp_path / "x.json", {"value": 2})
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(RunError, match=r"cannot write .*x.safetensors: no space left"):
         files.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9)})
+    assert {path.name for path in tmp_path.iterdir()} == {"x.json", "x.safetensors"}
     assert files.read_json(tmp_path / "x.json")["value"] == 1
     np.testing.assert_array_equal(files.load_arrays(tmp_path, entry, ARRAYS)["a"], ARRAYS["a"])
+
+
+def test_a_file_that_grows_too_large_is_one_line(tmp_path: Path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(RunError, match=r"cannot write .*x.safetensors: .*File too large"):
+            files.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9999)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_may_be_read_by_whom_the_user_lets(tmp_path: Path, mask: int):
+    before = os.umask(mask)
+    try:
+        files.save_set(tmp_path / "set", "x.json", {}, {"a": ARRAYS})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "set").iterdir()} == {0o666 & ~mask}
 
 
 def test_arrays_of_another_shape_or_type_are_refused(tmp_path: Path):

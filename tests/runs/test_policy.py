@@ -134,7 +134,10 @@ def test_observations_of_several_parts_that_do_not_fit_are_refused(described: Po
         described(wrong)
 
 
-def policy_on(observation: Any, action: Any = spaces.Box(-1.0, 1.0, (2,))) -> Policy:
+UNIT = spaces.Box(-1.0, 1.0, (2,))
+
+
+def policy_on(observation: Any, action: Any = UNIT) -> Policy:
     """A policy that was never trained, on other spaces."""
     tree = linear.init(linear.Config(), spec_of(observation, action), jax.random.key(0)).policy
     return Policy(linear, linear.Config(), jax.tree.map(np.asarray, tree), observation, action, 0)

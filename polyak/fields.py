@@ -35,7 +35,8 @@ def check(settings: Any) -> None:
 
     Called while the dataclass is made: only then is it right to put Python's numbers in the place of NumPy's.
     """
-    kinds = _types(type(settings))
+    cls: Any = type(settings)
+    kinds = _types(cls)
     for field in dataclasses.fields(settings):
         given, kind = getattr(settings, field.name), kinds[field.name]
         if isinstance(given, jax.Array):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import re
 import types
 import typing
@@ -36,13 +37,14 @@ def folder_and(options: type[T], words: list[str], usage: str) -> tuple[str, T]:
 
 
 def value_of(flag: str, words: list[str]) -> str | None:
-    """Return a flag's value before the flags are parsed, because it decides their defaults."""
-    for i, word in enumerate(words):
-        if word == flag and i + 1 < len(words):
-            return words[i + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+    """Return a flag's last value before the flags are parsed, because it decides their defaults."""
+    value = None
+    for word, following in itertools.zip_longest(words, words[1:]):
+        if word == flag:
+            value = following
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
 
 
 def parse(options: type[T], words: list[str], usage: str) -> T:
@@ -91,6 +93,8 @@ def _described(kind: Any) -> str:
     parts = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(_described(part) for part in parts)
+    if typing.get_origin(kind) is typing.Literal:
+        return f"one of {', '.join(map(str, parts))}"
     if typing.get_origin(kind) is tuple:
         return f"{_described(parts[0]).removeprefix('a ')}s with spaces between them"
     return WORDS.get(kind, str(kind))

@@ -1,5 +1,6 @@
 """The registry of algorithms; any other module that satisfies `polyak.types.Algorithm` can be trained as well."""
 
+import dataclasses
 import importlib
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,8 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
         if algorithm in REGISTRY:
             return algorithm, REGISTRY[algorithm]
         name, found = algorithm, _import(algorithm)
+    elif algorithm is None:
+        raise UsageError(f"name an algorithm, or give its module: {nearest('', REGISTRY)}")
     else:
         found = algorithm
         name = found.__name__ if isinstance(found, ModuleType) else f"{type(found).__module__}"
@@ -29,6 +32,8 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
     missing = [part for part in PARTS if not hasattr(found, part)]
     if missing:
         raise UsageError(f"{name} is not an algorithm: it has no {', '.join(missing)} (see polyak.types.Algorithm)")
+    if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
+        raise UsageError(f"{name} is not an algorithm: make its Config a class with the decorator polyak.tree.pytree")
     return name, found
 
 
@@ -41,3 +46,5 @@ def _import(path: str) -> Any:
         if error.name is not None and not path.startswith(error.name):
             raise UsageError(f"{path} imports {error.name}, which is not installed") from error
         raise UsageError(f"unknown algorithm {path!r}: {nearest(path, REGISTRY)}") from error
+    except Exception as error:  # the user's own module: whatever it raises is theirs to mend
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error

@@ -1,5 +1,6 @@
 """Learning curves drawn from a run's evaluations."""
 
+import html
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -8,6 +9,7 @@ import pytest
 
 import polyak
 from polyak import UsageError
+from polyak.runs import files
 from polyak.runs.plot import curve
 from tests.runs import small
 
@@ -61,7 +63,7 @@ def test_runs_are_drawn_together(finished: polyak.Run, stopped: Path):
 
 
 def test_what_cannot_be_drawn_is_refused(finished: polyak.Run, tmp_path: Path):
-    with pytest.raises(UsageError, match=r"cannot draw curves.doc: use a name ending in .png"):
+    with pytest.raises(UsageError, match=r"cannot draw 'curves.doc': use a name ending in .png"):
         polyak.plot([finished.folder], Path("curves.doc"))
     with pytest.raises(UsageError, match="cannot write"):
         polyak.plot([finished.folder], Path("nowhere/curves.png"))
@@ -70,3 +72,41 @@ def test_what_cannot_be_drawn_is_refused(finished: polyak.Run, tmp_path: Path):
     small.train("unjudged", steps=80, plan={"evaluations": 0})
     with pytest.raises(UsageError, match="has no evaluations to plot"):
         polyak.plot([Path("unjudged")], Path("curves.png"))
+
+
+@pytest.mark.parametrize("out", ["", ".", "curves", "folder/.png"])
+def test_a_picture_without_an_ending_is_refused_before_anything_is_read(out: str):
+    with pytest.raises(UsageError, match="use a name ending in"):
+        polyak.plot(["nowhere"], out)
+
+
+@pytest.mark.parametrize("out", ["folder.png", "a\0b.png", f"{'x' * 300}.png"], ids=["folder", "null", "long"])
+def test_a_picture_that_cannot_be_written_is_refused(finished: polyak.Run, out: str):
+    Path("folder.png").mkdir()
+    with pytest.raises(UsageError, match="cannot write"):
+        polyak.plot([finished.folder], out)
+
+
+def drawable(folder: str, env: str = "World-v0") -> Path:
+    """Make the least of a run that can be drawn."""
+    Path(folder).mkdir()
+    files.write_json(Path(folder, "run.json"), {"algorithm": "ddpg", "env": env, "seeds": [0, 1]})
+    Path(folder, "evaluations.csv").write_text(ROWS)
+    return Path(folder)
+
+
+def test_names_are_drawn_as_they_are():
+    names = ["_under", "a$b", r"price$_$ \oops{", "σ 日本", "x^2"]
+    polyak.plot([drawable(name, env=f"${name}$") for name in names], "all.svg")
+    svg = html.unescape(Path("all.svg").read_text())
+    for name in names:
+        assert f"{name}: ddpg, 2 seeds" in svg
+        assert f"${name}$" in svg
+
+
+@pytest.mark.parametrize("damage", [b"\xff\n", b"inf,0,0,1.0,5\n", b"300,0,0,nan,5\n"], ids=repr)
+def test_a_damaged_table_is_refused(damage: bytes):
+    folder = drawable("damaged")
+    (folder / "evaluations.csv").write_bytes(ROWS.encode() + damage)
+    with pytest.raises(UsageError, match=r"evaluations.csv .*damaged or was changed"):
+        polyak.plot([folder], "curves.svg")

@@ -2,15 +2,17 @@
 
 import dataclasses
 import operator
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
-from polyak.errors import UsageError, nearest
+from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
 from polyak.training import devices
 from polyak.training.plan import Plan
@@ -21,10 +23,14 @@ def settings_for(
 ) -> tuple[Any, Plan]:
     """Work out Config and Plan: the preset's, changed by what the caller asks for."""
     found = presets.find(name, preset, name_of(env))
-    if isinstance(config, dict) or config is None:
+    for what, given, cls, words in (
+        ("config", config, module.Config, f"{name}.Config"),
+        ("plan", plan, Plan, "a Plan"),
+    ):
+        if not (given is None or isinstance(given, dict | cls)):
+            raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
+    if not isinstance(config, module.Config):
         config = _construct(module.Config, {**found.config, **(config or {})})
-    elif not isinstance(config, module.Config):
-        raise UsageError(f"config is a {type(config).__name__}: give {name}.Config, or a dictionary of its fields")
     if not isinstance(plan, Plan):
         plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
     elif steps is not None:
@@ -37,7 +43,7 @@ def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise UsageError(f"unknown field {key!r}: {nearest(key, known)}")
+            raise UsageError(f"unknown field {key!r}: {nearest(str(key), known)}")
     try:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:
@@ -75,36 +81,53 @@ COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that
 
 
 def refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
-    """Raise UsageError if the replay buffer cannot fit into memory; suggest a size that can."""
-    capacity = min(plan.capacity, plan.env_steps)
+    """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
+    capacity, memory = min(plan.capacity, plan.env_steps), devices.memory()
     per_row = 4 * worlds.spec.row_size * lanes
-    most = int(devices.memory() * 0.8 / COPIES)
+    most = int(memory * 0.8 / COPIES)
     if capacity * per_row > most:
         raise UsageError(
-            f"the replay buffer would take {capacity * per_row / 2**30:.1f} GiB ({lanes} × {capacity:,} transitions),"
-            f" and {COPIES} times that while a checkpoint is written, of {devices.memory() / 2**30:.1f} GiB of memory:"
+            f"the replay buffer would take {_gib(capacity * per_row)} ({lanes} × {capacity:,} transitions),"
+            f" and {COPIES} times that while a checkpoint is written, of {_gib(memory)} of memory:"
             f" use a capacity of {most // per_row:,} or less"
         )
+    drawn = plan.most_updates * plan.batch * per_row
+    if drawn > memory * 0.8:
+        raise UsageError(
+            f"the minibatches of one iteration, which are drawn at once, would take {_gib(drawn)} of {_gib(memory)} of"
+            f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or chunk = {plan.chunk}"
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{Decimal(size) / 2**30:.4g} GiB"  # a float may be too small for the sizes that are refused
 
 
 def new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:
     """Make the run's folder. Raises UsageError if it holds a run (unless `force`), something else, or cannot be."""
-    if out is None:
-        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
-        base = Path("runs") / "-".join([*parts, stamp])
-        tries = (base.with_name(f"{base.name}-{i}") if i else base for i in range(1000))
-        folder = next(path for path in tries if not path.exists())
-    else:
-        folder = Path(out)
+    if not (out is None or isinstance(out, str | os.PathLike)) or "\0" in str(out):
+        raise UsageError(f"out = {out!r} must be the path of a folder")
+    try:
+        folder = _unused_folder(name, env) if out is None else Path(out)
+        _make_room(folder, force)
+        folder.resolve().mkdir(parents=True, exist_ok=True)  # the folder itself, if this is a link to it
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"cannot make the folder {out or 'runs'}: {reason(error)}") from error
+    return folder
+
+
+def _unused_folder(name: str, env: str) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
+    base = Path("runs") / "-".join([*parts, stamp])
+    tries = (base.with_name(f"{base.name}-{i}") if i else base for i in range(1000))
+    return next(path for path in tries if not path.exists())
+
+
+def _make_room(folder: Path, force: bool) -> None:
     if (folder / "run.json").exists():
         if not force:
             raise UsageError(f"{folder} already holds a run: choose another --out, --force, or polyak resume {folder}")
-        shutil.rmtree(folder)
+        shutil.rmtree(folder.resolve())
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not a run: choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    return folder

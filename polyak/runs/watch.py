@@ -1,15 +1,19 @@
 """Seeing an agent act: in a window where there is a display, or recorded to a GIF or an MP4."""
 
+import contextlib
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyak.envs.gymnasium import Maker, from_name, make, name_of
-from polyak.errors import UsageError, installing
+from polyak.envs.gymnasium import Environment, Maker, from_name, make, name_of
+from polyak.envs.spaces import spec_of, to_json
+from polyak.errors import RunError, UsageError, installing, reason
+from polyak.runs.files import replacing
 from polyak.runs.policy import Policy
 
 DEFAULT_FPS = 30
@@ -19,8 +23,27 @@ MOST_STEPS = 2_000
 def watch(policy: Policy, env_name: str, record: str | None, episodes: int, episode_seed: int) -> str:
     """Show or record some episodes; return a sentence that says what was seen.
 
-    Raises UsageError where there is no display, or the environment cannot be drawn.
+    Raises UsageError where there is no display, the environment cannot be drawn or has changed, or the recording cannot
+    be written; RunError where the environment fails.
     """
+    _check_request(record, episodes, episode_seed)
+    env = _drawn(from_name(env_name), "human" if record is None else "rgb_array")
+    try:
+        _refuse_unlike(policy, env)
+        if record is not None:
+            _try_writing(Path(record))
+        frames, returns = _play(env, policy, episodes, episode_seed, keep=record is not None)
+    finally:
+        with contextlib.suppress(Exception):  # it shall not hide what went wrong before
+            env.close()
+    heard = f"{episodes} episode{'s' * (episodes > 1)}, return {', '.join(f'{r:.1f}' for r in returns)}"
+    if record is None:
+        return heard
+    _write(Path(record), frames, (env.metadata or {}).get("render_fps") or DEFAULT_FPS)
+    return f"{record}: {heard}"
+
+
+def _check_request(record: str | None, episodes: int, episode_seed: int) -> None:
     for name, value, least in (("episodes", episodes, 1), ("episode_seed", episode_seed, 0)):
         if value < least:
             raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
@@ -28,18 +51,6 @@ def watch(policy: Policy, env_name: str, record: str | None, episodes: int, epis
         raise UsageError(f"cannot record to {record}: use a name ending in .gif or .mp4")
     if record is None and not has_display():
         raise UsageError("there is no display to open a window on: record instead, with --record agent.gif")
-    env = _drawn(from_name(env_name), "human" if record is None else "rgb_array")
-    if record is not None:
-        _make_room(Path(record))
-    try:
-        frames, returns = _play(env, policy, episodes, episode_seed, keep=record is not None)
-    finally:
-        env.close()
-    heard = f"{episodes} episode{'s' * (episodes > 1)}, return {', '.join(f'{r:.1f}' for r in returns)}"
-    if record is None:
-        return heard
-    _write(Path(record), frames, env.metadata.get("render_fps") or DEFAULT_FPS)
-    return f"{record}: {heard}"
 
 
 def has_display() -> bool:
@@ -57,48 +68,99 @@ def _drawn(env: Maker, mode: str) -> Any:
                 " name it by its id"
             )
         return made
-    modes = make(env).metadata.get("render_modes", [])
+    with contextlib.closing(Environment(env)) as plain:
+        modes = (plain.env.metadata or {}).get("render_modes") or []
     if mode not in modes:
         raise UsageError(f"{env} cannot be drawn as {mode}: it offers {', '.join(modes) or 'no way of drawing'}")
     return make(env, render_mode=mode)
 
 
+def _refuse_unlike(policy: Policy, env: Any) -> None:
+    """Refuse an environment that has changed since the policy was made for it."""
+    found, bounds = spec_of(env.observation_space, env.action_space), to_json(env.action_space)
+    if found != policy.spec or bounds != to_json(policy.action_space):
+        raise UsageError(
+            f"the policy was made for observations {policy.observation_space} and actions {policy.action_space};"
+            f" the environment now has {env.observation_space} and {env.action_space}"
+        )
+
+
 def _play(env: Any, policy: Policy, episodes: int, first_seed: int, keep: bool) -> tuple[list[np.ndarray], list[float]]:
-    frames, returns = [], []
+    frames: list[np.ndarray] = []
+    returns = []
     for episode in range(episodes):
-        obs, _ = env.reset(seed=first_seed + episode)
+        with _blaming(f"in the reset of episode {episode}"):
+            obs, _ = env.reset(seed=first_seed + episode)
         total, ended, steps = 0.0, False, 0
         while not ended and steps < MOST_STEPS:
-            if keep:
-                frames.append(env.render())
-            obs, reward, terminated, truncated, _ = env.step(policy(obs))
-            total, ended, steps = total + float(reward), terminated or truncated, steps + 1
+            with _blaming(f"at step {steps + 1} of episode {episode}"):
+                if keep:
+                    frames.append(_frame(env, frames))
+                obs, reward, terminated, truncated, _ = env.step(policy(obs))
+                total, ended, steps = total + float(reward), bool(terminated or truncated), steps + 1
         returns.append(total)
     return frames, returns
 
 
-def _make_room(path: Path) -> None:
-    """Make sure that the picture can be written, before any episode is played for it."""
+@contextlib.contextmanager
+def _blaming(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        told = f"the environment failed {where}: {type(error).__name__}: {error}"
+        if "mujoco" in type(error).__module__:  # of the physics there are only warnings
+            told += "; without a display MuJoCo draws with MUJOCO_GL=egl or MUJOCO_GL=osmesa set in the shell"
+        raise RunError(told) from error
+
+
+def _frame(env: Any, before: list[np.ndarray]) -> np.ndarray:
+    """Draw a picture `[height, width, 3 or 4]` of bytes, as large as those before it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a display that is missing: it is drawn or it fails
+        frame = env.render()
+    if not isinstance(frame, np.ndarray):
+        raise TypeError(f"render() returned a {type(frame).__name__}, not a picture")
+    if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.dtype != np.uint8:
+        raise TypeError(f"render() returned {frame.dtype}{frame.shape}, not a picture: uint8(height, width, 3)")
+    if before and frame.shape != before[0].shape:
+        raise ValueError(f"render() returned a picture {frame.shape} after one {before[0].shape}")
+    return frame
+
+
+def _try_writing(path: Path) -> None:
+    """Make sure that the picture can be written, before any episode is played for it, and leave nothing there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+        if path.is_dir():
+            raise IsADirectoryError("it is a folder")
+        new = not path.exists()
+        open(path, "ab").close()
+        if new:
+            path.unlink()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _write(path: Path, frames: list[np.ndarray], fps: float) -> None:
     import imageio.v3 as imageio
 
-    if path.suffix == ".mp4":
-        try:
-            with warnings.catch_warnings():
-                # JAX warns of any fork, because of its threads; this child becomes ffmpeg at once
-                warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
-                imageio.imwrite(path, np.stack(frames), plugin="FFMPEG", fps=fps, macro_block_size=2)
-        except ImportError as error:
-            raise UsageError(f"an .mp4 needs ffmpeg: {installing('video')}, or record a .gif") from error
-        return
-    # a GIF counts in hundredths of a second, and half the frames at most 25 a second keep it small
-    every = max(round(fps / 25), 1)
-    smaller = [frame[::2, ::2] if frame.shape[0] > 400 else frame for frame in frames[::every]]
-    imageio.imwrite(path, np.stack(smaller), duration=1000 * every / fps, loop=0)
+    with replacing(path) as beside:
+        if path.suffix == ".mp4":
+            _write_film(beside, frames, fps)
+            return
+        # a GIF counts in hundredths of a second, and half the frames at most 25 a second keep it small
+        every = max(round(fps / 25), 1)
+        smaller = [frame[::2, ::2] if frame.shape[0] > 400 else frame for frame in frames[::every]]
+        imageio.imwrite(beside, np.stack(smaller), duration=1000 * every / fps, loop=0)
+
+
+def _write_film(path: Path, frames: list[np.ndarray], fps: float) -> None:
+    import imageio.v3 as imageio
+
+    try:
+        with warnings.catch_warnings():
+            # JAX warns of any fork, because of its threads; this child becomes ffmpeg at once
+            warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
+            imageio.imwrite(path, np.stack(frames), plugin="FFMPEG", fps=fps, macro_block_size=2)
+    except ImportError as error:
+        raise UsageError(f"an .mp4 needs ffmpeg: {installing('video')}, or record a .gif") from error

@@ -8,6 +8,7 @@ import gymnasium
 import pytest
 
 import polyak
+from polyak.runs.request import new_folder
 from tests.runs.small import ENV, command
 
 WORLDS = "tests.runs.worlds"
@@ -59,6 +60,12 @@ WRONG = {
     "train ddpg Pendulum-v1 --plan.warmup 20000": "warmup = 20000 leaves none of env_steps = 20000",
     "train ddpg Pendulum-v1 --plan.envs 3": "env_steps = 20000 is not a multiple of envs = 3: use 20001",
     f"train ddpg Pendulum-v1 --steps {10**12} --plan.capacity {10**12}": "GiB of memory: use a capacity of",
+    "train ddpg Pendulum-v1 --plan.updates 1e12": "the minibatches of one iteration, which are drawn at once",
+    "train ddpg Pendulum-v1 --plan.updates 1e308": "GiB of memory: lower updates = 1e+308, batch = 64, or chunk = 64",
+    "train ddpg Pendulum-v1 --plan.updates 1e300 --plan.updates-per chunk": "lower updates = 1e+300",
+    f"train ddpg Pendulum-v1 --steps {10**400}": "env_steps is too large",
+    f"train ddpg Pendulum-v1 --out {'x' * 300}": "cannot make the folder xxx",
+    "train ddpg Pendulum-v1 --config.loss": "--config.loss takes one of",
     "resume": "polyak resume RUN",
     "resume nowhere": "there is no run folder nowhere",
     "evaluate nowhere": "there is no run folder nowhere",
@@ -152,3 +159,34 @@ def test_a_folder_that_holds_a_run_is_kept_unless_the_request_is_right_and_force
 def test_seeds_are_whole_numbers(seeds: Any):
     with pytest.raises(polyak.UsageError, match="must be a whole number, or a list of them"):
         polyak.train("ddpg", "Pendulum-v1", seeds=seeds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"preset": None}, "ddpg has no preset None"),
+        ({"plan": [1]}, "plan is a list: give a Plan, or a dictionary of its fields"),
+        ({"plan": {1: 2}}, "unknown field 1: "),
+        ({"config": 0}, r"config is a int: give ddpg\.Config, or a dictionary of its fields"),
+        ({"out": 3}, "out = 3 must be the path of a folder"),
+        ({"out": b"x"}, "out = b'x' must be"),
+        ({"out": "a\0b"}, "must be the path of a folder"),
+        ({"steps": "many"}, "env_steps = 'many' has the wrong type"),
+    ],
+    ids=str,
+)
+def test_a_wrong_request_from_python_is_a_usage_error(wrong: dict[str, Any], says: str, tmp_path: Path):
+    with pytest.raises(polyak.UsageError, match=says):
+        polyak.train("ddpg", "Pendulum-v1", **wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_force_replaces_a_run_that_a_link_points_to(tmp_path: Path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    Path("link").symlink_to(tmp_path / "run")
+    assert new_folder("link", "ddpg", "Pendulum-v1", force=True) == Path("link")
+    assert Path("link").is_symlink()
+    assert not list((tmp_path / "run").iterdir())
+    Path("nowhere").symlink_to(tmp_path / "missing")
+    assert new_folder("nowhere", "ddpg", "Pendulum-v1", force=False).is_dir()

@@ -7,9 +7,10 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 import pytest
+from gymnasium import spaces
 
 import polyak
-from polyak import UsageError
+from polyak import RunError, UsageError
 from polyak.runs.watch import watch
 from tests.runs import small
 
@@ -70,3 +71,80 @@ def test_frames_of_a_quick_environment_are_thinned(finished: polyak.Run, monkeyp
     monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": 100})
     watch(finished.policy, small.ENV, "agent.gif", 1, 0)
     assert np.asarray(imageio.imread("agent.gif")).shape[0] <= 5
+
+
+@pytest.mark.parametrize(
+    ("record", "says"),
+    [
+        ("folder.gif", "cannot write folder.gif: it is a folder"),
+        ("file/agent.gif", "cannot write file/agent.gif: "),
+        ("a\0b.gif", "cannot write "),
+        (f"{'x' * 300}.gif", "cannot write x"),
+    ],
+    ids=["folder", "file", "null", "long"],
+)
+def test_a_recording_that_cannot_be_written_is_refused_before_anything_is_played(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, record: str, says: str
+):
+    Path("folder.gif").mkdir()
+    Path("file").touch()
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", None)
+    with pytest.raises(UsageError, match=says):
+        watch(finished.policy, small.ENV, record, 1, 0)
+
+
+def raises(error: Exception) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+FatalError = type("FatalError", (Exception,), {"__module__": "mujoco"})
+
+
+@pytest.mark.parametrize(
+    ("method", "does", "says"),
+    [
+        ("render", raises(RuntimeError("no GL")), "at step 1 of episode 0: RuntimeError: no GL"),
+        ("render", raises(FatalError("no platform library")), "MUJOCO_GL=egl or MUJOCO_GL=osmesa"),
+        ("render", lambda _: None, r"render\(\) returned a NoneType, not a picture"),
+        ("render", lambda _: [np.zeros((4, 4, 3), np.uint8)], "returned a list"),
+        ("render", lambda _: np.zeros((7, 9), np.float32), r"float32\(7, 9\), not a picture"),
+        (
+            "render",
+            lambda env: np.zeros((4 + env.time, 4, 3), np.uint8),
+            r"a picture \(5, 4, 3\) after one \(4, 4, 3\)",
+        ),
+        ("reset", raises(KeyError("x")), "the environment failed in the reset of episode 0: KeyError"),
+        ("step", lambda env, _: (env.observe(), None, False, False, {}), "failed at step 1 of episode 0: TypeError"),
+        ("observe", lambda _: np.zeros(7), "an observation has shape"),
+    ],
+)
+def test_an_environment_that_fails_is_a_run_error_and_leaves_no_file(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, does: Any, says: str
+):
+    monkeypatch.setattr(f"tests.runs.worlds.Lopsided.{method}", does)
+    with pytest.raises(RunError, match=says):
+        watch(finished.policy, small.ENV, "agent.gif", 1, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_recording_outlives_a_new_one_that_fails(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    Path("agent.gif").write_text("old")
+    monkeypatch.setattr(imageio, "imwrite", raises(OSError(28, "No space left on device")))
+    with pytest.raises(RunError, match=r"cannot write agent\.gif: No space left on device"):
+        watch(finished.policy, small.ENV, "agent.gif", 1, 0)
+    assert Path("agent.gif").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"observation": spaces.Box(-4, 4, (5,))}, {"action": spaces.Box(-1, 1, (2,))}], ids=str
+)
+def test_an_environment_that_has_changed_is_refused(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+):
+    for name, space in changed.items():
+        monkeypatch.setattr(f"tests.runs.worlds.Lopsided.{name}_space", space)
+    with pytest.raises(UsageError, match=r"the policy was made for observations .* the environment now has"):
+        watch(finished.policy, small.ENV, "agent.gif", 1, 0)

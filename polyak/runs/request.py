@@ -100,7 +100,8 @@ def refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
 
 
 def _gib(size: int) -> str:
-    return f"{Decimal(size) / 2**30:.4g} GiB"  # a float may be too small for the sizes that are refused
+    gib = Decimal(size) / 2**30  # a float cannot hold every size that is refused
+    return f"{gib:,.1f} GiB" if gib < 10**6 else f"{gib:.1e} GiB"
 
 
 def new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:

@@ -1,15 +1,13 @@
-"""Any Gymnasium environment on the host: how it is named and made, stepped in lanes, and brought back."""
+"""Any Gymnasium environment on the host: stepped in lanes, and brought back."""
 
-import functools
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
 
-from polyak.envs.gymnasium import Environment, Worlds, episode_seed, from_name, make, name_of
-from polyak.errors import RunError, UsageError
+from polyak.envs.gymnasium import Environment, Worlds, episode_seed
+from polyak.errors import RunError
 from polyak.types import Box, Discrete, EnvSpec
 from tests.walk import Kept, Walk
 
@@ -35,79 +33,6 @@ class Recording(Walk):
     def step(self, action: Any) -> Any:
         self.given.append(action)
         return super().step(np.zeros(1) if isinstance(self.action_space, spaces.Box) else 1)
-
-
-def test_make_from_id_callable_and_module() -> None:
-    assert make("Pendulum-v1").observation_space.shape == (3,)
-    assert make("gymnasium:Pendulum-v1").observation_space.shape == (3,)
-    assert isinstance(make(Walk), Walk)
-    assert isinstance(make("tests.walk:Walk"), Walk)
-
-
-def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
-    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
-    gymnasium.register("PolyakWalk-v0", entry_point="tests.walk:Walk")  # takes no render_mode
-    assert isinstance(make("PolyakWalk-v0").unwrapped, Walk)
-
-
-@pytest.mark.parametrize(
-    ("env", "message"),
-    [
-        ("Pendulun-v1", "unknown environment 'Pendulun-v1': did you mean 'Pendulum-v1'?"),
-        ("CartPol", "did you mean 'CartPole-v"),
-        ("Pendulum-v0", "unknown environment 'Pendulum-v0': did you mean 'Pendulum-v1'?"),
-        ("phys2d/Pendulun-v0", "did you mean 'phys2d/Pendulum-v0'?"),
-        ("phis2d/Pendulum-v1", "did you mean 'Pendulum-v1'?"),
-        ("HalfCheetah-v3", "HalfCheetah-v3 cannot be made: "),
-        ("tests.walk:Wolk", "tests.walk has no attribute 'Wolk', and no such id is registered; "),
-        ("no_such_module:Pendulum-v1", "there is no module 'no_such_module'"),
-        (Walk(), "give a callable"),
-        (lambda: "a string", "returned a str, not a gymnasium.Env"),
-    ],
-    ids=[
-        *("misspelled", "without-version", "version", "namespace", "no-namespace", "retired", "attribute", "module"),
-        *("instance", "not-an-environment"),
-    ],
-)
-def test_make_refuses(env: Any, message: str) -> None:
-    with pytest.raises(UsageError) as error:
-        make(env)
-    assert message in str(error.value)
-
-
-@pytest.mark.parametrize("env", ["Pendulum", "gymnasium:Pendulum"])
-def test_an_id_without_a_version_is_the_newest(env: str) -> None:
-    assert name_of(env) == f"{env}-v1"
-    assert make(env).spec.id == "Pendulum-v1"  # type: ignore[union-attr]
-
-
-def test_an_older_version_that_can_be_made_is_what_was_asked_for(monkeypatch: Any) -> None:
-    monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
-    for version in (2, 3, 10):
-        gymnasium.register(f"PolyakWalk-v{version}", entry_point="tests.walk:Walk")
-    assert make("PolyakWalk-v2").spec.id == "PolyakWalk-v2"  # type: ignore[union-attr]
-
-
-def test_a_missing_package_is_named_with_its_extra(monkeypatch: Any) -> None:
-    def missing(*_: Any, **__: Any) -> Any:
-        raise gymnasium.error.DependencyNotInstalled('MuJoCo is not installed, run `pip install "gymnasium[mujoco]"`')
-
-    monkeypatch.setattr(gymnasium, "make", missing)
-    with pytest.raises(UsageError, match=r'pip install "mujoco==3.17.0"'):
-        make("Ant-v5")
-
-
-def test_names_lead_back_to_what_makes_the_environment() -> None:
-    assert from_name(name_of("Pendulum-v1")) == "Pendulum-v1"
-    assert name_of(Walk) == "tests.walk:Walk"
-    assert from_name("tests.walk:Walk") is Walk
-    assert from_name("no_such_module:Thing-v0") == "no_such_module:Thing-v0"
-
-
-@pytest.mark.parametrize("env", [functools.partial(Walk, limit=3), lambda: Walk(), Kept(Walk)])
-def test_a_name_that_leads_nowhere_never_leads_somewhere_else(env: Any) -> None:
-    with pytest.raises(UsageError, match="give it again"):
-        from_name(name_of(env))
 
 
 def test_episode_seeds_differ_in_every_number_that_names_them() -> None:

@@ -134,7 +134,7 @@ class Environment:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
         # indexing an array without axes gives a NumPy number; of indices that is what environments expect
         obs, reward, terminated, truncated, _ = self.env.step(np.asarray(action) if self.scalar else action)
-        if not (isinstance(terminated, bool) and isinstance(truncated, bool)):
+        if not (isinstance(terminated, TRUTH) and isinstance(truncated, TRUTH)):
             terminated, truncated = _truth("terminated", terminated), _truth("truncated", truncated)
         return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
 
@@ -152,6 +152,9 @@ class Environment:
         if np.shape(obs) != self.shape:
             raise ValueError(f"observation has shape {np.shape(obs)}, its space says {self.shape}")
         return obs if len(self.shape) == 1 else np.reshape(obs, -1)
+
+
+TRUTH = (bool, np.bool_)
 
 
 def _truth(name: str, value: Any) -> bool:
@@ -194,7 +197,6 @@ class Worlds:
             for e in range(envs):
                 self._reset(lane, e)
 
-    @np.errstate(over="ignore")  # what is too large for float32 becomes infinite, which is refused later
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
         """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
 
@@ -208,7 +210,6 @@ class Worlds:
                     ended.append(self._finish(lane, e))
         return ended
 
-    @np.errstate(over="ignore")
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
         """Bring every environment to where it was: reset its episode, then repeat the episode's actions."""
         for lane, of_lane in enumerate(actions):
@@ -245,7 +246,6 @@ class Worlds:
         self._reset(lane, e)
         return ended
 
-    @np.errstate(over="ignore")
     def _reset(self, lane: int, e: int) -> None:
         self.totals[lane][e], self.actions[lane][e] = 0.0, []
         try:

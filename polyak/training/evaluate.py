@@ -47,7 +47,8 @@ class Evaluator:
             acting.restart([lane_seeds[0]])
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
             acting.begin([0])
-            results.append(_play(acting, environments, list(lane_seeds)))
+            with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
+                results.append(_play(acting, environments, list(lane_seeds)))
         return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
 
     def _acting(self, count: int, explore: bool) -> Acting:
@@ -97,13 +98,14 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
 
 def _reset(environment: Environment, seed: int) -> np.ndarray:
     with _blaming(seed, 0):
-        return _finite(environment.reset(seed), "an observation")
+        return _finite(np.asarray(environment.reset(seed), np.float32), "an observation")
 
 
 def _step(environment: Environment, action: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, float, bool]:
     with _blaming(seed, step):
         obs, reward, terminated, truncated = environment.step(action)
-        return _finite(obs, "an observation"), float(_finite(reward, "a reward")), bool(terminated or truncated)
+        obs = _finite(np.asarray(obs, np.float32), "an observation")
+        return obs, float(_finite(reward, "a reward")), bool(terminated or truncated)
 
 
 def _finite(value: Any, what: str) -> Any:

@@ -173,7 +173,8 @@ class Training:
         before = _Moment(self.worlds, self.acting)
         self.acting.begin(self.env_steps)
         try:
-            episodes = self._fill(rollout, remaining, choose, by_episode)
+            with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
+                episodes = self._fill(rollout, remaining, choose, by_episode)
             self._refuse_nonfinite(rollout)
         except RunError:
             before.rewind(self.worlds, self.acting)

@@ -17,7 +17,7 @@ class Plan:
     """Environment steps to train for, all environments of a seed together."""
     envs: int = number(default=1, least=1)
     """Environments of each seed."""
-    chunk: int = number(default=64, least=1)
+    chunk: int = number(default=128, least=1)
     """Steps of every environment between two visits to the learner."""
     updates: float = number(default=1.0, above=0)
     """Gradient updates per environment step, per chunk or per episode."""

@@ -130,13 +130,6 @@ def test_an_end_may_be_any_type_of_truth(value: Any) -> None:
     assert worlds.terminated[0, 0] == 1
 
 
-@pytest.mark.parametrize("answer", [{"obs": np.array([1e300, 0.0])}, {"reward": 1e39}], ids=["obs", "reward"])
-def test_what_is_too_large_is_infinite_without_a_warning(answer: Any) -> None:
-    worlds = Worlds(lambda: Ending(**answer), [3], 1)
-    worlds.step(np.zeros((1, 1, 1), np.float32), [0])
-    assert np.isinf([*worlds.next_obs[0, 0], worlds.reward[0, 0]]).sum() == 1
-
-
 def test_indices_reach_the_environment_as_whole_numbers_from_its_start_on() -> None:
     kept = Kept(lambda: Recording(spaces.Discrete(3, start=5)))
     worlds = Worlds(kept, [3], 2)

@@ -125,10 +125,11 @@ def test_a_failing_step_is_a_run_error() -> None:
     [
         (lambda obs, reward: (obs, np.nan), "a reward that is not finite"),
         (lambda obs, reward: (obs * np.inf, reward), "an observation that is not finite"),
+        (lambda obs, reward: (obs.astype(float) + 1e300, reward), "an observation that is not finite"),
         (lambda obs, reward: (obs, None), "TypeError"),
         (lambda obs, reward: (obs[:1], reward), "shape"),
     ],
-    ids=["nan reward", "infinite observation", "no reward", "shape"],
+    ids=["nan reward", "infinite observation", "large observation", "no reward", "shape"],
 )
 def test_what_an_environment_may_not_return_is_a_run_error(how: Any, message: str) -> None:
     with pytest.raises(RunError, match=r"at step \d of the evaluation episode with seed 1\d: .*" + message):

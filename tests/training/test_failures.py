@@ -33,6 +33,8 @@ FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
 NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
     "observation": (lambda obs, reward: (obs * np.nan, reward), "an observation that is not finite"),
     "reward": (lambda obs, reward: (obs, np.inf), "a reward that is not finite"),
+    "large observation": (lambda obs, reward: (obs.astype(float) + 1e300, reward), "an observation that is not finite"),
+    "large reward": (lambda obs, reward: (obs, 1e39), "a reward that is not finite"),
 }
 
 

@@ -85,32 +85,23 @@ def parse(algorithm: str, env: str, flags: list[str]) -> Any:
     return parse(flags_of(module, preset), flags, f"python benchmarks/learning.py {algorithm} {env}")
 
 
-def flags_of(module: Any, start: Any) -> type:
+def flags_of(module: Any, start: Any) -> Any:
     """Make the dataclass of the flags."""
+    from polyak.flags import asking
     from polyak.training.plan import Plan
 
     @dataclasses.dataclass(frozen=True)
-    class Learning:
+    class Learning(asking(module.Config, Plan, start)):  # type: ignore[misc]
         """Train an algorithm on an environment and score it well."""
 
-        preset: str = "default"
-        """Named settings to start from; the other flags change them."""
-        steps: int | None = None
-        """Environment steps for each seed: short for --plan.env-steps."""
         seeds: int = 5
         """Number of independent agents."""
-        seed: int = 0
-        """First seed."""
         episodes: int = 100
         """Fresh episodes, without exploration, that score each seed's policy."""
         name: str | None = None
         """Name of the result; by default made of algorithm, environment, preset and steps."""
         out: Path = measuring.RESULTS
         """Folder of the result."""
-        config: module.Config = dataclasses.field(default_factory=lambda: module.Config(**start.config))
-        """The algorithm's settings."""
-        plan: Plan = dataclasses.field(default_factory=lambda: Plan(**start.plan))
-        """The loop's settings."""
 
     return Learning
 
@@ -119,19 +110,8 @@ def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, 
     """Train into a folder and return what came of it."""
     import polyak
 
-    seeds = range(options.seed, options.seed + options.seeds)
     began = time.monotonic()
-    run = polyak.train(
-        algorithm,
-        env,
-        preset=options.preset,
-        config=options.config,
-        plan=options.plan,
-        steps=options.steps,
-        seeds=seeds,
-        out=folder,
-        quiet=False,
-    )
+    run = polyak.train(algorithm, env, **options.asked(), out=folder, quiet=False)
     seconds = time.monotonic() - began
     return {
         "config": run.facts["config"],

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from polyak import flags
 from polyak.errors import RunError, UsageError, nearest
-from polyak.flags import folder_and, parse, unchecked, until_flag, value_of
+from polyak.flags import folder_and, parse, until_flag, value_of
 from polyak.tables import one_object, report, table
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
@@ -84,37 +85,12 @@ def train(words: list[str]) -> None:
     seeds_asked = value_of("--seeds", rest) or "1"
     devices.prepare(int(seeds_asked) if seeds_asked.isdecimal() else 1)  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
-    preset = presets.find(name, value_of("--preset", rest) or "default", env)
-    options: Any = parse(_train_options(module, preset), rest, f"polyak train {algorithm} {env}")
-    seeds = range(options.seed, options.seed + options.seeds)
-    steps = {} if options.steps is None else {"env_steps": options.steps}
-    config, plan = module.Config(**vars(options.config)), Plan(**{**vars(options.plan), **steps})
-    with keeping_quiet(options.json):
-        run = runs.train(
-            algorithm, from_name(env), seeds=seeds, preset=options.preset, config=config, plan=plan,
-            out=options.out, force=options.force, quiet=options.quiet or options.json,
-        )  # fmt: skip
-    report(run, options)
-
-
-def _train_options(module: Any, start: Any) -> type:
-    from polyak.training.plan import Plan
-
-    config_flags: Any = unchecked(module.Config)
-    plan_flags: Any = unchecked(Plan)
+    asking: Any = flags.asking(module.Config, Plan, presets.find(name, value_of("--preset", rest) or "default", env))
 
     @dataclasses.dataclass(frozen=True)
-    class Train:
+    class Train(asking):
         """Train an algorithm on an environment."""
 
-        preset: str = "default"
-        """Named settings to start from; the other flags change them. `polyak list` names the presets."""
-        steps: int | None = None
-        """Environment steps for each seed: short for --plan.env-steps."""
-        seeds: int = 1
-        """Number of independent agents to train side by side."""
-        seed: int = 0
-        """First seed."""
         out: str | None = None
         """Folder of the run; by default a new one under runs/."""
         force: bool = False
@@ -123,12 +99,12 @@ def _train_options(module: Any, start: Any) -> type:
         """Print nothing while training."""
         json: bool = False
         """Print one JSON object with the scores, and nothing else."""
-        config: config_flags = dataclasses.field(default_factory=lambda: config_flags(**start.config))
-        """The algorithm's settings."""
-        plan: plan_flags = dataclasses.field(default_factory=lambda: plan_flags(**start.plan))
-        """The loop's settings."""
 
-    return Train
+    options = parse(Train, rest, f"polyak train {algorithm} {env}")
+    settings, quiet = options.asked(), options.quiet or options.json
+    with keeping_quiet(options.json):
+        run = runs.train(algorithm, from_name(env), **settings, out=options.out, force=options.force, quiet=quiet)
+    report(run, options)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,8 +14,41 @@ from polyak.errors import UsageError, nearest
 T = TypeVar("T")
 
 
-def unchecked(settings: type[Any]) -> Any:
-    """Make a class with the same fields and help that takes any values: together they are judged once all are known."""
+def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
+    """Make the flags that say what to train: a dataclass to add further ones to. `start` is a preset."""
+    config_flags: Any = _unchecked(config)
+    plan_flags: Any = _unchecked(plan)
+
+    @dataclasses.dataclass(frozen=True)
+    class Asking:
+        preset: str = "default"
+        """Named settings to start from; the other flags change them. `polyak list` names the presets."""
+        steps: int | None = None
+        """Environment steps for each seed: short for --plan.env-steps."""
+        seeds: int = 1
+        """Number of independent agents to train side by side."""
+        seed: int = 0
+        """First seed."""
+        config: config_flags = dataclasses.field(default_factory=lambda: config_flags(**start.config))
+        """The algorithm's settings."""
+        plan: plan_flags = dataclasses.field(default_factory=lambda: plan_flags(**start.plan))
+        """The loop's settings."""
+
+        def asked(self) -> dict[str, Any]:
+            """Return arguments for `polyak.train`; the settings are checked now that all are known."""
+            steps = {} if self.steps is None else {"env_steps": self.steps}
+            return {
+                "preset": self.preset,
+                "seeds": range(self.seed, self.seed + self.seeds),
+                "config": config(**vars(self.config)),
+                "plan": plan(**{**vars(self.plan), **steps}),
+            }
+
+    return Asking
+
+
+def _unchecked(settings: type[Any]) -> Any:
+    """Make a class with the same fields and help that takes any values."""
     skip = {"__post_init__": lambda self: None, "__doc__": settings.__doc__}
     return dataclasses.dataclass(frozen=True)(type(settings.__name__, (settings,), skip))
 

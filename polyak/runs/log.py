@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from tensorboardX import SummaryWriter
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, reason
 from polyak.training.host import Report
 
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
@@ -177,9 +177,9 @@ def read_table(path: Path) -> list[dict[str, Any]]:
         return []
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): it is damaged or was changed") from error
-    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read ({reason(error)}): it is damaged or was changed") from error
 
 
 def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:

@@ -1,6 +1,5 @@
 """Learning curves: the IQM over seeds of the periodic evaluations, with a 95 % bootstrap band."""
 
-import csv
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -37,10 +36,7 @@ def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _columns(path: Path) -> list[list[float]]:
-    try:
-        rows = read_table(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read ({reason(error)}): it is damaged or was changed") from error
+    rows = read_table(path)
     columns = [numbers(path, rows, column) for column in ("env_steps", "seed", "return")]
     if not np.isfinite(columns).all():
         raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")

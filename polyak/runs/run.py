@@ -142,9 +142,13 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
 def load(folder: str | Path) -> Run:
     """Open a run. Raises UsageError if there is none in the folder, or it is damaged or of a newer format."""
     folder = Path(folder)
-    if not folder.is_dir():
+    try:
+        there, has_run = folder.is_dir(), (folder / "run.json").exists()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder} cannot be a run folder: {error}") from error
+    if not there:
         raise UsageError(f"there is no run folder {folder}")
-    if not (folder / "run.json").exists():
+    if not has_run:
         raise UsageError(f"{folder} holds no run: it has no run.json")
     facts = files.read_json(folder / "run.json", KEYS)
     words = [facts[key] for key in ("algorithm", "env", "status")]

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -179,6 +180,8 @@ def watch(words: list[str]) -> None:
     from polyak.runs import run as runs
     from polyak.runs.watch import watch as show
 
+    if options.record is not None:
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen, and does not ask for one
     run = runs.load(folder)
     policy = run.saved.policy(options.which, options.seed)
     print(show(policy, run.facts["env"], options.record, options.episodes, options.episode_seed))

@@ -63,7 +63,7 @@ def polyak(task: Task, seeds: int, watch: Stopwatch) -> None:
     """Train polyak as its host loop does; steps and updates are those of all seeds together."""
     from polyak.training import devices
 
-    devices.prepare()
+    devices.prepare(seeds)
     from polyak.algorithms import ddpg
     from polyak.envs.gymnasium import Worlds
     from polyak.runs import presets

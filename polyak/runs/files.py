@@ -145,6 +145,11 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
         raise UsageError(f"{path}: the {cls.__name__} does not fit this version of polyak ({error})") from error
 
 
+def are_seeds(value: Any) -> bool:
+    """Say whether a JSON value is a list of seeds."""
+    return isinstance(value, list) and bool(value) and all(type(seed) is int and 0 <= seed < 2**32 for seed in value)
+
+
 def fingerprint(content: dict[str, Any]) -> str:
     """Return a digest of JSON values that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()

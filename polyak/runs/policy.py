@@ -136,7 +136,7 @@ class Saved:
         path = folder / "policy.json"
         keys = ("algorithm", "config", "seeds", "observation_space", "action_space", "files", "favorite")
         facts = files.read_json(path, keys)
-        if not (isinstance(facts["seeds"], list) and isinstance(facts["files"], dict)):
+        if not (files.are_seeds(facts["seeds"]) and isinstance(facts["files"], dict)):
             raise UsageError(f"{path} is damaged or was changed")
         self.folder, self.facts, self.seeds = folder, facts, facts["seeds"]
         _, self.algorithm = algorithms.find(facts["algorithm"])

@@ -152,13 +152,9 @@ def load(folder: str | Path) -> Run:
         raise UsageError(f"{folder} holds no run: it has no run.json")
     facts = files.read_json(folder / "run.json", KEYS)
     words = [facts[key] for key in ("algorithm", "env", "status")]
-    if not all(isinstance(word, str) and word for word in words) or not _are_seeds(facts["seeds"]):
+    if not all(isinstance(word, str) and word for word in words) or not files.are_seeds(facts["seeds"]):
         raise UsageError(f"{folder / 'run.json'} is damaged or was changed")
     return Run(folder, facts)
-
-
-def _are_seeds(seeds: Any) -> bool:
-    return isinstance(seeds, list) and bool(seeds) and all(isinstance(seed, int) for seed in seeds)
 
 
 def _sitting(run: Run, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:

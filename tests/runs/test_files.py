@@ -166,6 +166,8 @@ WRONG_VALUES = [
     ("policy/policy.json", "config", {"actor_layers": [9]}),
     ("policy/policy.json", "action_space", {"box": {"shape": [2]}}),
     ("policy/policy.json", "action_space", {"discrete": {"n": 2, "start": 0}, "more": 1}),
+    ("policy/policy.json", "seeds", [-1, 1]),
+    ("policy/policy.json", "seeds", [None, {}]),
     ("checkpoint/checkpoint.json", "evaluated", None),
     ("checkpoint/checkpoint.json", "seconds", 3),
     ("checkpoint/checkpoint.json", "log", {"logged": 40}),

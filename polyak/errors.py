@@ -36,6 +36,9 @@ def reason(error: Exception) -> str:
 
 def installing(extra: str) -> str:
     """Return the command that installs the packages of one of polyak's extras."""
-    lines = importlib.metadata.requires("polyak") or []
+    try:
+        lines = importlib.metadata.requires("polyak") or []
+    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
+        return f'pip install ".[{extra}]", in the folder of polyak\'s sources'
     packages = [line.partition(";")[0].strip() for line in lines if f'extra == "{extra}"' in line]
     return " ".join(["pip install", *(f'"{package}"' for package in packages)])

@@ -27,7 +27,7 @@ from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 
-KEYS = ("algorithm", "env", "config", "plan", "seeds", "status", "seconds")
+KEYS = ("algorithm", "env", "config", "plan", "seeds", "devices", "status", "seconds")
 
 
 @dataclasses.dataclass
@@ -120,7 +120,7 @@ def train(
         "seeds": lanes,
         **_circumstances(),
     }
-    return _sitting(Run(folder, facts, env), (module, *settings, worlds), quiet, resumed=False)
+    return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
 
 
 def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) -> Run:
@@ -133,10 +133,10 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     name, module = algorithms.find(run.facts["algorithm"])
     config = files.settings_from_json(module.Config, run.facts["config"], path)
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
-    run.env = env or from_name(run.facts["env"])
-    worlds = request.make_worlds(name, module, run.env, run.facts["seeds"], plan)
+    run.env = maker = env or from_name(run.facts["env"])
+    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan)
     request.refuse_too_large(plan, worlds, len(run.facts["seeds"]))
-    return _sitting(run, (module, config, plan, worlds), quiet, resumed=True)
+    return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
 
 def load(folder: str | Path) -> Run:
@@ -152,18 +152,19 @@ def load(folder: str | Path) -> Run:
         raise UsageError(f"{folder} holds no run: it has no run.json")
     facts = files.read_json(folder / "run.json", KEYS)
     words = [facts[key] for key in ("algorithm", "env", "status")]
-    if not all(isinstance(word, str) and word for word in words) or not files.are_seeds(facts["seeds"]):
+    sound = all(isinstance(word, str) and word for word in words) and files.are_seeds(facts["seeds"])
+    if not sound or type(facts["devices"]) is not int or facts["devices"] < 1:
         raise UsageError(f"{folder / 'run.json'} is damaged or was changed")
     return Run(folder, facts)
 
 
-def _sitting(run: Run, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:
+def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, plan, worlds = time.monotonic(), parts[2], parts[3]
     progress = ProgressLine(plan.env_steps, len(run.facts["seeds"]), shown=not quiet)
     with Interrupts() as interrupts, contextlib.closing(progress), contextlib.closing(worlds):
         training = Training(*parts, run.facts["seeds"], run.facts.get("devices"))
-        session = Session(run.folder, run.env or "", run.facts, training, worlds, progress)
+        session = Session(run.folder, env, run.facts, training, worlds, progress)
         with contextlib.closing(session.evaluator):
             session.resume() if resumed else session.save()
             run.facts["devices"] = training.sharding.num_devices

@@ -14,15 +14,14 @@ from polyak.errors import UsageError
 from polyak.tree import take
 
 LANE = PartitionSpec("lane")
-LEAST_CPU_DEVICES = 2  # to learn on one and act on another
 MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
 
 
 def prepare(lanes: int = 1) -> None:
     """Before JAX starts: split the CPU into devices, one queue each, and keep compiled programs between processes.
 
-    There is one for each lane, within reason, and no more than that: XLA shares every large product out to as many
-    threads as there are devices, and with 16 of them on 2 cores products of 256-256 take 1.7 times as long.
+    There is one for each lane, within reason, and one to act on, and no more: XLA shares every large product out to as
+    many threads as there are devices, and with 16 of them on 2 cores products of 256-256 take 1.7 times as long.
     Both are left alone where the user has set them, and the split where JAX has started already. Raises UsageError
     where JAX cannot start.
     """
@@ -33,7 +32,7 @@ def prepare(lanes: int = 1) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] == -1 and "xla_force_host_platform_device_count" not in flags:
         with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
-            wanted = max(cores(), LEAST_CPU_DEVICES, min(lanes, MOST_CPU_DEVICES))
+            wanted = max(cores(), min(lanes, MOST_CPU_DEVICES) + 1)
             jax.config.update("jax_num_cpu_devices", wanted)
     try:
         jax.local_devices()

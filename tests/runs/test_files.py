@@ -151,6 +151,8 @@ WRONG_VALUES = [
     ("run.json", "algorithm", "dpg"),
     ("run.json", "env", 3),
     ("run.json", "seeds", None),
+    ("run.json", "devices", "two"),
+    ("run.json", "devices", 0),
     ("run.json", "seeds", []),
     ("run.json", "seeds", ["zero"]),
     ("run.json", "config", None),

@@ -22,7 +22,7 @@ from polyak.algorithms import ddpg
 from polyak.algorithms.ddpg import State, act, acts_on, init, learns_from, recall
 from polyak.fields import number
 from polyak.tree import pytree, replace
-from polyak.types import Metrics, Transition
+from polyak.types import Clock, Metrics, Transition
 
 __all__ = ["Config", "act", "acts_on", "init", "learns_from", "recall", "update"]
 
@@ -35,10 +35,10 @@ class Config(ddpg.Config):
     """Rewards are clipped to ± this before learning."""
 
 
-def update(config: Config, state: State, batch: Transition, key: jax.Array, step: jax.Array) -> tuple[State, Metrics]:
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Update as DDPG does, from clipped rewards; log how many were clipped."""
     limited = jnp.clip(batch.reward, -config.reward_limit, config.reward_limit)
-    state, metrics = ddpg.update(config, state, replace(batch, reward=limited), key, step)
+    state, metrics = ddpg.update(config, state, replace(batch, reward=limited), key, clock)
     return state, {**metrics, "clipped": (limited != batch.reward).mean()}
 
 

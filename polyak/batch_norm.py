@@ -3,16 +3,30 @@
 So optimizer, weight decay and Polyak averaging cannot touch the statistics; the algorithm says when they change.
 """
 
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from polyak.tree import pytree, static
 from polyak.types import Array
 
 Normalization: TypeAlias = Literal["off", "batch", "renorm"]
+
+
+@dataclass(frozen=True)
+class BatchStyle:
+    """How a batch is normalized."""
+
+    renorm: bool = False
+    momentum: float = 0.001  # as slow as the targets of DDPG's preset that normalizes: faster ones would move them
+    epsilon: float = 1e-5
+    warmup: int = 0  # updates before renormalization corrects anything
+
+
+STYLES: dict[str, BatchStyle | None] = {"off": None, "batch": BatchStyle(), "renorm": BatchStyle(renorm=True)}
 
 
 @pytree
@@ -21,6 +35,7 @@ class Statistics:
 
     mean: Float[Array, "features"]
     variance: Float[Array, "features"]
+    updates: Int[Array, ""]  # how often they were moved
 
 
 @pytree
@@ -34,46 +49,47 @@ class BatchNorm:
 
     scale: Float[Array, "features"]
     shift: Float[Array, "features"]
-    renorm: bool = static(default=False)
+    style: BatchStyle = static(default=BatchStyle())
 
     @classmethod
-    def create(cls, features: int, renorm: bool = False) -> "BatchNorm":
+    def create(cls, features: int, style: BatchStyle = BatchStyle()) -> "BatchNorm":
         """Start as the identity on normalized features."""
-        return cls(jnp.ones(features), jnp.zeros(features), renorm)
+        return cls(jnp.ones(features), jnp.zeros(features), style)
 
     def statistics(self) -> Statistics:
         """Return fresh running statistics: mean 0, variance 1."""
-        return Statistics(jnp.zeros_like(self.shift), jnp.ones_like(self.scale))
+        return Statistics(jnp.zeros_like(self.shift), jnp.ones_like(self.scale), jnp.zeros((), jnp.int32))
 
     def __call__(self, x: Float[Array, "batch features"], statistics: Statistics) -> Float[Array, "batch features"]:
         """Normalize by the running statistics: what acting, targets and evaluation do."""
-        normalized = (x - statistics.mean[..., None, :]) / _deviation(statistics)[..., None, :]
+        normalized = (x - statistics.mean[..., None, :]) / self._deviation(statistics.variance)[..., None, :]
         return normalized * self.scale[..., None, :] + self.shift[..., None, :]
 
     def train(
         self, x: Float[Array, "batch features"], statistics: Statistics
     ) -> tuple[Float[Array, "batch features"], Statistics]:
         """Normalize by the batch's own statistics, and move the running ones a step towards them."""
-        batch = Statistics(x.mean(0), x.var(0))
+        batch, style = Statistics(x.mean(0), x.var(0), statistics.updates), self.style
         unbiased = batch.variance * x.shape[0] / max(x.shape[0] - 1, 1)
         running = Statistics(
-            statistics.mean + MOMENTUM * (batch.mean - statistics.mean),
-            statistics.variance + MOMENTUM * (unbiased - statistics.variance),
+            statistics.mean + style.momentum * (batch.mean - statistics.mean),
+            statistics.variance + style.momentum * (unbiased - statistics.variance),
+            statistics.updates + 1,
         )
-        if not self.renorm:
+        if not style.renorm:
             return self(x, batch), running
-        wanted = _deviation(statistics)
-        r = jnp.clip(_deviation(batch) / wanted, 1 / R_MAX, R_MAX)
+        wanted, deviation = self._deviation(statistics.variance), self._deviation(batch.variance)
+        r = jnp.clip(deviation / wanted, 1 / R_MAX, R_MAX)
         d = jnp.clip((batch.mean - statistics.mean) / wanted, -D_MAX, D_MAX)
+        if style.warmup:
+            warm = statistics.updates >= style.warmup
+            r, d = jnp.where(warm, r, 1.0), jnp.where(warm, d, 0.0)
         r, d = jax.lax.stop_gradient((r, d))
-        normalized = (x - batch.mean[None]) / _deviation(batch)[None] * r[None] + d[None]
+        normalized = (x - batch.mean[None]) / deviation[None] * r[None] + d[None]
         return normalized * self.scale[None] + self.shift[None], running
 
+    def _deviation(self, variance: Array) -> Array:
+        return (variance + self.style.epsilon) ** 0.5
 
-def _deviation(statistics: Statistics) -> Array:
-    return (statistics.variance + EPSILON) ** 0.5
 
-
-EPSILON = 1e-5
 R_MAX, D_MAX = 3.0, 5.0  # limits of the correction, those the paper ends with
-MOMENTUM = 0.001  # as slow as the targets of the preset that normalizes: faster statistics would move them

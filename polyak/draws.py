@@ -31,6 +31,21 @@ class LaneGenerators:
         return numbers
 
 
+def uniform(key: Key, shape: tuple[int, ...]) -> Array:
+    """Draw float32 numbers uniformly from [0, 1)."""
+    return key.uniform(shape) if isinstance(key, LaneGenerators) else jax.random.uniform(key, shape)
+
+
+def gumbel(key: Key, shape: tuple[int, ...]) -> Array:
+    """Draw standard Gumbel float32 numbers: the argmax of logits plus these is a sample of their softmax."""
+    if not isinstance(key, LaneGenerators):
+        return jax.random.gumbel(key, shape)
+    return -np.log(-np.log(np.maximum(key.uniform(shape), TINY)))
+
+
+TINY = np.float32(np.finfo(np.float32).tiny)
+
+
 def normal(key: Key, shape: tuple[int, ...]) -> Array:
     """Draw standard normal float32 numbers."""
     return key.normal(shape) if isinstance(key, LaneGenerators) else jax.random.normal(key, shape)

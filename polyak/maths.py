@@ -1,24 +1,100 @@
 """The formulas of reinforcement learning, each a function with its source and a hand-computed test."""
 
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from polyak.types import Array
+from polyak.types import Array, Transition
 
 
 def td_target(
     reward: Float[Array, "batch"],
-    gamma: Array | float,
+    discount: Array | float,
     terminated: Float[Array, "batch"],
     next_value: Float[Array, "batch"],
 ) -> Float[Array, "batch"]:
-    """Return r + γ·(1 - terminated)·V(s'): the one-step target. Truncation does not enter: it still bootstraps.
+    """Return r + discount·(1 - terminated)·V(s'). Truncation does not enter: it still bootstraps.
 
-    Source: Sutton and Barto, Reinforcement Learning (2018), section 6.1; Lillicrap et al. 2016, Algorithm 1.
+    The discount is γ, or for an n-step return γ to the number of its steps (`Transition.discount`).
+    Source: Sutton and Barto, Reinforcement Learning (2018), sections 6.1 and 7.1; Lillicrap et al. 2016, Algorithm 1.
     """
-    return reward + gamma * (1.0 - terminated) * next_value
+    return reward + discount * (1.0 - terminated) * next_value
+
+
+def n_step(steps: Transition, there: Array, gamma: Array | float) -> Transition:
+    """Fold n successive steps `[n, batch]` into one transition `[batch]` that is `ahead` steps long.
+
+    It ends where the first of its steps terminates or is truncated, or where the next is not `there` yet `[n, batch]`;
+    its reward is Σ γ^k·r over the steps really taken. The actions after the first are those that were taken, without
+    correction. Source: Sutton and Barto (2018), section 7.1; Hessel et al. 2017 (arXiv 1710.02298), section 3.
+    """
+    n = steps.reward.shape[0]
+    going = (1.0 - jnp.maximum(steps.terminated, steps.truncated)) * there
+    part = there * jnp.concatenate([jnp.ones_like(going[:1]), jnp.cumprod(going[:-1], 0)])
+    powers = gamma ** jnp.arange(n, dtype=jnp.float32)
+    ahead = part.sum(0)
+    last = ahead.astype("int32") - 1
+
+    def of_last(values: Array) -> Array:
+        index = last.reshape(1, -1, *[1] * (values.ndim - 2))
+        return jnp.take_along_axis(values, index, 0)[0]
+
+    return Transition(
+        obs=steps.obs[0],
+        action=steps.action[0],
+        reward=(part * powers[:, None] * steps.reward).sum(0),
+        next_obs=of_last(steps.next_obs),
+        terminated=of_last(steps.terminated),
+        truncated=of_last(steps.truncated),
+        ahead=ahead,
+    )
+
+
+def gae(
+    rollout: Transition,
+    value: Float[Array, "time env"],
+    next_value: Float[Array, "time env"],
+    gamma: Array | float,
+    lam: Array | float,
+) -> Float[Array, "time env"]:
+    """Return generalized advantage estimates Â = δ + γ·λ·Â' with δ = r + γ·(1 - terminated)·V(s') - V(s).
+
+    The sum stops where an episode ended for either reason, and at the end of the rollout; there V(s') stands for the
+    rest unless the task terminated. λ = 0 gives δ, λ = 1 the return to go less V(s).
+    Source: Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation"
+    (arXiv 1506.02438), equations 16 to 18.
+    """
+    delta = td_target(rollout.reward, gamma, rollout.terminated, next_value) - value
+    going = 1.0 - jnp.maximum(rollout.terminated, rollout.truncated)
+
+    def step(advantage: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+        advantage = x[0] + gamma * lam * x[1] * advantage
+        return advantage, advantage
+
+    return jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, going), reverse=True)[1]
+
+
+def smooth_maximum(q: Float[Array, "batch action"], temperature: Array | float) -> Float[Array, "batch"]:
+    """Return α·log Σ exp(q/α): at least the maximum of q, and at most α·log(actions) above it.
+
+    Source: Haarnoja et al. 2017, "Reinforcement learning with deep energy-based policies" (arXiv 1702.08165), Theorem
+    1.
+    """
+    return temperature * jax.nn.logsumexp(q / temperature, axis=-1)
+
+
+def of_action(values: Float[Array, "*batch action"], action: Array) -> Float[Array, "*batch"]:
+    """Return the value of each chosen index."""
+    return jnp.take_along_axis(values, action[..., None].astype("int32"), -1)[..., 0]
+
+
+def anneal(start: Array | float, end: Array | float, fraction: Array | float, progress: Array) -> Array:
+    """Go from start to end in a straight line over the first `fraction` of a run, and stay there."""
+    return start + (end - start) * jnp.minimum(progress / fraction, 1.0)
 
 
 def huber(error: Array, delta: float = 1.0) -> Array:
@@ -30,10 +106,19 @@ def huber(error: Array, delta: float = 1.0) -> Array:
     return jnp.where(size <= delta, 0.5 * error**2, delta * (size - 0.5 * delta))
 
 
+Loss: TypeAlias = Literal["mse", "huber"]
+LOSSES: dict[str, Callable[..., Any]] = {"mse": jnp.square, "huber": huber}  # of an error, elementwise
+
+
 def clip(x: Array) -> Array:
     """Clip to [-1, 1] in the array's own library."""
     # in NumPy the pair of calls costs a third of np.clip
     return np.minimum(np.maximum(x, -1.0), 1.0) if isinstance(x, np.ndarray) else jnp.clip(x, -1.0, 1.0)
+
+
+def squash(x: Array) -> Array:
+    """Return tanh(x) in the array's own library."""
+    return np.tanh(x) if isinstance(x, np.ndarray) else jnp.tanh(x)
 
 
 def clip_inward(x: Array) -> Array:
@@ -60,3 +145,11 @@ def _clip_inward_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]
 
 
 _clip_inward.defvjp(_clip_inward_forward, _clip_inward_backward)
+
+
+def standardize(values: Float[Array, "batch"], counts: Array | None = None) -> Float[Array, "batch"]:
+    """Give values mean 0 and deviation 1; where `counts` (0 or 1 each) is given, by those that count."""
+    counts = jnp.ones_like(values) if counts is None else counts
+    number = jnp.maximum(counts.sum(), 1.0)
+    centered = values - (values * counts).sum() / number
+    return centered / (((centered**2) * counts).sum() / number + 1e-8) ** 0.5

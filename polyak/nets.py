@@ -1,4 +1,4 @@
-"""Networks as frozen dataclasses of arrays that are called: `critic(obs, action)`.
+"""Networks as frozen dataclasses of arrays that are called: `mlp(x)`. `actors` and `critics` are made of these.
 
 Every network works on JAX arrays and on NumPy arrays alike: acting with a small net is faster in NumPy than through a
 compiled program, and with a leading lane axis on parameters and inputs all lanes are one call. Inputs always carry a
@@ -8,6 +8,7 @@ beside the input: `net(x, statistics)` uses them, `net.train(x, statistics)` use
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -15,22 +16,32 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from polyak import maths
-from polyak.batch_norm import BatchNorm, Normalization, Statistics
+from polyak.batch_norm import BatchNorm, BatchStyle
+from polyak.errors import UsageError
+from polyak.maths import squash
 from polyak.tree import pytree, static
 from polyak.types import Array
 
-Bound: TypeAlias = Literal["tanh", "clip"]
+Architecture: TypeAlias = Literal["mlp", "simba"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What the layers of a network are like; the hidden widths are given beside it."""
+
+    architecture: Architecture = "mlp"
+    activation: Literal["relu", "tanh"] = "relu"
+    norm: BatchStyle | Literal["layer"] | None = None  # of the hidden layers; batch norm is put before the first too
+    norm_after: bool = False  # after the activation, not before it
+    orthogonal: bool = False  # initial weights: orthogonal, not uniform
+
+
+PLAIN = Style()
 
 
 def relu(x: Array) -> Array:
     """Return max(x, 0) in the array's own library; its gradient at 0 is 0."""
     return np.maximum(x, 0.0) if isinstance(x, np.ndarray) else jax.nn.relu(x)
-
-
-def tanh(x: Array) -> Array:
-    """Return tanh(x) in the array's own library."""
-    return np.tanh(x) if isinstance(x, np.ndarray) else jnp.tanh(x)
 
 
 def concatenate(parts: Sequence[Array]) -> Array:
@@ -55,42 +66,78 @@ class Linear:
         numbers = jax.random.uniform(key, (size_in + 1, size_out), minval=-limit, maxval=limit)
         return cls(numbers[:-1], numbers[-1])
 
+    @classmethod
+    def orthogonal(cls, key: jax.Array, size_in: int, size_out: int, gain: Any) -> "Linear":
+        """Draw orthogonal weights, scaled by a gain, without bias. Source: Saxe et al. 2014 (arXiv 1312.6120)."""
+        weight = jax.nn.initializers.orthogonal()(key, (size_in, size_out))
+        return cls(gain * weight, jnp.zeros(size_out))
+
     def __call__(self, x: Float[Array, "batch in"]) -> Float[Array, "batch out"]:
         """Apply to a batch."""
         return x @ self.weight + self.bias[..., None, :]
 
 
 @pytree
-class MLP:
-    """Linear layers with ReLU after each but, where `linear_end`, the last; batch norm goes before the ReLU.
+class LayerNorm:
+    """Normalize each sample over its features, then scale and shift. Source: Ba et al. 2016 (arXiv 1607.06450).
 
-    `norms[0]` normalizes the input, `norms[i]` the output of hidden layer i; the tuple is empty without batch norm.
+    It is called as `BatchNorm` is; its statistics are empty.
+    """
+
+    scale: Float[Array, "features"]
+    shift: Float[Array, "features"]
+
+    @classmethod
+    def create(cls, features: int) -> "LayerNorm":
+        """Start without scaling or shifting."""
+        return cls(jnp.ones(features), jnp.zeros(features))
+
+    def statistics(self) -> tuple[()]:
+        """Return nothing: a sample is its own statistics."""
+        return ()
+
+    def __call__(self, x: Float[Array, "batch features"], statistics: Any = ()) -> Float[Array, "batch features"]:
+        """Apply to a batch."""
+        centered = x - x.mean(-1, keepdims=True)
+        deviation = ((centered**2).mean(-1, keepdims=True) + 1e-6) ** 0.5
+        return centered / deviation * self.scale[..., None, :] + self.shift[..., None, :]
+
+    def train(self, x: Array, statistics: Any) -> tuple[Array, Any]:
+        """Apply to a batch."""
+        return self(x), statistics
+
+
+@pytree
+class MLP:
+    """Linear layers with an activation after each but, where `linear_end`, the last; norms go before it, or after.
+
+    `norms[0]` normalizes the input (None: not), `norms[i]` hidden layer i; the tuple is empty without norms.
     """
 
     layers: tuple[Linear, ...]
-    norms: tuple[BatchNorm, ...]
+    norms: tuple[BatchNorm | LayerNorm | None, ...]
     linear_end: bool = static()
+    style: Style = static(default=PLAIN)
 
     @classmethod
     def create(
-        cls,
-        key: jax.Array,
-        sizes: Sequence[int],
-        linear_end: bool,
-        final_init: Any = None,
-        batch_norm: Normalization = "off",
+        cls, key: jax.Array, sizes: Sequence[int], linear_end: bool, final_init: Any = None, style: Style = PLAIN
     ) -> "MLP":
-        """Make layers between consecutive `sizes`; `final_init` is the limit of the last layer's numbers."""
+        """Make layers between consecutive `sizes`.
+
+        `final_init` is the last layer's limit, or its gain where initial weights are orthogonal (those of the others
+        then have the gain √2).
+        """
         pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, max(len(pairs), 1))
-        limits = [None] * (len(pairs) - 1) + [final_init]
-        layers = tuple(Linear.create(k, a, b, limit) for k, (a, b), limit in zip(keys, pairs, limits, strict=False))
-        normalized = () if batch_norm == "off" else sizes[:-1] if linear_end else sizes
-        return cls(layers, tuple(BatchNorm.create(size, batch_norm == "renorm") for size in normalized), linear_end)
+        usual, make = (2**0.5, Linear.orthogonal) if style.orthogonal else (None, Linear.create)
+        inits = [usual] * (len(pairs) - 1) + [usual if final_init is None else final_init]
+        layers = tuple(make(k, a, b, init) for k, (a, b), init in zip(keys, pairs, inits, strict=False))
+        return cls(layers, _norms(sizes[:-1] if linear_end else sizes, style), linear_end, style)
 
-    def statistics(self) -> tuple[Statistics, ...]:
-        """Return fresh batch-norm statistics: an empty tuple without batch norm."""
-        return tuple(norm.statistics() for norm in self.norms)
+    def statistics(self) -> tuple[Any, ...]:
+        """Return fresh batch-norm statistics: an empty tuple without norms."""
+        return tuple(() if norm is None else norm.statistics() for norm in self.norms)
 
     def decayed(self) -> "MLP":
         """Say for each leaf whether L2 decay applies: to weights, unless a normalization follows.
@@ -103,120 +150,123 @@ class MLP:
             jax.tree.map(lambda leaf, free=i >= followed: free and leaf.ndim > 1, layer)
             for i, layer in enumerate(self.layers)
         ]
-        return MLP(tuple(layers), jax.tree.map(lambda leaf: False, self.norms), self.linear_end)
+        return MLP(tuple(layers), jax.tree.map(lambda leaf: False, self.norms), self.linear_end, self.style)
 
-    def __call__(self, x: Array, statistics: tuple[Statistics, ...] = ()) -> Array:
+    def __call__(self, x: Array, statistics: tuple[Any, ...] = ()) -> Array:
         """Apply to `[batch, in]`, normalizing by the running statistics."""
-        if self.norms:
-            x = self.norms[0](x, statistics[0])
-        for i, layer in enumerate(self.layers, start=1):
-            x = layer(x)
-            if i < len(self.norms):
-                x = self.norms[i](x, statistics[i])
-            if i < len(self.layers) or not self.linear_end:
-                x = relu(x)
-        return x
+        return self._walk(x, statistics, training=False)[0]
 
-    def train(self, x: Array, statistics: tuple[Statistics, ...]) -> tuple[Array, tuple[Statistics, ...]]:
+    def train(self, x: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
         """Apply to `[batch, in]`, normalizing by the batch's statistics; return the advanced running ones too."""
+        return self._walk(x, statistics, training=True)
+
+    def _walk(self, x: Array, statistics: tuple[Any, ...], training: bool) -> tuple[Array, tuple[Any, ...]]:
         running = list(statistics)
-        if self.norms:
-            x, running[0] = self.norms[0].train(x, statistics[0])
+
+        def normalized(x: Array, i: int) -> Array:
+            norm: Any = self.norms[i] if i < len(self.norms) else None
+            if norm is None:
+                return x
+            if not training:
+                return norm(x, statistics[i] if statistics else ())
+            x, running[i] = norm.train(x, statistics[i])
+            return x
+
+        activation, x = ACTIVATIONS[self.style.activation], normalized(x, 0)
         for i, layer in enumerate(self.layers, start=1):
             x = layer(x)
-            if i < len(self.norms):
-                x, running[i] = self.norms[i].train(x, statistics[i])
-            if i < len(self.layers) or not self.linear_end:
-                x = relu(x)
+            last = i == len(self.layers) and self.linear_end
+            if not self.style.norm_after:
+                x = normalized(x, i)
+            if not last:
+                x = activation(x)
+            if self.style.norm_after:
+                x = normalized(x, i)
         return x, tuple(running)
 
 
-@pytree
-class Actor:
-    """The deterministic policy μ(s): an MLP whose output is bounded to [-1, 1] by tanh or by clipping."""
+def _norms(sizes: Sequence[int], style: Style) -> tuple[Any, ...]:
+    if style.norm is None:
+        return ()
+    if style.norm == "layer":
+        return (None, *(LayerNorm.create(size) for size in sizes[1:]))
+    return tuple(BatchNorm.create(size, style.norm) for size in sizes)
 
-    mlp: MLP
-    bound: Bound = static()
 
-    @classmethod
-    def create(
-        cls,
-        key: jax.Array,
-        obs_size: int,
-        action_size: int,
-        layers: Sequence[int],
-        bound: Bound = "tanh",
-        final_init: Any = None,
-        batch_norm: Normalization = "off",
-    ) -> "Actor":
-        """Make an actor with the given hidden layers."""
-        mlp = MLP.create(key, (obs_size, *layers, action_size), True, final_init, batch_norm)
-        return cls(mlp, bound)
-
-    def statistics(self) -> tuple[Statistics, ...]:
-        """Return fresh batch-norm statistics."""
-        return self.mlp.statistics()
-
-    def __call__(self, obs: Array, statistics: tuple[Statistics, ...] = ()) -> Array:
-        """Return actions `[batch, action]` for observations `[batch, obs]`."""
-        return self._bounded(self.mlp(obs, statistics))
-
-    def train(self, obs: Array, statistics: tuple[Statistics, ...]) -> tuple[Array, tuple[Statistics, ...]]:
-        """Return actions in training mode and the advanced statistics."""
-        raw, statistics = self.mlp.train(obs, statistics)
-        return self._bounded(raw), statistics
-
-    def _bounded(self, raw: Array) -> Array:
-        return tanh(raw) if self.bound == "tanh" else maths.clip_inward(raw)
+ACTIVATIONS = {"relu": relu, "tanh": squash}
 
 
 @pytree
-class Critic:
-    """Q(s, a): `state_layers` see the observation, `action_layers` the action, `joint_layers` both together.
+class Block:
+    """A residual block of SimBa: x + W₂·relu(W₁·LayerNorm(x)), four times as wide inside."""
 
-    ((), (), (256, 256)) is today's standard; ((400,), (), (300,)) the DDPG paper's; ((64,), (64,), (32,)) the
-    two-stream critic of many tutorials. Batch norm covers the observation and the state layers: "all layers of the
-    Q network prior to the action input" (Lillicrap et al. 2016, section 3).
+    norm: LayerNorm
+    widen: Linear
+    narrow: Linear
+
+    def __call__(self, x: Array) -> Array:
+        """Apply to a batch."""
+        return x + self.narrow(relu(self.widen(self.norm(x))))
+
+
+@pytree
+class Simba:
+    """SimBa: a linear embedding, residual blocks, a LayerNorm, a linear output. It is called as `MLP` is.
+
+    Source: Lee et al. 2025, "SimBa: simplicity bias for scaling up parameters in deep reinforcement learning"
+    (arXiv 2410.09754). The input is to be normalized by running statistics, which the algorithm keeps.
     """
 
-    state: MLP
-    action: MLP
-    joint: MLP
+    embedding: Linear
+    blocks: tuple[Block, ...]
+    norm: LayerNorm
+    output: Linear
 
     @classmethod
-    def create(
-        cls,
-        key: jax.Array,
-        obs_size: int,
-        action_size: int,
-        state_layers: Sequence[int],
-        action_layers: Sequence[int],
-        joint_layers: Sequence[int],
-        final_init: Any = None,
-        batch_norm: Normalization = "off",
-    ) -> "Critic":
-        """Make a critic with one output."""
-        keys = jax.random.split(key, 3)
-        state = MLP.create(keys[0], (obs_size, *state_layers), False, batch_norm=batch_norm)
-        action = MLP.create(keys[1], (action_size, *action_layers), False)
-        joint_size = (state_layers or (obs_size,))[-1] + (action_layers or (action_size,))[-1]
-        return cls(state, action, MLP.create(keys[2], (joint_size, *joint_layers, 1), True, final_init))
+    def create(cls, key: jax.Array, sizes: Sequence[int], final_init: Any = None) -> "Simba":
+        """Make a block for each hidden size; they are all alike."""
+        width, count = sizes[1], len(sizes) - 2
+        keys = jax.random.split(key, 2 * count + 2)
+        blocks = tuple(
+            Block(
+                LayerNorm.create(width),
+                Linear.create(keys[2 * i + 2], width, 4 * width),
+                Linear.create(keys[2 * i + 3], 4 * width, width),
+            )
+            for i in range(count)
+        )
+        output = Linear.create(keys[1], width, sizes[-1], final_init)
+        return cls(Linear.create(keys[0], sizes[0], width), blocks, LayerNorm.create(width), output)
 
-    def statistics(self) -> tuple[Statistics, ...]:
-        """Return fresh batch-norm statistics."""
-        return self.state.statistics()
+    def statistics(self) -> tuple[()]:
+        """Return nothing: there is no batch norm."""
+        return ()
 
-    def decayed(self) -> "Critic":
-        """Say for each leaf whether L2 decay applies."""
-        return Critic(self.state.decayed(), self.action.decayed(), self.joint.decayed())
+    def decayed(self) -> "Simba":
+        """Say for each leaf whether decay applies: to all weights."""
+        return jax.tree.map(lambda leaf: leaf.ndim > 1, self)
 
-    def __call__(self, obs: Array, action: Array, statistics: tuple[Statistics, ...] = ()) -> Array:
-        """Return values `[batch]`."""
-        return self.joint(concatenate((self.state(obs, statistics), self.action(action))))[..., 0]
+    def __call__(self, x: Array, statistics: Any = ()) -> Array:
+        """Apply to `[batch, in]`."""
+        x = self.embedding(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.output(self.norm(x))
 
-    def train(
-        self, obs: Array, action: Array, statistics: tuple[Statistics, ...]
-    ) -> tuple[Array, tuple[Statistics, ...]]:
-        """Return values in training mode and the advanced statistics."""
-        features, statistics = self.state.train(obs, statistics)
-        return self.joint(concatenate((features, self.action(action))))[..., 0], statistics
+    def train(self, x: Array, statistics: Any) -> tuple[Array, Any]:
+        """Apply to `[batch, in]`."""
+        return self(x), statistics
+
+
+def network(key: jax.Array, sizes: Sequence[int], final_init: Any = None, style: Style = PLAIN) -> MLP | Simba:
+    """Make a network with a linear output in the architecture asked for."""
+    if style.architecture == "simba":
+        return Simba.create(key, sizes, final_init)
+    return MLP.create(key, sizes, True, final_init, style)
+
+
+def refuse_layers(architecture: Architecture, **layers: tuple[int, ...]) -> None:
+    """Raise UsageError where the residual blocks of SimBa are not all of one width."""
+    for name, sizes in layers.items():
+        if architecture == "simba" and len(set(sizes)) != 1:
+            raise UsageError(f"{name} = {sizes}: the blocks of SimBa have one width, such as 128 or 256 256")

@@ -1,12 +1,14 @@
 """Exploration noise: each kind says how one environment's memory starts, and makes the next noise from it."""
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from polyak import draws
 from polyak.tree import pytree
 from polyak.types import Array, Key
+
+Kind: TypeAlias = Literal["gaussian", "ornstein-uhlenbeck"]
 
 
 @pytree
@@ -45,3 +47,30 @@ class OrnsteinUhlenbeck:
         """Advance the process by one step for every environment; memory and noise are `[env, action]`."""
         x = memory - self.theta * self.dt * memory + self.sigma * self.dt**0.5 * draws.normal(key, shape)
         return x, x
+
+
+@pytree
+class Correlated:
+    """Standard normal noise in which neighboring steps have the correlation `rho`: 0 is white noise.
+
+    A stochastic policy that draws its actions from it explores in long swings, while at every single step its actions
+    are distributed as before. Compare Eberhard et al. 2023, "Pink noise is all you need".
+    """
+
+    rho: Array | float
+
+    def start(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the memory at an episode's start: the last noise, and that there was none."""
+        return np.zeros(size, np.float32), np.zeros(size, np.float32)
+
+    def next(self, memory: Any, key: Key, shape: tuple[int, ...]) -> tuple[Array, Any]:
+        """Draw noise of shape `[env, action]`; the first of an episode is as loud as any."""
+        last, begun = memory
+        kept = self.rho * begun
+        x = kept * last + (1.0 - kept**2) ** 0.5 * draws.normal(key, shape)
+        return x, (x, 0.0 * begun + 1.0)
+
+
+def make(kind: Kind, sigma: Array | float, theta: Array | float, dt: Array | float) -> Gaussian | OrnsteinUhlenbeck:
+    """Build the exploration noise of a deterministic policy."""
+    return Gaussian(sigma) if kind == "gaussian" else OrnsteinUhlenbeck(theta, sigma, dt)

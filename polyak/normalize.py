@@ -1,10 +1,13 @@
-"""Running mean and variance of observations, part of the policy that reads them."""
+"""Running mean and variance of observations, part of the policy that reads them; and the scale of rewards."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
 from polyak.tree import pytree
-from polyak.types import Array
+from polyak.types import Array, Transition
 
 
 @pytree
@@ -31,3 +34,36 @@ class RunningStats:
         delta = obs.mean(0) - self.mean
         spread = self.variance * self.count + obs.var(0) * added + delta**2 * self.count * added / count
         return RunningStats(count, self.mean + delta * added / count, spread / count)
+
+
+@pytree
+class RewardScale:
+    """Scales rewards by the running deviation of the discounted sum of past rewards, and clips them to ±10.
+
+    An environment's sum goes on from rollout to rollout; it is kept as the mean over the environments, since an
+    algorithm does not know how many there will be. Source: Engstrom et al. 2020, "Implementation matters in deep
+    policy gradients" (arXiv 2005.12729), section 3.
+    """
+
+    sums: RunningStats  # of one number
+    last: Float[Array, ""]
+
+    @classmethod
+    def create(cls) -> "RewardScale":
+        """Start with a deviation of 1."""
+        return cls(RunningStats.create(1), jnp.zeros(()))
+
+    def advance(self, rollout: Transition, gamma: Array | float) -> tuple[Float[Array, "time env"], "RewardScale"]:
+        """Take in a rollout; return its scaled rewards too."""
+        going = 1.0 - jnp.maximum(rollout.terminated, rollout.truncated)
+
+        def step(total: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+            reward, goes_on = x
+            total = gamma * total + reward
+            return total * goes_on, total
+
+        start = jnp.broadcast_to(self.last, rollout.reward.shape[1:])
+        last, totals = jax.lax.scan(step, start, (rollout.reward, going))
+        sums = self.sums.advance(totals.reshape(-1, 1))
+        scaled = rollout.reward / (sums.variance[0] + 1e-8) ** 0.5
+        return scaled.clip(-10.0, 10.0), RewardScale(sums, last.mean())

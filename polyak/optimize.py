@@ -17,19 +17,37 @@ def matrices(net: Net) -> Net:
 
 
 def adam(
-    learning_rate: Any, gradient_norm: Any = None, weight_decay: Any = None, decayed: Callable[[Any], Any] = matrices
+    learning_rate: Any,
+    gradient_norm: Any = None,
+    weight_decay: Any = None,
+    decoupled_decay: Any = None,
+    decayed: Callable[[Any], Any] = matrices,
+    b1: Any = 0.9,
+    epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
     """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient.
 
-    The decay is coupled (part of the gradient, as `weight_decay` in PyTorch's Adam), not that of AdamW;
-    `decayed(net)` says for each leaf whether it applies. Source: Kingma and Ba 2015 (arXiv 1412.6980).
+    `weight_decay` is coupled (part of the gradient, as in PyTorch's Adam), `decoupled_decay` that of AdamW (Loshchilov
+    and Hutter 2019, arXiv 1711.05101); `decayed(net)` says for each leaf whether they apply.
+    Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
-    parts = []
-    if gradient_norm is not None:
-        parts.append(optax.clip_by_global_norm(gradient_norm))
-    if weight_decay is not None:
-        parts.append(optax.add_decayed_weights(weight_decay, mask=decayed))
-    return optax.chain(*parts, optax.adam(learning_rate))
+    before = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=decayed)]
+    after = [] if decoupled_decay is None else [optax.add_decayed_weights(decoupled_decay, mask=decayed)]
+    scaled = optax.scale_by_adam(b1=b1, eps=epsilon)
+    return optax.chain(*_clipped(gradient_norm), *before, scaled, *after, optax.scale_by_learning_rate(learning_rate))
+
+
+def rmsprop(learning_rate: Any, gradient_norm: Any = None, epsilon: float = 1e-5) -> optax.GradientTransformation:
+    """Build RMSProp with a decay of 0.99 and ε outside the root, as PyTorch's.
+
+    Source: Tieleman and Hinton 2012; Mnih et al. 2016 (arXiv 1602.01783), section 4.
+    """
+    scaled = optax.scale_by_rms(decay=0.99, eps=epsilon, eps_in_sqrt=False)
+    return optax.chain(*_clipped(gradient_norm), scaled, optax.scale_by_learning_rate(learning_rate))
+
+
+def _clipped(gradient_norm: Any) -> list[optax.GradientTransformation]:
+    return [] if gradient_norm is None else [optax.clip_by_global_norm(gradient_norm)]
 
 
 def descend(

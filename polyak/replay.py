@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from polyak.tree import pytree
 from polyak.types import Array
@@ -21,16 +21,41 @@ def init(capacity: int, row_size: int) -> Buffer:
     return Buffer(jnp.zeros((capacity, row_size), jnp.float32), jnp.zeros((), jnp.int32))
 
 
+def places_of_next(buffer: Buffer, n: int, count: Int[Array, ""]) -> Int[Array, "n"]:
+    """Say where the next n rows will stand; those from `count` on, which will be left out, stand beyond the end."""
+    capacity, offsets = buffer.rows.shape[0], jnp.arange(n)
+    return jnp.where(offsets < count, (buffer.added + offsets) % capacity, capacity)
+
+
 def add(buffer: Buffer, rows: Float[Array, "n row"], count: Int[Array, ""]) -> Buffer:
     """Write the first `count` of n rows over the oldest ones; n must not exceed the capacity."""
+    places = places_of_next(buffer, rows.shape[0], count)
+    return Buffer(jnp.asarray(buffer.rows).at[places].set(rows, mode="drop"), buffer.added + count)
+
+
+def size(buffer: Buffer) -> Int[Array, ""]:
+    """Return how many rows were written and not yet overwritten."""
+    return jnp.minimum(buffer.added, buffer.rows.shape[0])
+
+
+def draw(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Int[jax.Array, "*shape"]:
+    """Draw places uniformly and independently from those written; the buffer must hold at least one row."""
+    return jax.random.randint(key, shape, 0, size(buffer))
+
+
+def read(buffer: Buffer, places: Int[Array, "*shape"]) -> Float[jax.Array, "*shape row"]:
+    """Return the rows at these places."""
+    return jnp.asarray(buffer.rows)[places]
+
+
+def windows(
+    buffer: Buffer, places: Int[Array, "*shape"], n: int, stride: int
+) -> tuple[Float[jax.Array, "n *shape row"], Bool[jax.Array, "n *shape"]]:
+    """Return each row and the n - 1 that were added `stride`, 2·stride, … later; say too which of them there are.
+
+    Rows of several environments are added in turns, so with their number as stride a window is one environment's.
+    """
     capacity = buffer.rows.shape[0]
-    offsets = jnp.arange(rows.shape[0])
-    places = jnp.where(offsets < count, (buffer.added + offsets) % capacity, capacity)  # capacity: dropped
-    written = jnp.asarray(buffer.rows).at[places].set(rows, mode="drop")
-    return Buffer(written, buffer.added + count)
-
-
-def sample(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Float[jax.Array, "*shape row"]:
-    """Draw rows uniformly and independently from those written; the buffer must hold at least one."""
-    size = jnp.minimum(buffer.added, buffer.rows.shape[0])
-    return jnp.asarray(buffer.rows)[jax.random.randint(key, shape, 0, size)]
+    later = stride * jnp.arange(n).reshape(n, *[1] * places.ndim)
+    newer = (buffer.added - 1 - places[None]) % capacity  # how many rows were added after this one
+    return read(buffer, (places[None] + later) % capacity), later <= newer

@@ -67,11 +67,11 @@ def where(condition: jax.Array, yes: T, no: T) -> T:
 
 
 def polyak_average(target: T, source: T, tau: jax.Array | float) -> T:
-    """Move every leaf of the target a share `tau` of the way to the source: target + τ·(source - target).
+    """Move every leaf of the target a share `tau` of the way to the source: τ·source + (1 - τ)·target.
 
-    τ is small (0.001 to 0.01); τ = 1 copies. Source: Lillicrap et al. 2016 (arXiv 1509.02971), Algorithm 1.
+    τ is small (0.001 to 0.01); τ = 1 copies, to the bit. Source: Lillicrap et al. 2016 (arXiv 1509.02971), Algorithm 1.
     """
-    return jax.tree.map(lambda t, s: t + tau * (s - t), target, source)
+    return jax.tree.map(lambda t, s: tau * s + (1 - tau) * t, target, source)
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:

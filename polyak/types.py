@@ -6,11 +6,11 @@ from typing import Any, Literal, Protocol, TypeAlias
 import jax
 import numpy as np
 
-from polyak.tree import pytree
+from polyak.tree import pytree, static
 
 Array: TypeAlias = jax.Array | np.ndarray
 Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
-Metrics: TypeAlias = dict[str, jax.Array]
+Metrics: TypeAlias = dict[str, Any]  # arrays: scalars, or one number for each sample
 
 
 @pytree
@@ -27,6 +27,20 @@ class Transition:
     next_obs: Array  # [..., obs]
     terminated: Array  # [...]
     truncated: Array  # [...]
+    ahead: Array | None = None  # [batch] steps from obs to next_obs; None: one, as always without n-step returns
+    weight: Array | None = None  # [batch] importance weights of prioritized replay; None: all count alike
+
+    def discount(self, gamma: Array | float) -> Array | float:
+        """Return γ to the power of the steps between obs and next_obs: what a bootstrapped value is multiplied by."""
+        return gamma if self.ahead is None else gamma**self.ahead
+
+    def flat(self) -> "Transition":
+        """Join the axes of time and of environments `[time, env, ...]` of a rollout into one `[time·env, ...]`."""
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), self)
+
+    def weighted(self, losses: Array) -> Array:
+        """Multiply each sample's loss `[batch]` by its importance weight."""
+        return losses if self.weight is None else losses * self.weight
 
 
 @dataclass(frozen=True)
@@ -44,15 +58,27 @@ class Discrete:
 
 
 @dataclass(frozen=True)
+class MultiDiscrete:
+    """Several choices at once: number i is one of `sizes[i]`. Switches (MultiBinary) are choices of 2."""
+
+    sizes: tuple[int, ...]
+
+
+Kind: TypeAlias = Box | Discrete | MultiDiscrete
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """All that an algorithm may know of an environment: flat observations and the kind of action."""
 
     obs_size: int
-    action: Box | Discrete
+    action: Kind
 
     @property
     def action_size(self) -> int:
         """Width of an action in a row: its numbers, or 1 for an index."""
+        if isinstance(self.action, MultiDiscrete):
+            return len(self.action.sizes)
         return self.action.size if isinstance(self.action, Box) else 1
 
     @property
@@ -70,8 +96,8 @@ def unpack(spec: EnvSpec, rows: Any) -> Transition:
     action = rows[..., o : o + a]
     if isinstance(spec.action, Discrete):
         action = action[..., 0]
-        if not isinstance(rows, np.ndarray):
-            action = action.astype("int32")
+    if not isinstance(spec.action, Box) and not isinstance(rows, np.ndarray):
+        action = action.astype("int32")
     end = o + a
     return Transition(
         obs=rows[..., :o],
@@ -83,6 +109,24 @@ def unpack(spec: EnvSpec, rows: Any) -> Transition:
     )
 
 
+@pytree
+class Clock:
+    """When an update is made. All lanes share it, so that a branch on it stays a branch under `vmap`."""
+
+    step: Array  # [] updates made before
+    progress: Array  # [] share of the run's environment steps taken when the rollout began: what schedules follow
+
+
+@pytree
+class Sampling:
+    """How minibatches are drawn from the replay: n-step returns and prioritized replay (`priority_alpha` not None)."""
+
+    gamma: Array | float = 1.0  # discount within an n-step return
+    n_step: int = static(default=1)
+    priority_alpha: Array | float | None = None
+    priority_beta: Array | float = 0.4  # at the start of the run; it rises to 1
+
+
 class Algorithm(Protocol):
     """The whole contract between an algorithm and the rest of the library. A Python module satisfies it.
 
@@ -90,6 +134,10 @@ class Algorithm(Protocol):
     It is written for one lane on JAX arrays. Where it also gives right answers on NumPy arrays with one more leading
     axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop uses that: for
     small networks it is several times faster. The loop finds out by trying; nothing needs to be declared.
+
+    Two more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one step
+    each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
+    priorities. `refuse(config, plan)` raises UsageError where the two do not fit together.
     """
 
     @property
@@ -101,7 +149,7 @@ class Algorithm(Protocol):
         """What `update` is given: a whole rollout, or minibatches."""
 
     @property
-    def acts_on(self) -> tuple[type[Box] | type[Discrete], ...]:
+    def acts_on(self) -> tuple[type[Kind], ...]:
         """The kinds of action it can take."""
 
     def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
@@ -113,7 +161,8 @@ class Algorithm(Protocol):
     def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool, /) -> tuple[Array, Any]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
-    def update(
-        self, config: Any, state: Any, data: Transition, key: jax.Array, step: jax.Array, /
-    ) -> tuple[Any, Metrics]:
-        """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes."""
+    def update(self, config: Any, state: Any, data: Transition, key: jax.Array, clock: Clock, /) -> tuple[Any, Metrics]:
+        """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes.
+
+        A metric is a scalar, or has one number for each sample, whose mean is logged.
+        """

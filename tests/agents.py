@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak.algorithms import REGISTRY
-from polyak.types import Array, Box, Discrete, EnvSpec, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, MultiDiscrete, Transition
 
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ddpg": {
@@ -30,9 +30,111 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "batch_norm": "batch",
             "noise": "ornstein-uhlenbeck",
         },
-    }
+        "simba": {"architecture": "simba", "weight_decay": 0.01, "n_step": 3, "priority_alpha": 0.6},
+    },
+    "td3": {
+        "plain": {"policy_delay": 1},
+        "everything": {
+            "critic_state_layers": (16,),
+            "critic_action_layers": (8,),
+            "critics": 3,
+            "bound": "clip",
+            "loss": "huber",
+            "weight_decay": 0.01,
+            "gradient_norm": 0.5,
+            "final_init": 3e-3,
+            "reward_scale": 0.1,
+            "normalize_observations": True,
+            "noise": "ornstein-uhlenbeck",
+        },
+        "simba": {"architecture": "simba", "priority_alpha": 0.6},
+    },
+    "sac": {
+        "plain": {},
+        "everything": {
+            "alpha": 0.1,
+            "alpha_loss": "paper",
+            "target_entropy": -0.5,
+            "critic_state_layers": (16,),
+            "critic_action_layers": (8,),
+            "sigma": "softplus",
+            "loss": "huber",
+            "weight_decay": 0.01,
+            "gradient_norm": 0.5,
+            "reward_scale": 0.1,
+            "normalize_observations": True,
+            "noise_correlation": 0.9,
+        },
+        "simba": {"architecture": "simba", "learn_alpha": False, "sigma": "tanh", "priority_alpha": 0.6},
+    },
+    "crossq": {
+        "plain": {"batch_norm": "off", "policy_delay": 1},
+        "normalized": {"renorm_warmup": 3, "target_entropy": -0.5, "noise_correlation": 0.9},
+    },
+    "dqn": {
+        "plain": {"double": False},
+        "everything": {
+            "layer_norm": True,
+            "dueling": True,
+            "tau": 1.0,
+            "target_period": 3,
+            "loss": "mse",
+            "reward_scale": 0.1,
+            "priority_alpha": 0.6,
+        },
+    },
+    "soft_q": {
+        "plain": {"critics": 1},
+        "everything": {"alpha_end": 0.01, "layer_norm": True, "loss": "huber", "reward_scale": 0.1},
+    },
+    "reinforce": {
+        "plain": {},
+        "everything": {
+            "entropy_coefficient": 0.01,
+            "normalize_advantages": False,
+            "activation": "relu",
+            "gradient_norm": None,
+            "anneal": 1.0,
+            "reward_scale": 0.1,
+            "normalize_observations": True,
+        },
+    },
+    "a2c": {
+        "plain": {},
+        "everything": {
+            "lam": 0.9,
+            "optimizer": "adam",
+            "anneal": 1.0,
+            "entropy_coefficient": 0.01,
+            "value_loss": "huber",
+            "normalize_advantages": True,
+            "shared_layers": (16,),
+            "activation": "relu",
+            "reward_scale": 0.1,
+            "normalize_observations": True,
+        },
+    },
+    "ppo": {
+        "plain": {"minibatch": 8, "epochs": 2},
+        "everything": {
+            "minibatch": 4,
+            "epochs": 3,
+            "anneal": 1.0,
+            "anneal_clip": 0.5,
+            "value_clip": 0.2,
+            "target_kl": 0.05,
+            "entropy_coefficient": 0.01,
+            "normalize_observations": True,
+            "normalize_rewards": True,
+            "activation": "relu",
+        },
+    },
 }
-SPECS = {Box: EnvSpec(3, Box(2)), Discrete: EnvSpec(3, Discrete(4))}
+SPECS = {
+    Box: EnvSpec(3, Box(2)),
+    Discrete: EnvSpec(3, Discrete(4)),
+    MultiDiscrete: EnvSpec(3, MultiDiscrete((2, 3))),
+}
 CASES = [(name, variant) for name in REGISTRY for variant in VARIANTS.get(name, {"default": {}})]
 TIME, ENVS = 8, 2  # of a rollout; a batch has as many rows
 
@@ -69,7 +171,12 @@ class Agent:
 
     def update(self, state: Any, data: Transition, seed: int = 0, step: int = 0) -> tuple[Any, Any]:
         """Update once, compiled."""
-        return self.jitted(self.config, state, data, jax.random.key(seed), jnp.int32(step))
+        return self.jitted(self.config, state, data, jax.random.key(seed), clock(step))
+
+    @property
+    def normalizes_jointly(self) -> bool:
+        """Whether s and s' pass through a batch norm together, as in CrossQ: each then depends on the other."""
+        return self.name == "crossq" and self.config.batch_norm != "off"
 
     @cached_property
     def jitted(self) -> Any:
@@ -79,6 +186,11 @@ class Agent:
     @cached_property
     def _init(self) -> Any:
         return jax.jit(lambda config, key: self.algorithm.init(config, self.spec, key))
+
+
+def clock(step: int) -> Clock:
+    """Make the moment of an update, in a run of 100."""
+    return Clock(jnp.int32(step), jnp.float32(step / 100))
 
 
 def transitions(spec: EnvSpec, shape: tuple[int, ...], seed: int = 0, **fixed: float) -> Transition:
@@ -94,9 +206,7 @@ def transitions(spec: EnvSpec, shape: tuple[int, ...], seed: int = 0, **fixed: f
         "truncated": ends > 0.8,
     }
     parts |= {name: np.full(np.shape(parts[name]), value) for name, value in fixed.items()}
-    dtypes = {
-        name: np.int32 if name == "action" and isinstance(spec.action, Discrete) else np.float32 for name in parts
-    }
+    dtypes = {name: np.int32 if name == "action" and not isinstance(spec.action, Box) else np.float32 for name in parts}
     return Transition(**{name: jnp.asarray(part, dtypes[name]) for name, part in parts.items()})
 
 
@@ -104,6 +214,8 @@ def actions(spec: EnvSpec, shape: tuple[int, ...], rng: np.random.Generator) -> 
     """Draw random actions."""
     if isinstance(spec.action, Discrete):
         return rng.integers(spec.action.n, size=shape)
+    if isinstance(spec.action, MultiDiscrete):
+        return rng.integers(spec.action.sizes, size=(*shape, len(spec.action.sizes)))
     return rng.uniform(-1, 1, size=(*shape, spec.action.size))
 
 

@@ -4,11 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from polyak.batch_norm import MOMENTUM, BatchNorm, Statistics
+from polyak.batch_norm import BatchNorm, BatchStyle, Statistics
 from polyak.tree import stack, take
 from polyak.types import Array
 
+MOMENTUM = BatchStyle().momentum
+RENORM = BatchStyle(renorm=True)
 X = jnp.array([[1.0, 10.0], [3.0, 10.0], [5.0, 40.0]])  # means 3 and 20; variances 8/3 and 200, unbiased 4 and 300
+
+
+def statistics_of(mean: Array, variance: Array) -> Statistics:
+    return Statistics(mean, variance, np.int32(0))
 
 
 def test_starts_as_the_identity_on_normalized_features() -> None:
@@ -46,7 +52,7 @@ def test_running_statistics_arrive_at_those_of_the_data() -> None:
 
 def test_evaluation_uses_the_running_statistics_and_not_the_batch() -> None:
     norm = BatchNorm.create(2)
-    statistics = Statistics(jnp.array([1.0, 0.0]), jnp.array([4.0, 100.0]))
+    statistics = statistics_of(jnp.array([1.0, 0.0]), jnp.array([4.0, 100.0]))
     # (1 - 1)/2 = 0, 10/10 = 1;  (5 - 1)/2 = 2, 40/10 = 4
     np.testing.assert_allclose(norm(X, statistics)[::2], [[0, 1], [2, 4]], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(norm(X[:1], statistics), [[0, 1]], rtol=1e-4, atol=1e-5)
@@ -61,7 +67,7 @@ def test_a_batch_of_one_is_finite() -> None:
 
 def test_lanes_in_numpy() -> None:
     rng = np.random.default_rng(0)
-    lanes = [(BatchNorm(*rng.normal(size=(2, 2))), Statistics(*rng.uniform(0.5, 2, size=(2, 2)))) for _ in range(3)]
+    lanes = [(BatchNorm(*rng.normal(size=(2, 2))), statistics_of(*rng.uniform(0.5, 2, size=(2, 2)))) for _ in range(3)]
     x = rng.normal(size=(3, 5, 2))
     norms, statistics = (stack(parts) for parts in zip(*lanes, strict=True))
     together = norms(x, statistics)
@@ -70,8 +76,8 @@ def test_lanes_in_numpy() -> None:
 
 
 def test_renormalized_training_gives_what_evaluation_gives() -> None:
-    norm = BatchNorm(jnp.array([2.0, 1.0]), jnp.array([0.5, 5.0]), renorm=True)
-    statistics = Statistics(jnp.array([1.0, 30.0]), jnp.array([4.0, 150.0]))  # within the limits of the correction
+    norm = BatchNorm(jnp.array([2.0, 1.0]), jnp.array([0.5, 5.0]), style=RENORM)
+    statistics = statistics_of(jnp.array([1.0, 30.0]), jnp.array([4.0, 150.0]))  # within the limits of the correction
     out, running = norm.train(X, statistics)
     np.testing.assert_allclose(out, norm(X, statistics), rtol=1e-4)
     _, plain = BatchNorm.create(2).train(X, statistics)
@@ -80,20 +86,20 @@ def test_renormalized_training_gives_what_evaluation_gives() -> None:
 
 
 def test_the_correction_is_limited() -> None:
-    norm = BatchNorm.create(1, renorm=True)
+    norm = BatchNorm.create(1, RENORM)
     x = jnp.array([[98.0], [102.0]])  # mean 100, deviation 2
-    narrow = Statistics(jnp.zeros(1), jnp.full(1, 0.01))  # deviation 0.1: r would be 20, d 1000
+    narrow = statistics_of(jnp.zeros(1), jnp.full(1, 0.01))  # deviation 0.1: r would be 20, d 1000
     np.testing.assert_allclose(norm.train(x, narrow)[0], [[5 - 3], [5 + 3]], rtol=1e-3)  # -1 · 3 + 5
-    wide = Statistics(jnp.full(1, 1e4), jnp.full(1, 1e4))  # deviation 100: r would be 1/50, d -99
+    wide = statistics_of(jnp.full(1, 1e4), jnp.full(1, 1e4))  # deviation 100: r would be 1/50, d -99
     np.testing.assert_allclose(norm.train(x, wide)[0], [[-5 - 1 / 3], [-5 + 1 / 3]], rtol=1e-3)
 
 
 def test_renormalized_gradients_flow_through_the_statistics_of_the_batch() -> None:
-    statistics = Statistics(jnp.full(2, 2.0), jnp.full(2, 9.0))
+    statistics = statistics_of(jnp.full(2, 2.0), jnp.full(2, 9.0))
     weights = jnp.array([[1.0, 2.0], [-3.0, 0.5], [0.2, 1.0]])
 
     def slope(renorm: bool) -> Array:
-        norm = BatchNorm.create(2, renorm)
+        norm = BatchNorm.create(2, BatchStyle(renorm=renorm))
         return jax.grad(lambda x: (norm.train(x, statistics)[0] * weights).sum())(X)
 
     # the correction's factor r = σ_batch / σ is a constant to the gradient, its shift d adds nothing

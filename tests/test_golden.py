@@ -40,7 +40,7 @@ def summary(agent: Agent) -> dict[str, Any]:
     memory = jax.tree.map(lambda leaf: np.tile(leaf, (4, 1)), agent.algorithm.recall(agent.config, agent.spec))
     action, _ = agent.algorithm.act(agent.config, state.policy, memory, obs, jax.random.key(0), False)
     return {
-        **{f"metric {name}": [rounded(of_update[name]) for of_update in metrics] for name in metrics[0]},
+        **{f"metric {name}": [rounded(np.mean(of_update[name])) for of_update in metrics] for name in metrics[0]},
         "action": [rounded(number) for number in np.ravel(action)],
         **{
             f"mean size of {name}": rounded(np.abs(leaf).mean())

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.batch_norm import Normalization
-from polyak.nets import MLP, Actor, Critic, Linear, relu
+from polyak.actors import Actor
+from polyak.batch_norm import STYLES, BatchStyle, Normalization
+from polyak.critics import Critic
+from polyak.nets import MLP, Linear, Style, relu
 from polyak.tree import named_leaves, replace, stack, take
 from tests.compare import assert_close, differs
 
@@ -26,17 +28,17 @@ CRITICS = {
 
 
 def critic(shape: str = "standard", seed: int = 0, batch_norm: Normalization = "off") -> Critic:
-    return Critic.create(jax.random.key(seed), OBS, ACTION, *CRITICS[shape], batch_norm=batch_norm)
+    return Critic.create(jax.random.key(seed), OBS, ACTION, CRITICS[shape], style=Style(norm=STYLES[batch_norm]))
 
 
 def actor(bound: Any = "tanh", seed: int = 0, batch_norm: Normalization = "off") -> Actor:
-    return Actor.create(jax.random.key(seed), OBS, ACTION, (16, 8), bound, batch_norm=batch_norm)
+    return Actor.create(jax.random.key(seed), OBS, ACTION, (16, 8), bound, style=Style(norm=STYLES[batch_norm]))
 
 
 def used(net: Any) -> Any:
     """Return batch-norm statistics as they are after some training."""
     shift = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: leaf + shift.uniform(0, 1, leaf.shape).astype(np.float32), net.statistics())
+    return jax.tree.map(lambda leaf: leaf + shift.uniform(0, 1, leaf.shape).astype(leaf.dtype), net.statistics())
 
 
 def test_linear() -> None:
@@ -136,7 +138,7 @@ def test_batch_norm_covers_the_observation_the_actor_and_the_critic_before_the_a
 
 
 def test_batch_norm_comes_before_the_relu() -> None:
-    net = MLP.create(jax.random.key(0), (OBS, 16, 1), linear_end=True, batch_norm="batch")
+    net = MLP.create(jax.random.key(0), (OBS, 16, 1), linear_end=True, style=Style(norm=BatchStyle()))
     x = jnp.asarray(OBSERVATIONS[0])
     normalized = (x - x.mean(0)[None]) / jnp.sqrt(x.var(0) + 1e-5)[None]
     hidden = net.layers[0](normalized)

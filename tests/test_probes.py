@@ -22,6 +22,7 @@ from tests.toys import finish
 
 GAMMA = 0.8
 SEEDS = (0, 1)
+ACTIONS = 5  # where they are discrete: -1, -0.5, 0, 0.5, 1
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,70 @@ def q(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
     return state.critic(obs, action, state.critic_statistics)
 
 
+def first_q(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
+    return state.critics[0](obs, action)
+
+
+def q_in_batch_statistics(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
+    return state.critics[0](obs, action, state.critic_statistics[0])
+
+
+def q_of_index(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
+    net = state.policy.q if hasattr(state.policy, "q") else state.policy.critics[0]
+    return np.take_along_axis(np.asarray(net(obs)), action[:, None], -1)[:, 0]
+
+
+def v(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
+    net = state.baseline if hasattr(state, "baseline") else state.value
+    return net(obs)[..., 0]
+
+
+OFF_POLICY: dict[str, Any] = {"env_steps": 1_600, "warmup": 200, "chunk": 100, "batch": 64}
+ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+COOL: dict[str, Any] = {"alpha": 1e-3, "learn_alpha": False}  # then soft values are nearly values
+SMALL: dict[str, Any] = {"gamma": GAMMA, "actor_layers": (64, 64), "critic_joint_layers": (64, 64)}
+
 LEARNS = {
+    "reinforce": Learns(
+        config={"gamma": GAMMA, "actor_learning_rate": 3e-3, "baseline_learning_rate": 1e-2, "anneal": 1.0},
+        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
+        value=v,
+    ),
+    "a2c": Learns(
+        config={"gamma": GAMMA, "optimizer": "adam", "learning_rate": 3e-3, "anneal": 1.0},
+        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
+        value=v,
+    ),
+    "ppo": Learns(
+        config={"gamma": GAMMA, "learning_rate": 3e-3, "anneal": 1.0, "epochs": 10, "minibatch": 64},
+        plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "chunk": 16},
+        value=v,
+    ),
+    "dqn": Learns(
+        config={"gamma": GAMMA, "tau": 0.1, "learning_rate": 3e-3, "layers": (64, 64), "epsilon_fraction": 0.5},
+        plan=OFF_POLICY,
+        value=q_of_index,
+    ),
+    "soft_q": Learns(
+        config={"gamma": GAMMA, "tau": 0.1, "learning_rate": 3e-3, "layers": (64, 64), "alpha": 0.1, "alpha_end": 1e-3},
+        plan=OFF_POLICY,
+        value=q_of_index,
+    ),
+    "td3": Learns(
+        config={**SMALL, "tau": 0.1, "critic_learning_rate": 3e-3, "noise_sigma": 0.2, "smoothing_sigma": 0.05},
+        plan={**OFF_POLICY, "env_steps": 2_400},
+        value=first_q,
+    ),
+    "sac": Learns(
+        config={**SMALL, "tau": 0.1, "critic_learning_rate": 3e-3, "actor_learning_rate": 3e-3, **COOL},
+        plan={**OFF_POLICY, "env_steps": 2_400},
+        value=first_q,
+    ),
+    "crossq": Learns(
+        config={"gamma": GAMMA, "actor_layers": (64, 64), "critic_layers": (64, 64), "batch_norm": "off", **COOL},
+        plan={**OFF_POLICY, "env_steps": 4_800},
+        value=q_in_batch_statistics,
+    ),
     "ddpg": Learns(
         config={
             "gamma": GAMMA,
@@ -49,7 +113,7 @@ LEARNS = {
         },
         plan={"env_steps": 1_600, "warmup": 200, "chunk": 100, "batch": 64},
         value=q,
-    )
+    ),
 }
 
 # observations, their values under the best policy, the best actions (None: any)
@@ -67,7 +131,7 @@ PROBES = {
 @pytest.mark.parametrize("world", PROBES, ids=lambda world: world.__name__)
 def test_learns(name: str, world: type[probe.Probe]) -> None:
     observations, values, best = PROBES[world]
-    trained = train(name, partial(world, None if Box in REGISTRY[name].acts_on else 3))
+    trained = train(name, partial(world, None if REGISTRY[name].acts_on[0] is Box else ACTIONS))
     obs = np.array(observations, np.float32)[:, None]
     for lane in range(len(SEEDS)):
         state = jax.tree.map(lambda leaf, lane=lane: np.asarray(leaf)[lane], trained.learner.state)
@@ -85,6 +149,6 @@ def train(name: str, world: Callable[[], probe.Probe]) -> Training:
 
 
 def as_number(action: Any) -> np.ndarray:
-    """Read the first of three discrete actions as -1, the last as 1."""
+    """Read the first discrete action as -1, the last as 1."""
     numbers = np.asarray(action)
-    return np.clip(2 * (numbers - 1), -0.5, 0.5) if np.issubdtype(numbers.dtype, np.integer) else numbers[:, 0]
+    return 2 * numbers / (ACTIONS - 1) - 1 if np.issubdtype(numbers.dtype, np.integer) else numbers[:, 0]

@@ -10,7 +10,7 @@ from polyak.draws import normal
 from polyak.maths import clip
 from polyak.noise import OrnsteinUhlenbeck
 from polyak.tree import pytree, replace
-from polyak.types import Array, Box, EnvSpec, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Transition
 
 
 @pytree
@@ -46,12 +46,12 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explo
     return clip(action), memory
 
 
-def update(config: Config, state: State, batch: Transition, key: Any, step: Any) -> tuple[State, dict[str, Any]]:
+def update(config: Config, state: State, batch: Transition, key: Any, clock: Clock) -> tuple[State, dict[str, Any]]:
     """Move the weights by what was rewarded: a rule that depends on all that it is given."""
     value = batch.reward + (1 - batch.terminated) * batch.next_obs.sum(-1)
     push = jnp.einsum("no,na->oa", batch.obs, batch.action * value[:, None]) / len(value)
     weight = 0.9 * state.policy.weight + config.rate * (push + 0.1 * jax.random.normal(key, push.shape))
-    metrics = {"value": value.mean(), "step": jnp.float32(step), "draw": jax.random.uniform(key)}
+    metrics = {"value": value.mean(), "step": jnp.float32(clock.step), "draw": jax.random.uniform(key)}
     return State(Policy(weight, state.policy.updates + 1)), metrics
 
 
@@ -99,7 +99,7 @@ def act_around_mean(
 
 
 def update_on_policy(
-    config: Config, state: State, rollout: Transition, key: Any, step: Any
+    config: Config, state: State, rollout: Transition, key: Any, clock: Clock
 ) -> tuple[State, dict[str, Any]]:
     """Follow the score function: Williams 1992, REINFORCE for one normal action, with the mean reward as baseline."""
     mean = state.policy.weight[None, :1]

@@ -5,11 +5,21 @@ import importlib
 from types import ModuleType
 from typing import Any
 
-from polyak.algorithms import ddpg
+from polyak.algorithms import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
 from polyak.errors import UsageError, nearest
 from polyak.types import Algorithm
 
-REGISTRY: dict[str, Algorithm] = {"ddpg": ddpg}
+REGISTRY: dict[str, Algorithm] = {
+    "reinforce": reinforce,
+    "a2c": a2c,
+    "ppo": ppo,
+    "dqn": dqn,
+    "soft_q": soft_q,
+    "ddpg": ddpg,
+    "td3": td3,
+    "sac": sac,
+    "crossq": crossq,
+}
 
 PARTS = ("Config", "learns_from", "acts_on", "init", "recall", "act", "update")
 

@@ -12,7 +12,6 @@ decay, no batch norm) and the preset `paper` has the paper's. With batch norm, t
 actor's loss use running statistics, which the targets copy whole; the paper leaves both open.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -20,13 +19,16 @@ import jax.numpy as jnp
 import optax
 
 from polyak import maths, optimize
-from polyak.batch_norm import Normalization, Statistics
+from polyak.actors import Actor, Bound
+from polyak.batch_norm import STYLES, Normalization
+from polyak.critics import Critic
+from polyak.errors import UsageError
 from polyak.fields import check, number
-from polyak.nets import Actor, Bound, Critic
-from polyak.noise import Gaussian, OrnsteinUhlenbeck
+from polyak.nets import Architecture, Style, refuse_layers
+from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, EnvSpec, Key, Metrics, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -44,6 +46,8 @@ class Config:
     """Adam's step size for the actor."""
     critic_learning_rate: float = number(default=1e-3, above=0)
     """Adam's step size for the critic."""
+    architecture: Architecture = static(default="mlp")
+    """`mlp`, or `simba`: residual blocks with LayerNorm as wide as the layers say, on normalized observations."""
     actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of the actor's hidden layers."""
     critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
@@ -56,10 +60,12 @@ class Config:
     """How the actor's output is kept in [-1, 1]."""
     final_init: float | None = number(default=3e-3, above=0)
     """Limit of the uniform initialization of both final layers; None: as the other layers."""
-    loss: Literal["mse", "huber"] = static(default="mse")
+    loss: maths.Loss = static(default="mse")
     """The critic's loss."""
     critic_weight_decay: float | None = number(default=None, least=0)
     """L2 decay of the critic's weights, added to the gradient; biases and weights before a norm are spared."""
+    weight_decay: float | None = number(default=None, least=0)
+    """Decoupled decay (AdamW's) of the weights of both networks."""
     gradient_norm: float | None = number(default=None, above=0)
     """Largest norm of each network's gradient; None: unlimited."""
     reward_scale: float = 1.0
@@ -68,7 +74,13 @@ class Config:
     """Normalize observations by their running mean and deviation."""
     batch_norm: Normalization = static(default="off")
     """Normalize the observation, the actor's layers and the critic's state layers by the batch; or renormalize."""
-    noise: Literal["gaussian", "ornstein-uhlenbeck"] = static(default="gaussian")
+    n_step: int = number(default=1, least=1, static=True)
+    """Rewards that a target adds up before it bootstraps."""
+    priority_alpha: float | None = number(default=None, least=0)
+    """Exponent α of prioritized replay; None: every transition is equally likely."""
+    priority_beta: float = number(default=0.4, least=0, most=1)
+    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
+    noise: Kind = static(default="gaussian")
     """Kind of exploration noise."""
     noise_sigma: float = number(default=0.1, least=0)
     """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
@@ -80,6 +92,9 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         check(self)
+        refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
+        if self.architecture == "simba" and self.batch_norm != "off":
+            raise UsageError('architecture = "simba" has norms of its own: leave batch_norm off')
 
 
 @pytree
@@ -87,7 +102,7 @@ class Policy:
     """What acting needs."""
 
     actor: Actor
-    statistics: tuple[Statistics, ...]
+    statistics: tuple[Any, ...]
     normalizer: RunningStats | None
 
     def __call__(self, obs: Array) -> Array:
@@ -105,8 +120,8 @@ class Target:
 
     actor: Actor
     critic: Critic
-    actor_statistics: tuple[Statistics, ...]
-    critic_statistics: tuple[Statistics, ...]
+    actor_statistics: tuple[Any, ...]
+    critic_statistics: tuple[Any, ...]
 
 
 @pytree
@@ -115,7 +130,7 @@ class State:
 
     policy: Policy
     critic: Critic
-    critic_statistics: tuple[Statistics, ...]
+    critic_statistics: tuple[Any, ...]
     target: Target
     actor_moments: Any
     critic_moments: Any
@@ -125,12 +140,12 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
     obs, action = spec.obs_size, spec.action_size
     actor_key, critic_key = jax.random.split(key)
-    actor = Actor.create(
-        actor_key, obs, action, config.actor_layers, config.bound, config.final_init, config.batch_norm
-    )
+    style = Style(config.architecture, norm=STYLES[config.batch_norm])
+    actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
     critic_layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
-    critic = Critic.create(critic_key, obs, action, *critic_layers, config.final_init, config.batch_norm)
-    normalizer = RunningStats.create(obs) if config.normalize_observations else None
+    critic = Critic.create(critic_key, obs, action, critic_layers, config.final_init, style)
+    normalized = config.normalize_observations or config.architecture == "simba"
+    normalizer = RunningStats.create(obs) if normalized else None
     return State(
         policy=Policy(actor, actor.statistics(), normalizer),
         critic=critic,
@@ -155,18 +170,19 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
     return action, memory
 
 
-def update(config: Config, state: State, batch: Transition, key: jax.Array, step: jax.Array) -> tuple[State, Metrics]:
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Improve the critic, then the actor with the improved critic, then move the targets (Algorithm 1)."""
     policy, target = state.policy, state.target
     obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
     next_action = target.actor(next_obs, target.actor_statistics)
     next_q = target.critic(next_obs, next_action, target.critic_statistics)
-    y = maths.td_target(config.reward_scale * batch.reward, config.gamma, batch.terminated, next_q)
+    discount = batch.discount(config.gamma)
+    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
 
     def critic_loss(critic: Critic) -> tuple[Array, Any]:
         q, statistics = critic.train(obs, batch.action, state.critic_statistics)
-        loss = LOSSES[config.loss](q - y).mean()
-        return loss, (statistics, {"critic_loss": loss, "q": q.mean()})
+        loss = batch.weighted(maths.LOSSES[config.loss](q - y)).mean()
+        return loss, (statistics, {"critic_loss": loss, "q": q.mean(), "td_error": jnp.abs(q - y)})
 
     critic, critic_moments, critic_statistics, critic_metrics = optimize.descend(
         critic_optimizer(config), critic_loss, state.critic, state.critic_moments
@@ -198,21 +214,27 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, step
     return state, {**critic_metrics, **actor_metrics}
 
 
+def sampling(config: Config) -> Sampling:
+    """Say how minibatches are drawn."""
+    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
+
+
 def exploration(config: Config) -> Gaussian | OrnsteinUhlenbeck:
     """Build the exploration noise that the config asks for."""
-    if config.noise == "gaussian":
-        return Gaussian(config.noise_sigma)
-    return OrnsteinUhlenbeck(config.noise_theta, config.noise_sigma, config.noise_dt)
+    return make(config.noise, config.noise_sigma, config.noise_theta, config.noise_dt)
 
 
 def actor_optimizer(config: Config) -> optax.GradientTransformation:
     """Build the actor's optimizer."""
-    return optimize.adam(config.actor_learning_rate, config.gradient_norm)
+    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
 
 
 def critic_optimizer(config: Config) -> optax.GradientTransformation:
     """Build the critic's optimizer."""
-    return optimize.adam(config.critic_learning_rate, config.gradient_norm, config.critic_weight_decay, Critic.decayed)
-
-
-LOSSES: dict[str, Callable[..., Any]] = {"mse": jnp.square, "huber": maths.huber}
+    return optimize.adam(
+        config.critic_learning_rate,
+        config.gradient_norm,
+        config.critic_weight_decay,
+        config.weight_decay,
+        decayed=Critic.decayed,
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak.errors import UsageError
-from polyak.types import Box, Discrete, EnvSpec
+from polyak.types import Box, Discrete, EnvSpec, Kind, MultiDiscrete
 
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 
@@ -32,11 +32,14 @@ def _check_observation(space: gymnasium.Space[Any]) -> None:
         raise UsageError(f"the observation space {space} is empty")
 
 
-def _action_kind(space: gymnasium.Space[Any]) -> Box | Discrete:
+def _action_kind(space: gymnasium.Space[Any]) -> Kind:
     if isinstance(space, spaces.Discrete):
         return Discrete(int(space.n))
+    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
+        choices = np.ravel(space.nvec) if isinstance(space, spaces.MultiDiscrete) else [2] * int(np.prod(space.shape))
+        return MultiDiscrete(tuple(int(n) for n in choices))
     if not isinstance(space, spaces.Box):
-        raise UsageError(f"actions are a {type(space).__name__} space: use Box or Discrete")
+        raise UsageError(f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary")
     if int(np.prod(space.shape)) == 0:
         raise UsageError(f"the action space {space} is empty")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
@@ -65,6 +68,9 @@ class ActionScale:
         """Convert actions `[..., action]`, or indices `[...]`, to an array of the space's shape and type."""
         if isinstance(self.space, spaces.Discrete):
             return actions.astype(np.int64) + int(self.space.start)
+        if isinstance(self.space, spaces.MultiDiscrete | spaces.MultiBinary):
+            chosen = actions.reshape(*actions.shape[:-1], *self.space.shape).astype(self.space.dtype)
+            return chosen + self.space.start if isinstance(self.space, spaces.MultiDiscrete) else chosen
         # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
         scaled = actions * self.half + self.middle
         scaled = np.minimum(np.maximum(np.floor(scaled) if self.whole else scaled, self.low), self.high)

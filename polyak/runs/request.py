@@ -14,7 +14,7 @@ from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
 from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
-from polyak.training import devices
+from polyak.training import devices, learn
 from polyak.training.plan import Plan
 
 
@@ -35,7 +35,7 @@ def settings_for(
         plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
     elif steps is not None:
         plan = dataclasses.replace(plan, env_steps=steps)
-    plan.refuse_for(module.learns_from)
+    learn.refuse(module, config, plan)
     return config, plan
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from polyak.draws import LaneGenerators
 from polyak.tree import take
-from polyak.types import Algorithm, Discrete, EnvSpec
+from polyak.types import Algorithm, Box, Discrete, EnvSpec
 
 
 class Acting:
@@ -24,7 +24,7 @@ class Acting:
         self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
         self.config = jax.tree.map(np.float32, config)
         self.fresh = jax.tree.map(np.asarray, algorithm.recall(config, spec))
-        self.dtype = np.int64 if isinstance(spec.action, Discrete) else np.float32
+        self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
         self.in_numpy: bool | None = None
         self.followed: Any = None
         self.policy: Any = None
@@ -63,9 +63,10 @@ class Acting:
     def uniform(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
         kind = self.spec.action
-        if isinstance(kind, Discrete):
-            return (self.draws.uniform(obs.shape[:2]) * kind.n).astype(np.int64)
-        return 2.0 * self.draws.uniform((*obs.shape[:2], kind.size)) - 1.0
+        if isinstance(kind, Box):
+            return 2.0 * self.draws.uniform((*obs.shape[:2], kind.size)) - 1.0
+        sizes = kind.n if isinstance(kind, Discrete) else np.array(kind.sizes)
+        return (self.draws.uniform((*obs.shape[:2], *np.shape(sizes))) * sizes).astype(np.int64)
 
     def forget(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""

@@ -18,10 +18,10 @@ import numpy as np
 from polyak.errors import RunError
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.learn import Clock, Learner, Rollout, learn, on_host, padded, start
+from polyak.training.learn import Learner, Rollout, Turn, learn, on_host, padded, refuse, start
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
-from polyak.types import Algorithm, unpack
+from polyak.types import Algorithm, Clock, unpack
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Training:
     ):
         self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
         self.spec = worlds.spec
-        plan.refuse_for(algorithm.learns_from)
+        refuse(algorithm, config, plan)
         self.sharding = devices.spread(len(self.seeds), most_devices)
         self.config = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(self.sharding))
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(np.asarray(self.seeds, np.uint32))
@@ -140,11 +140,11 @@ class Training:
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
-        clock = jax.device_put(
-            Clock(np.asarray(self.step, np.int32), np.asarray(updates, np.int32)), devices.everywhere(self.sharding)
-        )
+        began = int(self.env_steps.max()) - int(np.max(rollout.count)) * self.plan.envs
+        clock = Clock(np.asarray(self.step, np.int32), np.asarray(began / self.plan.env_steps, np.float32))
+        turn = jax.device_put(Turn(clock, np.asarray(updates, np.int32)), devices.everywhere(self.sharding))
         rollout = jax.device_put(rollout, self.sharding)
-        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, clock)
+        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, turn)
         self.step, self.learned = self.step + updates, True
         return metrics if updates else None
 

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from polyak import replay, tree
+from polyak import maths, priorities, replay, tree
+from polyak.errors import UsageError
 from polyak.training.plan import Plan
-from polyak.types import Algorithm, Array, EnvSpec, Metrics, unpack
+from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, unpack
 
 
 @tree.pytree
@@ -22,26 +23,52 @@ class Rollout:
 
 
 @tree.pytree
-class Clock:
-    """What all lanes share, so that a branch on it stays a branch under `vmap`."""
+class Turn:
+    """What all lanes share in an iteration."""
 
-    step: Array  # [] updates made so far
-    updates: Array  # [] updates owed now
+    clock: Clock  # of its first update; its progress is that when the rollout began
+    updates: Array  # [] updates owed
 
 
 @tree.pytree
 class Learner:
-    """One lane's learning: the algorithm's state and its replay buffer (None when learning from rollouts)."""
+    """One lane's learning: the algorithm's state, its replay buffer (None: it learns from rollouts), its priorities."""
 
     state: Any
     buffer: replay.Buffer | None
+    ranks: priorities.Priorities | None = None
+
+
+def sampling_of(algorithm: Algorithm, config: Any) -> Sampling:
+    """Ask an algorithm how its minibatches are drawn: uniformly, one step each, if it does not say."""
+    asked = getattr(algorithm, "sampling", None)
+    return Sampling() if asked is None else asked(config)
+
+
+def refuse(algorithm: Algorithm, config: Any, plan: Plan) -> None:
+    """Raise UsageError where an algorithm, its settings and the plan do not fit together; say what to change."""
+    plan.refuse_for(algorithm.learns_from)
+    if algorithm.learns_from == "replay":
+        n_step, capacity = sampling_of(algorithm, config).n_step, min(plan.capacity, plan.env_steps)
+        if n_step * plan.envs > capacity:
+            most = capacity // plan.envs
+            raise UsageError(
+                f"n_step = {n_step} does not fit the replay buffer, which holds {capacity} transitions of {plan.envs}"
+                f" environments: use {most} or less"
+            )
+    if hasattr(algorithm, "refuse"):
+        algorithm.refuse(config, plan)
 
 
 def start(algorithm: Algorithm, plan: Plan, spec: EnvSpec, config: Any, key: jax.Array) -> Learner:
     """Make a fresh lane."""
-    needs_buffer = algorithm.learns_from == "replay"
-    buffer = replay.init(min(plan.capacity, plan.env_steps), spec.row_size) if needs_buffer else None
-    return Learner(algorithm.init(config, spec, key), buffer)
+    state = algorithm.init(config, spec, key)
+    if algorithm.learns_from != "replay":
+        return Learner(state, None)
+    capacity = min(plan.capacity, plan.env_steps)
+    prioritized = sampling_of(algorithm, config).priority_alpha is not None
+    buffer = replay.init(capacity, spec.row_size)
+    return Learner(state, buffer, priorities.init(capacity) if prioritized else None)
 
 
 def learn(
@@ -52,44 +79,125 @@ def learn(
     learner: Learner,
     rollout: Rollout,
     key: jax.Array,
-    clock: Clock,
+    turn: Turn,
 ) -> tuple[Learner, Metrics]:
-    """Learn from one lane's rollout with the updates owed; return the mean of their metrics too.
-
-    All minibatches of an iteration are drawn at once, which costs less than drawing inside the scan.
-    """
-    step, updates = jnp.asarray(clock.step), jnp.asarray(clock.updates)
-    key = jax.random.fold_in(key, step)
+    """Learn from one lane's rollout with the updates owed; return the mean of their metrics too."""
+    turn = jax.tree.map(jnp.asarray, turn)
+    clock, owed = turn.clock, turn.updates
+    key = jax.random.fold_in(key, clock.step)
     if learner.buffer is None:
-        state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, step)
-        return Learner(state, None), metrics
+        state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, clock)
+        return Learner(state, None), _scalars(metrics)
 
+    before, sampling = learner.state, sampling_of(algorithm, config)
+    learner = _remember(learner, spec, rollout)
+    batch_key, update_key = jax.random.split(key)
+
+    def update(state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
+        now = Clock(clock.step + i, clock.progress)
+        return algorithm.update(config, state, batch, jax.random.fold_in(update_key, i), now)
+
+    if learner.ranks is None:
+        learner, metrics = _learn_uniformly(update, plan, spec, sampling, learner, batch_key, owed)
+    else:
+        learner, metrics = _learn_by_priority(update, plan, spec, sampling, learner, batch_key, owed, clock.progress)
+    if plan.updates_per == "episode":  # only then do lanes end at different times
+        learner = tree.replace(learner, state=tree.where(jnp.asarray(rollout.active), learner.state, before))
+    return learner, metrics
+
+
+def _remember(learner: Learner, spec: EnvSpec, rollout: Rollout) -> Learner:
+    """Add the rollout to the replay, with the highest priority."""
+    assert learner.buffer is not None
     rows = rollout.rows.reshape(-1, spec.row_size)
     count = jnp.where(rollout.active, rollout.count * rollout.rows.shape[1], 0)
-    buffer = replay.add(learner.buffer, rows, count)
-    batch_key, update_key = jax.random.split(key)
-    batches: jax.Array = replay.sample(buffer, batch_key, (plan.most_updates, plan.batch))
-
-    def update(state: Any, batch: jax.Array, i: jax.Array) -> tuple[Any, Metrics]:
-        return algorithm.update(config, state, unpack(spec, batch), jax.random.fold_in(update_key, i), step + i)
-
-    state, metrics = _scan_owed(update, learner.state, batches, updates)
-    if plan.updates_per == "episode":  # only then do lanes end at different times
-        state = tree.where(jnp.asarray(rollout.active), state, learner.state)
-    return Learner(state, buffer), metrics
+    ranks = learner.ranks
+    if ranks is not None:
+        ranks = priorities.enter(ranks, replay.places_of_next(learner.buffer, len(rows), count))
+    return Learner(learner.state, replay.add(learner.buffer, rows, count), ranks)
 
 
-def _scan_owed(update: Callable[..., Any], state: Any, batches: jax.Array, owed: jax.Array) -> tuple[Any, Metrics]:
-    """Update with the first `owed` of the batches; return the mean of the metrics too."""
-    shapes = jax.eval_shape(update, state, batches[0], owed)[1]
+Update = Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]]
+
+
+def _learn_uniformly(
+    update: Update, plan: Plan, spec: EnvSpec, sampling: Sampling, learner: Learner, key: jax.Array, owed: Array
+) -> tuple[Learner, Metrics]:
+    """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
+    assert learner.buffer is not None
+    places = replay.draw(learner.buffer, key, (plan.most_updates, plan.batch))
+    rows: Any = places if sampling.n_step > 1 else replay.read(learner.buffer, places)
+
+    def update_if_owed(state: Any, x: Any) -> tuple[Any, Metrics]:
+        def update_once(state: Any) -> tuple[Any, Metrics]:
+            batch = unpack(spec, x[0]) if sampling.n_step == 1 else _gather(learner, plan, spec, sampling, x[0])
+            return _scalar(update, state, batch, x[1])
+
+        return _if_owed(update_once, state, x[1] < owed)
+
+    indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
+    state, metrics = jax.lax.scan(update_if_owed, learner.state, (rows, indices))
+    return tree.replace(learner, state=state), _mean_of_owed(metrics, owed)
+
+
+def _learn_by_priority(
+    update: Update,
+    plan: Plan,
+    spec: EnvSpec,
+    sampling: Sampling,
+    learner: Learner,
+    key: jax.Array,
+    owed: Array,
+    progress: Array,
+) -> tuple[Learner, Metrics]:
+    """Draw each minibatch by the priorities as the update before it left them."""
+    assert learner.buffer is not None
+    assert sampling.priority_alpha is not None
+    size, alpha = replay.size(learner.buffer), sampling.priority_alpha
+    beta = maths.anneal(sampling.priority_beta, 1.0, 1.0, progress)
+
+    def update_if_owed(carried: Any, i: jax.Array) -> tuple[Any, Metrics]:
+        def update_once(carried: Any) -> tuple[Any, Metrics]:
+            state, ranks = carried
+            places, weights = priorities.draw(ranks, jax.random.fold_in(key, i), plan.batch, size, beta)
+            batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
+            state, metrics = update(state, batch, i)
+            return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
+
+        return _if_owed(update_once, carried, i < owed)
+
+    indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
+    (state, ranks), metrics = jax.lax.scan(update_if_owed, (learner.state, learner.ranks), indices)
+    return Learner(state, learner.buffer, ranks), _mean_of_owed(metrics, owed)
+
+
+def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, places: Array) -> Transition:
+    """Read a minibatch, folding the steps of n-step returns."""
+    assert learner.buffer is not None
+    if sampling.n_step == 1:
+        return unpack(spec, replay.read(learner.buffer, places))
+    rows, there = replay.windows(learner.buffer, places, sampling.n_step, plan.envs)
+    return maths.n_step(unpack(spec, rows), there, sampling.gamma)
+
+
+def _scalar(update: Update, state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
+    state, metrics = update(state, batch, i)
+    return state, _scalars(metrics)
+
+
+def _scalars(metrics: Metrics) -> Metrics:
+    return {name: metric.mean() for name, metric in metrics.items()}
+
+
+def _if_owed(update_once: Callable[[Any], Any], carried: Any, owed: jax.Array) -> Any:
+    """Update, or change nothing and give metrics of 0."""
+    shapes = jax.eval_shape(update_once, carried)[1]
     nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
+    return jax.lax.cond(owed, update_once, lambda carried: (carried, nothing), carried)
 
-    def update_if_owed(state: Any, x: tuple[jax.Array, jax.Array]) -> tuple[Any, Metrics]:
-        return jax.lax.cond(x[1] < owed, update, lambda state, *_: (state, nothing), state, *x)
 
-    indices = jnp.arange(len(batches), dtype=jnp.int32)
-    state, metrics = jax.lax.scan(update_if_owed, state, (batches, indices))
-    return state, jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(owed, 1), metrics)
+def _mean_of_owed(metrics: Metrics, owed: Array) -> Metrics:
+    return jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(owed, 1), metrics)
 
 
 def on_host(learner: Learner) -> Learner:
@@ -100,7 +208,8 @@ def on_host(learner: Learner) -> Learner:
     filled = min(int(learner.buffer.added.max()), rows.shape[1])
     shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     kept = np.concatenate([np.asarray(shard.data)[:, :filled] for shard in shards])  # the only copy that is made
-    return Learner(jax.tree.map(np.array, learner.state), replay.Buffer(kept, np.array(learner.buffer.added)))
+    state, ranks = jax.tree.map(np.array, (learner.state, learner.ranks))
+    return Learner(state, replay.Buffer(kept, np.array(learner.buffer.added)), ranks)
 
 
 def padded(learner: Learner, like: Learner) -> Learner:

@@ -52,7 +52,7 @@ def test_kinds_of_action() -> None:
         (spaces.Text(5), UNIT, "a Text space: use Box, Discrete"),
         (spaces.Tuple([UNIT, spaces.Sequence(UNIT)]), UNIT, "a Sequence space"),
         (spaces.Box(-1, 1, (0,)), UNIT, "is empty"),
-        (UNIT, spaces.MultiDiscrete([2, 2]), "actions are a MultiDiscrete space: use Box or Discrete"),
+        (UNIT, spaces.Text(3), "actions are a Text space: use Box, Discrete, MultiDiscrete or MultiBinary"),
         (UNIT, spaces.Box(-1, 1, (0,)), "is empty"),
         (UNIT, spaces.Box(-np.inf, 1, (1,)), "unbounded"),
         (UNIT, spaces.Box(-1, np.inf, (1,)), "RescaleAction"),

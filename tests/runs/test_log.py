@@ -43,7 +43,7 @@ def test_a_row_per_seed_and_interval_holds_means_over_it(tmp_path: Path):
 
 def test_the_columns_of_a_run(finished: polyak.Run):
     metrics = read_table(finished.folder / "metrics.csv")
-    assert list(metrics[0]) == [*BASIC, "actor_loss", "critic_loss", "q"]
+    assert list(metrics[0]) == [*BASIC, "actor_loss", "critic_loss", "q", "td_error"]
     evaluations = read_table(finished.folder / "evaluations.csv")
     assert list(evaluations[0]) == ["env_steps", "seed", "episode", "return", "length"]
     assert [int(row["env_steps"]) for row in evaluations[::4]] == [140, 270, 400]

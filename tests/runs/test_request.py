@@ -28,7 +28,7 @@ WRONG = {
     f"train ddpg {WORLDS}:Unbounded-v0": "is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction",
     f"train ddpg {WORLDS}:Empty-v0": "is empty",
     f"train ddpg {WORLDS}:Sizeless-v0": "is empty",
-    f"train ddpg {WORLDS}:Several-v0": "actions are a MultiDiscrete space: use Box or Discrete",
+    f"train ddpg {WORLDS}:Several-v0": "ddpg does not take MultiDiscrete actions, which",
     f"train ddpg {WORLDS}:Images-v0": "observations are images (8, 8, 3), which are not supported yet",
     f"train ddpg {WORLDS}:Worded-v0": "observations are a Text space",
     "train ddpg Pendulum-v1 --confg.gamma 1": "unknown flag --confg.gamma: did you mean '--config.gamma'?",

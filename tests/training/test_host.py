@@ -17,7 +17,7 @@ from polyak.training.plan import Plan
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec, unpack
 from tests import toys
-from tests.agents import small
+from tests.agents import clock, small
 from tests.compare import assert_close, assert_identical
 from tests.walk import Kept, Walk
 
@@ -75,8 +75,8 @@ def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: ja
     unwritten = np.zeros((plan.env_steps - len(rows), SPEC.row_size), np.float32)
     buffer = replay.Buffer(jnp.asarray(np.concatenate([rows, unwritten])), jnp.int32(len(rows)))
     batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-    batch = unpack(SPEC, replay.sample(buffer, batch_key, (1, plan.batch))[0])
-    return UPDATE(config, state, batch, jax.random.fold_in(update_key, 0), jnp.int32(step))[0]
+    batch = unpack(SPEC, replay.read(buffer, replay.draw(buffer, batch_key, (1, plan.batch)))[0])
+    return UPDATE(config, state, batch, jax.random.fold_in(update_key, 0), clock(step))[0]
 
 
 UPDATE = jax.jit(ddpg.update)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.training.learn import Clock, Learner, Rollout, learn, start
+from polyak.training.learn import Learner, Rollout, Turn, learn, start
 from polyak.training.plan import Plan
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, Clock, EnvSpec
 from tests import toys
 
 SPEC = EnvSpec(2, Box(1))
@@ -32,8 +32,8 @@ def fresh(plan: Plan = PLAN) -> Learner:
 
 
 def run(learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: Plan = PLAN) -> tuple[Learner, Any]:
-    clock = Clock(jnp.int32(step), jnp.int32(updates))
-    return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, clock)
+    turn = Turn(Clock(jnp.int32(step), jnp.float32(0.5)), jnp.int32(updates))
+    return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, turn)
 
 
 class Unchanged:
@@ -117,7 +117,7 @@ def test_a_lane_that_is_done_learns_no_more_when_lanes_end_at_different_times() 
 def test_on_policy_learning_sees_the_whole_rollout_once() -> None:
     learner = start(toys.on_policy, PLAN, SPEC, CONFIG, KEY)
     assert learner.buffer is None
-    clock = Clock(jnp.int32(0), jnp.int32(1))
-    after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, clock)
+    turn = Turn(Clock(jnp.int32(0), jnp.float32(0.5)), jnp.int32(1))
+    after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, turn)
     assert after.state.policy.updates == 1
     np.testing.assert_allclose(metrics["reward"], 0.035, rtol=1e-5)  # of 0.00, 0.01, … 0.07

@@ -1,0 +1,214 @@
+"""CrossQ: soft actor-critic without target networks, made stable by batch normalization.
+
+Bhatt, Palenicek, Belousov, Argus, Amiranashvili, Brox, Peters 2024, "CrossQ: batch normalization in deep reinforcement
+learning for greater sample efficiency and simplicity", ICLR, arXiv 1902.05605. SAC (see `sac`) with three changes: the
+critics' own values make the targets; their layers are batch-normalized, with (s, a) and (s', a') passing through
+together as one batch, so that both are normalized by the same statistics; and they are wide.
+
+    [q; q'] = Qᵢ([s; s'], [a; a']) in training mode, a' ~ π(s')
+    y = r + γ·(1 - terminated)·(min q'ᵢ - α·log π(a'|s')), to which no gradient flows
+
+The critics' update uses the actor in evaluation mode; the actor's update trains the actor's statistics and uses the
+critics in evaluation mode. Differs from the paper: the critics have 512 units in each layer by default, not 2048,
+because that is what a CPU computes in bearable time; the preset `paper` has the paper's. Without normalization it is
+SAC with τ = 1.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.actors import SquashedActor
+from polyak.batch_norm import BatchStyle, Normalization
+from polyak.critics import Critic, least, several
+from polyak.fields import check, number
+from polyak.nets import Style
+from polyak.noise import Correlated
+from polyak.tree import pytree, replace, static
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "replay"
+acts_on = (Box,)
+
+
+@pytree
+class Config:
+    """Hyperparameters of CrossQ. Entropies are in nats, of actions in units of [-1, 1]."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    actor_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the actor."""
+    critic_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the critics."""
+    alpha_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for log α."""
+    adam_b1: float = number(default=0.5, least=0, most=1)
+    """Adam's β₁, the share of the last gradients that is kept."""
+    alpha: float = number(default=1.0, above=0)
+    """Temperature α: at the start, or always where it is not learned."""
+    learn_alpha: bool = static(default=True)
+    """Adjust the temperature so that the entropy of the policy stays near the target entropy."""
+    target_entropy: float | None = None
+    """Target entropy H̄ in nats, of actions in [-1, 1]; None: -1 per dimension."""
+    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
+    """Widths of the actor's hidden layers."""
+    critic_layers: tuple[int, ...] = number(default=(512, 512), least=1, static=True)
+    """Widths of each critic's hidden layers."""
+    critics: int = number(default=2, least=1, static=True)
+    """Number of critics; the least of them counts."""
+    policy_delay: int = number(default=3, least=1, static=True)
+    """The actor and the temperature move at every so-manieth update."""
+    batch_norm: Normalization = static(default="renorm")
+    """Normalize the input and each hidden layer, after its activation, by the batch; or renormalize."""
+    momentum: float = number(default=0.01, above=0, most=1, static=True)
+    """Share of the way that the running statistics move towards those of a batch."""
+    renorm_warmup: int = number(default=100_000, least=0, static=True)
+    """Updates in which batch renormalization is plain batch normalization."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    n_step: int = number(default=1, least=1, static=True)
+    """Rewards that a target adds up before it bootstraps."""
+    noise_correlation: float = number(default=0.0, least=0, most=1)
+    """Correlation between the exploration noise of one step and of the next; 0: independent."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: SquashedActor
+    statistics: tuple[Any, ...]
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    critics: tuple[Critic, ...]
+    critic_statistics: tuple[Any, ...]
+    log_alpha: Array  # []
+    target_entropy: Array  # []
+    actor_moments: Any
+    critic_moments: Any
+    alpha_moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent."""
+    actor_key, critic_key = jax.random.split(key)
+    renorm = config.batch_norm == "renorm"
+    norm = BatchStyle(renorm, config.momentum, 1e-3, config.renorm_warmup if renorm else 0)
+    style = Style(norm=None if config.batch_norm == "off" else norm, norm_after=True)
+    actor = SquashedActor.create(actor_key, spec.obs_size, spec.action_size, config.actor_layers, style=style)
+    layers = ((), (), config.critic_layers)
+    critics = tuple(
+        Critic.create(key, spec.obs_size, spec.action_size, layers, None, style)
+        for key in several(critic_key, config.critics)
+    )
+    log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
+    entropy = -float(spec.action_size) if config.target_entropy is None else config.target_entropy
+    return State(
+        policy=Policy(actor, actor.statistics()),
+        critics=critics,
+        critic_statistics=tuple(critic.statistics() for critic in critics),
+        log_alpha=log_alpha,
+        target_entropy=jnp.asarray(entropy, jnp.float32),
+        actor_moments=optimizer(config, config.actor_learning_rate).init(actor),
+        critic_moments=optimizer(config, config.critic_learning_rate).init(critics),
+        alpha_moments=optimizer(config, config.alpha_learning_rate).init(log_alpha),
+    )
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Start the exploration noise of one environment."""
+    return Correlated(config.noise_correlation).start(spec.action_size)
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Draw from the policy; when not exploring, take its mode."""
+    actions = policy.actor(obs, policy.statistics)
+    if not explore:
+        return actions.mode(), memory
+    noise, memory = Correlated(config.noise_correlation).next(memory, key, actions.mean.shape)
+    return actions.squash(noise), memory
+
+
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Improve the critics; at every `policy_delay`-th update also the actor and the temperature."""
+    target_key, actor_key = jax.random.split(key)
+    alpha, n = jnp.exp(state.log_alpha), batch.reward.shape[0]
+    actions = state.policy.actor(batch.next_obs, state.policy.statistics)
+    next_action, next_log_prob = actions.sample_with_log_prob(target_key)
+    obs = jnp.concatenate([batch.obs, batch.next_obs])
+    action = jnp.concatenate([batch.action, next_action])
+
+    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
+        pairs = zip(critics, state.critic_statistics, strict=True)
+        both, statistics = zip(*(critic.train(obs, action, running) for critic, running in pairs), strict=True)
+        next_value = least([q[n:] for q in both]) - alpha * next_log_prob
+        discount = batch.discount(config.gamma)
+        y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
+        y = jax.lax.stop_gradient(y)
+        loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
+        return loss, (statistics, {"critic_loss": loss, "q": both[0][:n].mean()})
+
+    critics, critic_moments, statistics, metrics = optimize.descend(
+        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_moments
+    )
+    state = replace(state, critics=critics, critic_moments=critic_moments, critic_statistics=statistics)
+
+    def delayed(state: State) -> State:
+        return _improve_policy(config, state, batch.obs, actor_key)
+
+    metrics = {**metrics, "entropy": -next_log_prob.mean(), "alpha": alpha}
+    if config.policy_delay == 1:
+        return delayed(state), metrics
+    return jax.lax.cond(
+        clock.step % config.policy_delay == config.policy_delay - 1, delayed, lambda s: s, state
+    ), metrics
+
+
+def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) -> State:
+    """Climb the least of the critics plus α times the entropy, then adjust α."""
+    alpha = jnp.exp(state.log_alpha)
+
+    def actor_loss(actor: SquashedActor) -> tuple[Array, Any]:
+        actions, statistics = actor.train(obs, state.policy.statistics)
+        action, log_prob = actions.sample_with_log_prob(key)
+        pairs = zip(state.critics, state.critic_statistics, strict=True)
+        q = least([critic(obs, action, running) for critic, running in pairs])
+        return (alpha * log_prob - q).mean(), ((statistics, -log_prob.mean()), {})
+
+    actor, actor_moments, (statistics, entropy), _ = optimize.descend(
+        optimizer(config, config.actor_learning_rate), actor_loss, state.policy.actor, state.actor_moments
+    )
+    state = replace(state, policy=Policy(actor, statistics), actor_moments=actor_moments)
+    if not config.learn_alpha:
+        return state
+
+    def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
+        return log_alpha * (entropy - state.target_entropy), ((), {})
+
+    log_alpha, alpha_moments, _, _ = optimize.descend(
+        optimizer(config, config.alpha_learning_rate), alpha_loss, state.log_alpha, state.alpha_moments
+    )
+    return replace(state, log_alpha=log_alpha, alpha_moments=alpha_moments)
+
+
+def sampling(config: Config) -> Sampling:
+    """Say how minibatches are drawn."""
+    return Sampling(config.gamma, config.n_step)
+
+
+def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+    """Build the optimizer of a network, or of log α."""
+    return optimize.adam(learning_rate, b1=config.adam_b1)

@@ -1,0 +1,231 @@
+"""Proximal Policy Optimization (PPO), with the clipped objective.
+
+Schulman, Wolski, Dhariwal, Radford, Klimov 2017, "Proximal policy optimization algorithms", arXiv 1707.06347. A
+rollout is learned from several times over, in minibatches; the ratio of the new to the old probability of an action is
+clipped, so that no step gains from moving further. With ρ = π(a|s)/π_old(a|s) and Â, R as in A2C, estimated once by
+the old value:
+
+    L = -mean min(ρ·Â, clip(ρ, 1 - ε, 1 + ε)·Â) + c_v·½·mean (V(s) - R)² - c_e·mean H(π(s))
+
+The usual details (Huang et al. 2022, "The 37 implementation details of proximal policy optimization") are settings:
+advantages normalized in each minibatch, orthogonal initialization, observations and rewards scaled by running
+statistics, step size and ε that fall over the run, a clipped value loss, and an end of the epochs at a limit of the KL
+divergence, estimated as mean ρ - 1 - log ρ. Differs from the paper: a time limit does not end the task but is
+bootstrapped through.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.actors import StochasticActor
+from polyak.distributions import Distribution
+from polyak.errors import UsageError
+from polyak.fields import check, number
+from polyak.nets import MLP, Style
+from polyak.normalize import RewardScale, RunningStats
+from polyak.tree import pytree, replace, static, take
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
+acts_on = (Discrete, Box, MultiDiscrete)
+
+
+@pytree
+class Config:
+    """Hyperparameters of PPO."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    lam: float = number(default=0.95, least=0, most=1)
+    """λ of the generalized advantage estimate."""
+    learning_rate: float = number(default=3e-4, above=0)
+    """Adam's step size."""
+    anneal: float = number(default=0.0, least=0, most=1)
+    """Share of the step size that is lost, evenly, over the run."""
+    epochs: int = number(default=10, least=1, static=True)
+    """Times that each rollout is learned from."""
+    minibatch: int = number(default=64, least=1, static=True)
+    """Transitions in each minibatch; they must divide the rollout."""
+    clip: float = number(default=0.2, above=0)
+    """Limit ε of the probability ratio's distance from 1."""
+    anneal_clip: float = number(default=0.0, least=0, most=1)
+    """Share of ε that is lost, evenly, over the run."""
+    value_clip: float | None = number(default=None, above=0)
+    """Limit of how far a value may move from the old one while its error still counts; None: unlimited."""
+    target_kl: float | None = number(default=None, above=0)
+    """KL divergence from the old policy beyond which the rest of the epochs is left out; None: never."""
+    value_coefficient: float = number(default=0.5, least=0)
+    """Weight c_v of the value's loss."""
+    entropy_coefficient: float = number(default=0.0, least=0)
+    """Weight c_e of the policy's entropy, which keeps it exploring."""
+    normalize_advantages: bool = static(default=True)
+    """Give the advantages of each minibatch mean 0 and deviation 1."""
+    normalize_observations: bool = static(default=False)
+    """Normalize observations by their running mean and deviation, clipped to ±10."""
+    normalize_rewards: bool = static(default=False)
+    """Scale rewards by the running deviation of the discounted return, clipped to ±10."""
+    actor_layers: tuple[int, ...] = number(default=(64, 64), least=1, static=True)
+    """Widths of the policy's hidden layers."""
+    value_layers: tuple[int, ...] = number(default=(64, 64), least=1, static=True)
+    """Widths of the value's hidden layers."""
+    activation: Literal["relu", "tanh"] = static(default="tanh")
+    """Activation of the hidden layers."""
+    gradient_norm: float | None = number(default=0.5, above=0)
+    """Largest norm of the whole gradient; None: unlimited."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+
+
+def refuse(config: Config, plan: Any) -> None:
+    """Raise UsageError where the minibatches do not divide the rollout."""
+    size = plan.chunk * plan.envs
+    if size % config.minibatch:
+        most = min(size, config.minibatch)
+        fits = next(n for n in range(most, 0, -1) if size % n == 0)
+        raise UsageError(
+            f"minibatch = {config.minibatch} does not divide the rollout of chunk × envs = {plan.chunk} × {plan.envs} ="
+            f" {size} transitions: use {fits} (--config.minibatch)"
+        )
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: StochasticActor
+    normalizer: RunningStats | None
+
+    def __call__(self, obs: Array) -> Distribution:
+        """Return the distribution of actions for observations `[batch, obs]`."""
+        return self.actor(self.normalize(obs))
+
+    def normalize(self, obs: Array) -> Array:
+        """Apply the running observation statistics where they are kept."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    value: MLP
+    reward_scale: RewardScale | None
+    moments: Any
+
+
+@pytree
+class Batch:
+    """What is learned from: each `[batch]`, of the policy and the value before the first step."""
+
+    obs: Array
+    action: Array
+    log_prob: Array
+    value: Array
+    advantage: Array
+    returns: Array
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent."""
+    actor_key, value_key = jax.random.split(key)
+    style = Style(activation=config.activation, orthogonal=True)
+    actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, 0.01, style)
+    value = MLP.create(value_key, (spec.obs_size, *config.value_layers, 1), True, 1.0, style)
+    normalizer = RunningStats.create(spec.obs_size) if config.normalize_observations else None
+    reward_scale = RewardScale.create() if config.normalize_rewards else None
+    moments = optimizer(config, config.learning_rate).init((actor, value))
+    return State(Policy(actor, normalizer), value, reward_scale, moments)
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Return nothing: acting carries nothing from step to step."""
+    return ()
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Draw from the policy; when not exploring, take its mode."""
+    actions = policy(obs)
+    return (actions.sample(key) if explore else actions.mode()), memory
+
+
+def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Learn from a rollout: `epochs` times all of it, in minibatches drawn anew each time."""
+    reward_scale = state.reward_scale
+    if reward_scale is not None:
+        reward, reward_scale = reward_scale.advance(rollout, config.gamma)
+        rollout = replace(rollout, reward=reward)
+    batch = _estimated(config, state, rollout)
+    size = batch.returns.size
+    keys = jax.random.split(key, config.epochs)
+    order = jax.vmap(lambda k: jax.random.permutation(k, size))(keys).reshape(-1, config.minibatch)
+
+    def step(carried: tuple[Any, Any, Array], places: Array) -> tuple[Any, Metrics]:
+        nets, moments, stopped = carried
+        after, moments_after, metrics = _step(config, nets, moments, take(batch, places), clock)
+        if config.target_kl is None:
+            return (after, moments_after, stopped), metrics
+        stopped = stopped | (metrics["kl"] > config.target_kl)
+        kept = jax.tree.map(lambda new, old: jnp.where(stopped, old, new), (after, moments_after), (nets, moments))
+        return (*kept, stopped), metrics
+
+    start = ((state.policy.actor, state.value), state.moments, jnp.zeros((), bool))
+    ((actor, value), moments, _), metrics = jax.lax.scan(step, start, order)
+    normalizer = state.policy.normalizer
+    normalizer = None if normalizer is None else normalizer.advance(rollout.flat().obs)
+    residual = (batch.returns - batch.value).var() / jnp.maximum(batch.returns.var(), 1e-8)
+    metrics = {**{name: values.mean() for name, values in metrics.items()}, "explained_variance": 1.0 - residual}
+    return State(Policy(actor, normalizer), value, reward_scale, moments), metrics
+
+
+def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
+    """Recompute what the old policy and value said of a rollout, and estimate its advantages."""
+    policy, steps, shape = state.policy, rollout.flat(), rollout.reward.shape
+    obs = policy.normalize(steps.obs)
+    value, next_value = (state.value(x)[..., 0].reshape(shape) for x in (obs, policy.normalize(steps.next_obs)))
+    advantage = maths.gae(rollout, value, next_value, config.gamma, config.lam)
+    return Batch(
+        obs=obs,
+        action=steps.action,
+        log_prob=policy.actor(obs).log_prob(steps.action),
+        value=value.reshape(-1),
+        advantage=advantage.reshape(-1),
+        returns=(advantage + value).reshape(-1),
+    )
+
+
+def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -> tuple[Any, Any, Metrics]:
+    """Make one step of policy and value together."""
+    advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
+    clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
+
+    def loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Any]:
+        actor, value = nets
+        actions, v = actor(batch.obs), value(batch.obs)[..., 0]
+        log_ratio = actions.log_prob(batch.action) - batch.log_prob
+        ratio, entropy = jnp.exp(log_ratio), actions.entropy().mean()
+        actor_loss = -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()
+        error = jnp.square(v - batch.returns)
+        if config.value_clip is not None:
+            near = batch.value + jnp.clip(v - batch.value, -config.value_clip, config.value_clip)
+            error = jnp.maximum(error, jnp.square(near - batch.returns))
+        value_loss = 0.5 * error.mean()
+        total = actor_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
+        kl, clipped = (ratio - 1.0 - log_ratio).mean(), (jnp.abs(ratio - 1.0) > clip).mean()
+        metrics = {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy}
+        return total, ((), {**metrics, "kl": kl, "clipped": clipped})
+
+    rate = config.learning_rate * (1.0 - config.anneal * clock.progress)
+    nets, moments, _, metrics = optimize.descend(optimizer(config, rate), loss, nets, moments)
+    return nets, moments, metrics
+
+
+def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+    """Build the optimizer of both networks."""
+    return optimize.adam(learning_rate, config.gradient_norm, epsilon=1e-5)

@@ -1,0 +1,178 @@
+"""REINFORCE: the Monte-Carlo policy gradient, with returns to go and a learned baseline.
+
+Williams 1992, "Simple statistical gradient-following algorithms for connectionist reinforcement learning", Machine
+Learning 8; the baseline and the returns to go: Sutton, McAllester, Singh, Mansour 1999, "Policy gradient methods for
+reinforcement learning with function approximation". Actions that were followed by more than was expected become
+likelier:
+
+    G_t = Σ γ^k·r_(t+k)        ∇J(φ) = mean (G_t - b(s_t))·∇log π(a_t|s_t)        L(ψ) = ½·mean (b(s_t) - G_t)²
+
+Differs from the paper: the factor γ^t before each term is left out, as everywhere in practice; advantages are
+normalized over the rollout. An episode that goes on where the rollout ends, or that a time limit cuts, is completed by
+the baseline's value of its last state; without a baseline, steps of unfinished episodes are left out.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.actors import StochasticActor
+from polyak.distributions import Distribution
+from polyak.fields import check, number
+from polyak.nets import MLP, Style
+from polyak.normalize import RunningStats
+from polyak.tree import pytree, replace, static
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
+acts_on = (Discrete, Box, MultiDiscrete)
+
+
+@pytree
+class Config:
+    """Hyperparameters of REINFORCE."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    actor_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the actor."""
+    baseline_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the baseline."""
+    baseline: bool = static(default=True)
+    """Learn the value of states, and subtract it from the returns."""
+    normalize_advantages: bool = static(default=True)
+    """Give the advantages of a rollout mean 0 and deviation 1."""
+    entropy_coefficient: float = number(default=0.0, least=0)
+    """Weight of the policy's entropy, which keeps it exploring."""
+    actor_layers: tuple[int, ...] = number(default=(64, 64), least=1, static=True)
+    """Widths of the actor's hidden layers."""
+    baseline_layers: tuple[int, ...] = number(default=(64, 64), least=1, static=True)
+    """Widths of the baseline's hidden layers."""
+    activation: Literal["relu", "tanh"] = static(default="tanh")
+    """Activation of the hidden layers."""
+    gradient_norm: float | None = number(default=0.5, above=0)
+    """Largest norm of each network's gradient; None: unlimited."""
+    anneal: float = number(default=0.0, least=0, most=1)
+    """Share of the step sizes that is lost, evenly, over the run."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    normalize_observations: bool = static(default=False)
+    """Normalize observations by their running mean and deviation."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: StochasticActor
+    normalizer: RunningStats | None
+
+    def __call__(self, obs: Array) -> Distribution:
+        """Return the distribution of actions for observations `[batch, obs]`."""
+        return self.actor(self.normalize(obs))
+
+    def normalize(self, obs: Array) -> Array:
+        """Apply the running observation statistics where they are kept."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    baseline: MLP | None
+    actor_moments: Any
+    baseline_moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent."""
+    actor_key, baseline_key = jax.random.split(key)
+    style = Style(activation=config.activation, orthogonal=True)
+    actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, 0.01, style)
+    baseline = MLP.create(baseline_key, (spec.obs_size, *config.baseline_layers, 1), True, 1.0, style)
+    rates = config.actor_learning_rate, config.baseline_learning_rate
+    return State(
+        policy=Policy(actor, RunningStats.create(spec.obs_size) if config.normalize_observations else None),
+        baseline=baseline if config.baseline else None,
+        actor_moments=optimizer(config, rates[0]).init(actor),
+        baseline_moments=optimizer(config, rates[1]).init(baseline) if config.baseline else None,
+    )
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Return nothing: acting carries nothing from step to step."""
+    return ()
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Draw from the policy; when not exploring, take its mode."""
+    actions = policy(obs)
+    return (actions.sample(key) if explore else actions.mode()), memory
+
+
+def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Make what did well likelier, then fit the baseline to the returns."""
+    policy, rates = state.policy, 1.0 - config.anneal * clock.progress
+    steps, shape = rollout.flat(), rollout.reward.shape
+    obs, next_obs = policy.normalize(steps.obs), policy.normalize(steps.next_obs)
+    rollout = replace(rollout, reward=config.reward_scale * rollout.reward)
+    if state.baseline is None:
+        value: Any = jnp.zeros(shape)
+        next_value: Any = value
+        counts = finished(rollout).reshape(-1)
+    else:
+        value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
+        counts = jnp.ones(value.size)
+    advantage = maths.gae(rollout, value, next_value, config.gamma, 1.0)
+    returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)
+    if config.normalize_advantages:
+        advantage = maths.standardize(advantage, counts)
+
+    def actor_loss(actor: StochasticActor) -> tuple[Array, Any]:
+        actions = actor(obs)
+        entropy = mean(actions.entropy(), counts)
+        loss = -mean(advantage * actions.log_prob(steps.action), counts) - config.entropy_coefficient * entropy
+        return loss, ((), {"actor_loss": loss, "entropy": entropy})
+
+    actor, actor_moments, _, metrics = optimize.descend(
+        optimizer(config, rates * config.actor_learning_rate), actor_loss, policy.actor, state.actor_moments
+    )
+    normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
+    state = replace(state, policy=Policy(actor, normalizer), actor_moments=actor_moments)
+    metrics = {**metrics, "return_to_go": mean(returns, counts)}
+    if state.baseline is None:
+        return state, metrics
+
+    def baseline_loss(baseline: MLP) -> tuple[Array, Any]:
+        loss = 0.5 * jnp.square(baseline(obs)[..., 0] - returns).mean()
+        return loss, ((), {"baseline_loss": loss})
+
+    baseline, baseline_moments, _, of_baseline = optimize.descend(
+        optimizer(config, rates * config.baseline_learning_rate), baseline_loss, state.baseline, state.baseline_moments
+    )
+    return replace(state, baseline=baseline, baseline_moments=baseline_moments), {**metrics, **of_baseline}
+
+
+def finished(rollout: Transition) -> Array:
+    """Say for each step `[time, env]` whether its episode ends within the rollout, 0 or 1."""
+    ended = jnp.maximum(rollout.terminated, rollout.truncated)
+    return jax.lax.cummax(ended, axis=0, reverse=True)
+
+
+def mean(values: Array, counts: Array) -> Array:
+    """Average the values that count."""
+    return (values * counts).sum() / jnp.maximum(counts.sum(), 1.0)
+
+
+def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+    """Build the optimizer of a network."""
+    return optimize.adam(learning_rate, config.gradient_norm)

@@ -1,0 +1,262 @@
+"""Soft Actor-Critic (SAC), with a learned temperature, for continuous and for discrete actions.
+
+Haarnoja et al. 2018, "Soft actor-critic algorithms and applications", arXiv 1812.05905; for discrete actions
+Christodoulou 2019, "Soft actor-critic for discrete action settings", arXiv 1910.07207. A stochastic policy maximizes
+reward plus α times its entropy, and α is adjusted so that the entropy stays near a target. With V'(s') = E[min Q'ᵢ(s',
+a') - α·log π(a'|s')]:
+
+    y = r + γ·(1 - terminated)·V'(s')             L(θ) = ½·Σᵢ mean (y - Qᵢ(s, a))²              (equations 5 and 6)
+    J(φ) = mean E[min Qᵢ(s, a) - α·log π(a|s)]    J(α) = mean E[-α·(log π(a|s) + H̄)]            (equations 7 and 18)
+
+The expectation over actions is one sample, through which the gradient flows, of a squashed normal; of discrete actions
+it is exact. Differs from the papers: by default the loss of the temperature is log α·(entropy - H̄), whose speed does
+not depend on α (`alpha_loss`); the target entropy of discrete actions is half, not 0.98, of the largest; exploration
+noise may be correlated in time. With n-step returns the entropy of the steps between is left out.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from polyak import maths, optimize
+from polyak.actors import Sigma, SquashedActor, StochasticActor
+from polyak.critics import ActionValues, Critic, least, several
+from polyak.distributions import Categorical
+from polyak.fields import check, number
+from polyak.nets import Architecture, Style, refuse_layers
+from polyak.noise import Correlated
+from polyak.normalize import RunningStats
+from polyak.tree import polyak_average, pytree, static
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "replay"
+acts_on = (Box, Discrete)
+
+
+@pytree
+class Config:
+    """Hyperparameters of SAC. Entropies are in nats, of actions in units of [-1, 1]."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    tau: float = number(default=0.005, above=0, most=1)
+    """Share τ of the way that the target critics move in each update."""
+    actor_learning_rate: float = number(default=3e-4, above=0)
+    """Adam's step size for the actor."""
+    critic_learning_rate: float = number(default=3e-4, above=0)
+    """Adam's step size for the critics."""
+    alpha_learning_rate: float = number(default=3e-4, above=0)
+    """Adam's step size for log α."""
+    alpha: float = number(default=1.0, above=0)
+    """Temperature α: at the start, or always where it is not learned."""
+    learn_alpha: bool = static(default=True)
+    """Adjust the temperature so that the entropy of the policy stays near the target entropy."""
+    alpha_loss: Literal["log", "paper"] = static(default="log")
+    """Loss of the temperature: log α·(entropy - H̄), or the paper's α·(entropy - H̄)."""
+    target_entropy: float | None = None
+    """Target entropy H̄ in nats, of actions in [-1, 1]; None: -1 per dimension, or `target_share` of the largest."""
+    target_share: float = number(default=0.5, above=0, most=1)
+    """Share of the largest entropy of discrete actions, log n, that is their target entropy."""
+    architecture: Architecture = static(default="mlp")
+    """`mlp`, or `simba`: residual blocks with LayerNorm as wide as the layers say, on normalized observations."""
+    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
+    """Widths of the actor's hidden layers."""
+    critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
+    """Widths of each critic's layers that see the observation alone (continuous actions only)."""
+    critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
+    """Widths of each critic's layers that see the action alone (continuous actions only)."""
+    critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
+    """Widths of each critic's layers that see both."""
+    critics: int = number(default=2, least=1, static=True)
+    """Number of critics; the least of them counts."""
+    sigma: Sigma = static(default="clamp")
+    """How the deviation is kept in bounds: log σ clamped to [-20, 2], by tanh in [-5, 2], or σ by softplus."""
+    loss: maths.Loss = static(default="mse")
+    """The critics' loss."""
+    weight_decay: float | None = number(default=None, least=0)
+    """Decoupled decay (AdamW's) of the weights of all networks."""
+    gradient_norm: float | None = number(default=None, above=0)
+    """Largest norm of the gradient, of the actor's and of all critics' together; None: unlimited."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    normalize_observations: bool = static(default=False)
+    """Normalize observations by their running mean and deviation."""
+    n_step: int = number(default=1, least=1, static=True)
+    """Rewards that a target adds up before it bootstraps."""
+    priority_alpha: float | None = number(default=None, least=0)
+    """Exponent α of prioritized replay; None: every transition is equally likely."""
+    priority_beta: float = number(default=0.4, least=0, most=1)
+    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
+    noise_correlation: float = number(default=0.0, least=0, most=1)
+    """Correlation between the exploration noise of one step and of the next; 0: independent."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+        refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: SquashedActor | StochasticActor
+    normalizer: RunningStats | None
+
+    def __call__(self, obs: Array) -> Any:
+        """Return the distribution of actions for observations `[batch, obs]`."""
+        return self.actor(self.normalize(obs))
+
+    def normalize(self, obs: Array) -> Array:
+        """Apply the running observation statistics where they are kept."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    critics: tuple[Any, ...]
+    target: tuple[Any, ...]  # the slowly moving copies of the critics
+    log_alpha: Array  # []
+    target_entropy: Array  # []
+    actor_moments: Any
+    critic_moments: Any
+    alpha_moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent whose target critics equal its critics."""
+    actor_key, critic_key = jax.random.split(key)
+    keys, style = several(critic_key, config.critics), Style(config.architecture)
+    actor: SquashedActor | StochasticActor
+    if isinstance(spec.action, Discrete):
+        actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, None, style)
+        widths, n = config.critic_joint_layers, spec.action.n
+        critics: Any = tuple(ActionValues.create(k, spec.obs_size, n, widths, style=style) for k in keys)
+        entropy = config.target_share * np.log(n)
+    else:
+        size = spec.action_size
+        actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma, style)
+        layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
+        critics = tuple(Critic.create(k, spec.obs_size, size, layers, None, style) for k in keys)
+        entropy = -float(size)
+    normalized = config.normalize_observations or config.architecture == "simba"
+    log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
+    return State(
+        policy=Policy(actor, RunningStats.create(spec.obs_size) if normalized else None),
+        critics=critics,
+        target=critics,
+        log_alpha=log_alpha,
+        target_entropy=jnp.asarray(entropy if config.target_entropy is None else config.target_entropy, jnp.float32),
+        actor_moments=actor_optimizer(config).init(actor),
+        critic_moments=critic_optimizer(config).init(critics),
+        alpha_moments=alpha_optimizer(config).init(log_alpha),
+    )
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Start the exploration noise of one environment; discrete actions are drawn without."""
+    return Correlated(config.noise_correlation).start(spec.action_size) if isinstance(spec.action, Box) else ()
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Draw from the policy; when not exploring, take its mode."""
+    actions = policy(obs)
+    if not explore:
+        return actions.mode(), memory
+    if isinstance(actions, Categorical):
+        return actions.sample(key), memory
+    noise, memory = Correlated(config.noise_correlation).next(memory, key, actions.mean.shape)
+    return actions.squash(noise), memory
+
+
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Improve the critics, then the actor, then the temperature; move the target critics (Algorithm 1)."""
+    policy, alpha = state.policy, jnp.exp(state.log_alpha)
+    target_key, actor_key = jax.random.split(key)
+    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
+    next_q, next_entropy = expected(policy.actor(next_obs), state.target, next_obs, target_key)
+    discount = batch.discount(config.gamma)
+    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q + alpha * next_entropy)
+
+    def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Any]:
+        qs = [value(critic, obs, batch.action) for critic in critics]
+        loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+
+    critics, critic_moments, _, critic_metrics = optimize.descend(
+        critic_optimizer(config), critic_loss, state.critics, state.critic_moments
+    )
+
+    def actor_loss(actor: Any) -> tuple[Array, Any]:
+        q, entropy = expected(actor(obs), critics, obs, actor_key)
+        loss = -(q + alpha * entropy).mean()
+        return loss, (entropy.mean(), {"actor_loss": loss, "entropy": entropy.mean()})
+
+    actor, actor_moments, entropy, actor_metrics = optimize.descend(
+        actor_optimizer(config), actor_loss, policy.actor, state.actor_moments
+    )
+    log_alpha, alpha_moments = _temperature(config, state, entropy)
+    state = State(
+        policy=Policy(actor, None if policy.normalizer is None else policy.normalizer.advance(batch.obs)),
+        critics=critics,
+        target=polyak_average(state.target, critics, config.tau),
+        log_alpha=log_alpha,
+        target_entropy=state.target_entropy,
+        actor_moments=actor_moments,
+        critic_moments=critic_moments,
+        alpha_moments=alpha_moments,
+    )
+    return state, {**critic_metrics, **actor_metrics, "alpha": alpha}
+
+
+def expected(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array) -> tuple[Array, Array]:
+    """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
+    if isinstance(actions, Categorical):
+        log_probs = actions.log_probs()
+        probs, q = jnp.exp(log_probs), least([critic(obs) for critic in critics])
+        return (probs * q).sum(-1), -(probs * log_probs).sum(-1)
+    action, log_prob = actions.sample_with_log_prob(key)
+    return least([critic(obs, action) for critic in critics]), -log_prob
+
+
+def value(critic: Any, obs: Array, action: Array) -> Array:
+    """Return Q(s, a) `[batch]` of the actions that were taken."""
+    return maths.of_action(critic(obs), action) if isinstance(critic, ActionValues) else critic(obs, action)
+
+
+def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, Any]:
+    """Raise the temperature where the entropy is below its target, lower it where above (equation 18)."""
+    if not config.learn_alpha:
+        return state.log_alpha, state.alpha_moments
+
+    def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
+        scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
+        return scale * (entropy - state.target_entropy), ((), {})
+
+    return optimize.descend(alpha_optimizer(config), alpha_loss, state.log_alpha, state.alpha_moments)[:2]
+
+
+def sampling(config: Config) -> Sampling:
+    """Say how minibatches are drawn."""
+    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
+
+
+def actor_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the actor's optimizer."""
+    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+
+
+def critic_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the critics' optimizer."""
+    return optimize.adam(config.critic_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+
+
+def alpha_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the optimizer of log α."""
+    return optimize.adam(config.alpha_learning_rate)

@@ -1,0 +1,142 @@
+"""Soft Q-learning for discrete actions.
+
+Haarnoja, Tang, Abbeel, Levine 2017, "Reinforcement learning with deep energy-based policies", arXiv 1702.08165. The
+maximum of Q-learning is replaced by the smooth maximum, and the policy is Boltzmann's: every action is tried, the
+better the more.
+
+    V'(s') = α·log Σ exp(Q'(s', a')/α)            π(a|s) = exp((Q(s, a) - V(s))/α)                     (Theorem 1)
+    y = r + γ·(1 - terminated)·V'(s')             L(θ) = ½·Σᵢ mean (y - Qᵢ(s, a))²
+
+As α → 0 it becomes Q-learning. The entropy is worth up to α·log n/(1 - γ) in all: keep α small beside the rewards, or
+let it fall (`alpha_end`). Differs from the paper: the actions are discrete, so nothing has to be sampled to compute V;
+the least of two networks counts, for whose overestimation the maximum is just as prone.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.critics import ActionValues, least, several
+from polyak.distributions import Categorical
+from polyak.fields import check, number
+from polyak.nets import Style
+from polyak.tree import polyak_average, pytree, static
+from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "replay"
+acts_on = (Discrete,)
+
+
+@pytree
+class Config:
+    """Hyperparameters of soft Q-learning."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    learning_rate: float = number(default=5e-4, above=0)
+    """Adam's step size."""
+    alpha: float = number(default=0.1, above=0)
+    """Temperature α at the start of the run, in units of the scaled reward."""
+    alpha_end: float | None = number(default=None, above=0)
+    """Temperature in the end; None: it stays as it is."""
+    alpha_fraction: float = number(default=0.5, above=0, most=1)
+    """Share of the run's steps over which the temperature goes from one to the other."""
+    layers: tuple[int, ...] = number(default=(128, 128), least=1, static=True)
+    """Widths of the hidden layers."""
+    layer_norm: bool = static(default=False)
+    """Normalize each hidden layer over its features, before its ReLU."""
+    critics: int = number(default=2, least=1, static=True)
+    """Number of networks; the least of them counts."""
+    tau: float = number(default=0.005, above=0, most=1)
+    """Share τ of the way that the targets move in each update."""
+    loss: maths.Loss = static(default="mse")
+    """The loss."""
+    gradient_norm: float | None = number(default=10.0, above=0)
+    """Largest norm of the gradient; None: unlimited."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    n_step: int = number(default=1, least=1, static=True)
+    """Rewards that a target adds up before it bootstraps."""
+    priority_alpha: float | None = number(default=None, least=0)
+    """Exponent of prioritized replay; None: every transition is equally likely."""
+    priority_beta: float = number(default=0.4, least=0, most=1)
+    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    critics: tuple[ActionValues, ...]
+    alpha: Array  # []
+
+    def __call__(self, obs: Array) -> Categorical:
+        """Return Boltzmann's distribution for observations `[batch, obs]`."""
+        values = [critic(obs) for critic in self.critics]
+        q = values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
+        return Categorical(q / self.alpha[..., None, None])
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    target: tuple[ActionValues, ...]
+    moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent whose targets equal its networks."""
+    assert isinstance(spec.action, Discrete)
+    style, n = Style(norm="layer" if config.layer_norm else None), spec.action.n
+    keys = several(key, config.critics)
+    critics = tuple(ActionValues.create(k, spec.obs_size, n, config.layers, style=style) for k in keys)
+    return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Return nothing: acting carries nothing from step to step."""
+    return ()
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Draw from Boltzmann's distribution; when not exploring, take the action of the highest value."""
+    actions = policy(obs)
+    return (actions.sample(key) if explore else actions.mode()), memory
+
+
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Improve the networks, then move their targets and the temperature."""
+    critics, alpha = state.policy.critics, state.policy.alpha
+    next_value = maths.smooth_maximum(least([critic(batch.next_obs) for critic in state.target]), alpha)
+    discount = batch.discount(config.gamma)
+    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
+
+    def q_loss(critics: tuple[ActionValues, ...]) -> tuple[Array, Any]:
+        qs = [maths.of_action(critic(batch.obs), batch.action) for critic in critics]
+        loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        return loss, ((), {"q_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+
+    critics, moments, _, metrics = optimize.descend(optimizer(config), q_loss, critics, state.moments)
+    end = config.alpha if config.alpha_end is None else config.alpha_end
+    alpha = jnp.asarray(maths.anneal(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
+    target = polyak_average(state.target, critics, config.tau)
+    return State(Policy(critics, alpha), target, moments), {**metrics, "alpha": alpha}
+
+
+def sampling(config: Config) -> Sampling:
+    """Say how minibatches are drawn."""
+    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
+
+
+def optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the optimizer."""
+    return optimize.adam(config.learning_rate, config.gradient_norm)

@@ -1,0 +1,235 @@
+"""Twin Delayed Deep Deterministic policy gradient (TD3).
+
+Fujimoto, van Hoof, Meger 2018, "Addressing function approximation error in actor-critic methods", arXiv 1802.09477.
+DDPG with three cures for values that are overestimated: the target takes the least of two critics, is smoothed over
+actions near the target actor's, and the actor and all targets move only after every d-th step of the critics:
+
+    a' = clip(μ'(s') + clip(σ̃·ξ, -c, c), -1, 1)                                                (equation 14)
+    y = r + γ·(1 - terminated)·min(Q'₁(s', a'), Q'₂(s', a'))                                   (equation 15)
+    L(θ) = Σᵢ mean (y - Qᵢ(s, a))²        every d-th step: J(φ) = mean Q₁(s, μ(s)), then all targets (Algorithm 1)
+
+Differs from the paper: (1 - terminated) is written out; the networks are 256-256, as in the authors' later code. With
+one critic, no smoothing and delay 1 it is DDPG.
+"""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from polyak import maths, optimize
+from polyak.actors import Actor, Bound
+from polyak.critics import Critic, least, several
+from polyak.fields import check, number
+from polyak.nets import Architecture, Style, refuse_layers
+from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
+from polyak.normalize import RunningStats
+from polyak.tree import polyak_average, pytree, replace, static
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
+
+learns_from: Literal["rollout", "replay", "dataset"] = "replay"
+acts_on = (Box,)
+
+
+@pytree
+class Config:
+    """Hyperparameters of TD3. Actions and noise are in units of the [-1, 1] action."""
+
+    gamma: float = number(default=0.99, least=0, most=1)
+    """Discount factor γ, from 0 to 1."""
+    tau: float = number(default=0.005, above=0, most=1)
+    """Share τ of the way that the targets move, at each delayed update."""
+    actor_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the actor."""
+    critic_learning_rate: float = number(default=1e-3, above=0)
+    """Adam's step size for the critics."""
+    architecture: Architecture = static(default="mlp")
+    """`mlp`, or `simba`: residual blocks with LayerNorm as wide as the layers say, on normalized observations."""
+    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
+    """Widths of the actor's hidden layers."""
+    critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
+    """Widths of each critic's layers that see the observation alone."""
+    critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
+    """Widths of each critic's layers that see the action alone."""
+    critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
+    """Widths of each critic's layers that see both."""
+    critics: int = number(default=2, least=1, static=True)
+    """Number of critics; the target takes the least of them."""
+    policy_delay: int = number(default=2, least=1, static=True)
+    """The actor and the targets move at every so-manieth update."""
+    smoothing_sigma: float = number(default=0.2, least=0)
+    """Deviation σ̃ of the noise on the target actor's actions."""
+    smoothing_clip: float = number(default=0.5, least=0)
+    """Limit c of that noise."""
+    bound: Bound = static(default="tanh")
+    """How the actor's output is kept in [-1, 1]."""
+    final_init: float | None = number(default=None, above=0)
+    """Limit of the uniform initialization of all final layers; None: as the other layers."""
+    loss: maths.Loss = static(default="mse")
+    """The critics' loss."""
+    weight_decay: float | None = number(default=None, least=0)
+    """Decoupled decay (AdamW's) of the weights of all networks."""
+    gradient_norm: float | None = number(default=None, above=0)
+    """Largest norm of the gradient, of the actor's and of all critics' together; None: unlimited."""
+    reward_scale: float = 1.0
+    """Rewards are multiplied by this before learning. Reported returns never are."""
+    normalize_observations: bool = static(default=False)
+    """Normalize observations by their running mean and deviation."""
+    n_step: int = number(default=1, least=1, static=True)
+    """Rewards that a target adds up before it bootstraps."""
+    priority_alpha: float | None = number(default=None, least=0)
+    """Exponent α of prioritized replay; None: every transition is equally likely."""
+    priority_beta: float = number(default=0.4, least=0, most=1)
+    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
+    noise: Kind = static(default="gaussian")
+    """Kind of exploration noise."""
+    noise_sigma: float = number(default=0.1, least=0)
+    """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
+    noise_theta: float = number(default=0.15, least=0)
+    """Pull θ of the Ornstein-Uhlenbeck process towards 0."""
+    noise_dt: float = number(default=1.0, above=0)
+    """Time step Δt of the Ornstein-Uhlenbeck process: small steps make slow, at first almost silent noise."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        check(self)
+        refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
+
+
+@pytree
+class Policy:
+    """What acting needs."""
+
+    actor: Actor
+    normalizer: RunningStats | None
+
+    def __call__(self, obs: Array) -> Array:
+        """Return μ(s) for observations `[batch, obs]`."""
+        return self.actor(self.normalize(obs))
+
+    def normalize(self, obs: Array) -> Array:
+        """Apply the running observation statistics where they are kept."""
+        return obs if self.normalizer is None else self.normalizer(obs)
+
+
+@pytree
+class Target:
+    """The slowly moving copies μ' and Q'ᵢ."""
+
+    actor: Actor
+    critics: tuple[Critic, ...]
+
+
+@pytree
+class State:
+    """Everything learning needs."""
+
+    policy: Policy
+    critics: tuple[Critic, ...]
+    target: Target
+    actor_moments: Any
+    critic_moments: Any
+
+
+def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
+    """Make a fresh agent whose targets equal its networks."""
+    obs, action, style = spec.obs_size, spec.action_size, Style(config.architecture)
+    actor_key, critic_key = jax.random.split(key)
+    actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
+    layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
+    critics = tuple(
+        Critic.create(key, obs, action, layers, config.final_init, style) for key in several(critic_key, config.critics)
+    )
+    normalized = config.normalize_observations or config.architecture == "simba"
+    return State(
+        policy=Policy(actor, RunningStats.create(obs) if normalized else None),
+        critics=critics,
+        target=Target(actor, critics),
+        actor_moments=actor_optimizer(config).init(actor),
+        critic_moments=critic_optimizer(config).init(critics),
+    )
+
+
+def recall(config: Config, spec: EnvSpec) -> Any:
+    """Start the exploration noise of one environment."""
+    return exploration(config).start(spec.action_size)
+
+
+def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Return a = μ(s) + noise, clipped to [-1, 1]; without noise when not exploring."""
+    action = policy(obs)
+    if explore:
+        noise, memory = exploration(config).next(memory, key, action.shape)
+        action = maths.clip(action + noise)
+    return action, memory
+
+
+def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
+    """Improve the critics; at every `policy_delay`-th update also the actor, and move the targets (Algorithm 1)."""
+    policy, target = state.policy, state.target
+    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
+    noise = config.smoothing_sigma * jax.random.normal(key, batch.action.shape)
+    noise = jnp.clip(noise, -config.smoothing_clip, config.smoothing_clip)
+    next_action = maths.clip(target.actor(next_obs) + noise)
+    next_q = least([critic(next_obs, next_action) for critic in target.critics])
+    discount = batch.discount(config.gamma)
+    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
+
+    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
+        qs = [critic(obs, batch.action) for critic in critics]
+        loss: Any = sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+
+    critics, critic_moments, _, metrics = optimize.descend(
+        critic_optimizer(config), critic_loss, state.critics, state.critic_moments
+    )
+    normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
+    state = replace(
+        state, policy=replace(policy, normalizer=normalizer), critics=critics, critic_moments=critic_moments
+    )
+
+    def delayed(state: State) -> State:
+        return _improve_actor(config, state, obs)
+
+    if config.policy_delay == 1:
+        return delayed(state), metrics
+    return jax.lax.cond(
+        clock.step % config.policy_delay == config.policy_delay - 1, delayed, lambda s: s, state
+    ), metrics
+
+
+def _improve_actor(config: Config, state: State, obs: Array) -> State:
+    """Climb the first critic, then move all targets."""
+
+    def actor_loss(actor: Actor) -> tuple[Array, Any]:
+        return -state.critics[0](obs, actor(obs)).mean(), ((), {})
+
+    actor, moments, _, _ = optimize.descend(
+        actor_optimizer(config), actor_loss, state.policy.actor, state.actor_moments
+    )
+    target = Target(
+        polyak_average(state.target.actor, actor, config.tau),
+        polyak_average(state.target.critics, state.critics, config.tau),
+    )
+    return replace(state, policy=replace(state.policy, actor=actor), target=target, actor_moments=moments)
+
+
+def sampling(config: Config) -> Sampling:
+    """Say how minibatches are drawn."""
+    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
+
+
+def exploration(config: Config) -> Gaussian | OrnsteinUhlenbeck:
+    """Build the exploration noise that the config asks for."""
+    return make(config.noise, config.noise_sigma, config.noise_theta, config.noise_dt)
+
+
+def actor_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the actor's optimizer."""
+    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+
+
+def critic_optimizer(config: Config) -> optax.GradientTransformation:
+    """Build the critics' optimizer."""
+    return optimize.adam(config.critic_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)

@@ -1,0 +1,83 @@
+"""Prioritized replay: priorities in a tree of sums, drawn in proportion, as pure functions.
+
+Schaul, Quan, Antonoglou, Silver 2016, "Prioritized experience replay", arXiv 1511.05952, the proportional variant:
+
+    p = (|δ| + ε)^α        P(i) = p(i) / Σ p        w(i) = (N·P(i))^-β / max w
+
+The tree has a fan-out of 64, not 2: a draw reads one line of 64 numbers at each of three or four levels where a binary
+tree would take twenty dependent steps. Sums are computed anew from their line at each change, so they do not drift.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float, Int
+
+from polyak.tree import pytree
+from polyak.types import Array
+
+FAN_OUT = 64
+EPSILON = 1e-6  # so that a transition without error can be drawn again
+
+
+@pytree
+class Priorities:
+    """`levels[-1]` holds a priority for each place of the replay, the others sums over 64 of the level below."""
+
+    levels: tuple[Float[Array, "sums"], ...]
+    highest: Float[Array, ""]  # the largest priority so far, which new transitions get
+
+
+def init(capacity: int) -> Priorities:
+    """Make priorities of 0 for a number of places: none of them can be drawn."""
+    sizes = [-(-capacity // FAN_OUT) * FAN_OUT]
+    while sizes[0] > FAN_OUT:
+        sizes.insert(0, -(-sizes[0] // FAN_OUT**2) * FAN_OUT)
+    return Priorities(tuple(jnp.zeros(size) for size in sizes), jnp.ones(()))
+
+
+def enter(tree: Priorities, places: Int[Array, "n"]) -> Priorities:
+    """Give new transitions the highest priority so far; places at or beyond the capacity are left out."""
+    return _write(tree, places, jnp.broadcast_to(tree.highest, places.shape))
+
+
+def revise(tree: Priorities, places: Int[Array, "n"], td_error: Float[Array, "n"], alpha: Array | float) -> Priorities:
+    """Set the priorities of transitions that were learned from: (|δ| + ε)^α."""
+    priorities = (jnp.abs(td_error) + EPSILON) ** alpha
+    tree = Priorities(tree.levels, jnp.maximum(tree.highest, priorities.max()))
+    return _write(tree, places, priorities)
+
+
+def _write(tree: Priorities, places: Array, priorities: Array) -> Priorities:
+    level = jnp.asarray(tree.levels[-1])
+    outside = jnp.where(places < level.shape[0], places, level.shape[0] * FAN_OUT)  # dropped at every level
+    levels = [level.at[outside].set(priorities, mode="drop")]
+    for above in reversed(tree.levels[:-1]):
+        outside = outside // FAN_OUT
+        lines = levels[0].reshape(-1, FAN_OUT)
+        sums = lines[jnp.minimum(outside, lines.shape[0] - 1)].sum(-1)
+        levels.insert(0, jnp.asarray(above).at[outside].set(sums, mode="drop"))
+    return Priorities(tuple(levels), tree.highest)
+
+
+def draw(
+    tree: Priorities, key: jax.Array, n: int, size: Int[Array, ""], beta: Array | float
+) -> tuple[Int[jax.Array, "n"], Float[jax.Array, "n"]]:
+    """Draw n places in proportion to their priority, one from each n-th of the whole; return their weights too.
+
+    `size` is N, the number of places written. Drawing from equal parts is the paper's, section 3.3 and appendix B.2.1.
+    """
+    total = tree.levels[0].sum()
+    rest = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n * total
+    places = jnp.zeros(n, jnp.int32)
+    for level in tree.levels:
+        line = jnp.asarray(level).reshape(-1, FAN_OUT)[places]
+        sums = jnp.cumsum(line, -1)
+        last = FAN_OUT - 1 - jnp.argmax(line[:, ::-1] > 0, -1)  # rounding must not lead to a place that has none
+        step = jnp.minimum((sums <= rest[:, None]).sum(-1), last)
+        before = jnp.where(step > 0, jnp.take_along_axis(sums, jnp.maximum(step - 1, 0)[:, None], -1)[:, 0], 0.0)
+        places, rest = places * FAN_OUT + step.astype(jnp.int32), rest - before
+    probabilities = jnp.asarray(tree.levels[-1])[places] / total
+    weights: Any = (size * probabilities) ** -beta
+    return places, weights / weights.max()

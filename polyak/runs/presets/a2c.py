@@ -1,0 +1,41 @@
+"""Presets of A2C."""
+
+from polyak.runs.presets.preset import Preset, Presets
+
+# an on-policy algorithm learns once from each rollout, and has no warm-up
+ON_POLICY = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+
+PRESETS: Presets = {
+    "default": (
+        Preset(
+            "eight environments, rollouts of eight steps",
+            environments=("CartPole-v1",),
+            config={"anneal": 1.0, "lam": 0.95},
+            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 20},
+        ),
+        Preset(
+            "eight environments, rollouts of five steps",
+            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 5},
+        ),
+    ),
+    "tutorial": (
+        Preset(
+            "the small teaching recipe: one-step TD actor-critic on a shared trunk, 10-step rollouts",
+            config={
+                "gamma": 0.98,
+                "lam": 0.0,
+                "learning_rate": 2e-4,
+                "optimizer": "adam",
+                "value_coefficient": 1.0,
+                "value_loss": "huber",
+                "shared_layers": (256,),
+                "actor_layers": (),
+                "value_layers": (),
+                "activation": "relu",
+                "gradient_norm": None,
+                "reward_scale": 0.01,
+            },
+            plan={**ON_POLICY, "env_steps": 500_000, "chunk": 10},
+        ),
+    ),
+}

@@ -1,0 +1,38 @@
+"""Presets of DQN."""
+
+from polyak.runs.presets.preset import Preset, Presets
+
+PRESETS: Presets = {
+    "default": (
+        Preset(
+            "a first try", environments=("CartPole-v1",), plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000}
+        ),
+        Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
+    ),
+    "tutorial": (
+        Preset(
+            "the small teaching recipe: 10 updates after each episode",
+            config={
+                "gamma": 0.98,
+                "tau": 1.0,
+                "target_period": 200,
+                "double": False,
+                "gradient_norm": None,
+                "reward_scale": 0.01,
+                "epsilon_start": 0.08,
+                "epsilon_end": 0.01,
+                "epsilon_fraction": 1.0,
+            },
+            plan={
+                "env_steps": 200_000,
+                "chunk": 500,
+                "updates": 10,
+                "updates_per": "episode",
+                "batch": 32,
+                "capacity": 50_000,
+                "warmup": 2_000,
+                "warmup_actions": "policy",
+            },
+        ),
+    ),
+}

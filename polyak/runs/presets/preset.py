@@ -1,0 +1,17 @@
+"""What a preset is."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that differ from the algorithm's defaults; `environments` is empty where they are for any."""
+
+    about: str
+    environments: tuple[str, ...] = ()
+    config: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
+
+
+Presets = dict[str, tuple[Preset, ...]]  # by name; those made for an environment, and the one for any

@@ -1,0 +1,12 @@
+"""Presets of soft Q-learning."""
+
+from polyak.runs.presets.preset import Preset, Presets
+
+PRESETS: Presets = {
+    "default": (
+        Preset(
+            "a first try", environments=("CartPole-v1",), plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000}
+        ),
+        Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
+    ),
+}

@@ -5,7 +5,10 @@ from polyak.runs.presets.preset import Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "a first try", environments=("CartPole-v1",), plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000}
+            "five-step returns and LayerNorm, which keep it solved",
+            environments=("CartPole-v1",),
+            config={"n_step": 5, "layer_norm": True},
+            plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
         Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
     ),

@@ -22,9 +22,15 @@ PRESETS: Presets = {
             plan={**ON_POLICY, "env_steps": 99_840, "envs": 8, "chunk": 32},
         ),
         Preset(
-            "four environments, long rollouts",
+            "four environments, a short horizon, everything normalized",
             environments=("Pendulum-v1",),
-            config={"gamma": 0.9, "learning_rate": 1e-3, "anneal": 1.0, "normalize_observations": True},
+            config={
+                "gamma": 0.9,
+                "learning_rate": 1e-3,
+                "anneal": 1.0,
+                "normalize_observations": True,
+                "normalize_rewards": True,
+            },
             plan={**ON_POLICY, "env_steps": 98_304, "envs": 4, "chunk": 512},
         ),
         Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 1_015_808, "envs": 8, "chunk": 256}),

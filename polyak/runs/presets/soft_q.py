@@ -5,7 +5,9 @@ from polyak.runs.presets.preset import Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "a first try", environments=("CartPole-v1",), plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000}
+            "a small temperature beside a reward of 1 per step",
+            environments=("CartPole-v1",),
+            plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
         Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
     ),

@@ -81,7 +81,7 @@ def parse(algorithm: str, env: str, flags: list[str]) -> Any:
     from polyak.runs import presets
 
     name, module = algorithms.find(algorithm)
-    preset = presets.find(name, value_of("--preset", flags) or "default", env)
+    preset = presets.find(name, value_of("--preset", flags) or "default", env, module.learns_from)
     return parse(flags_of(module, preset), flags, f"python benchmarks/learning.py {algorithm} {env}")
 
 

@@ -86,7 +86,8 @@ def train(words: list[str]) -> None:
     seeds_asked = value_of("--seeds", rest) or "1"
     devices.prepare(int(seeds_asked) if seeds_asked.isdecimal() else 1)  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
-    asking: Any = flags.asking(module.Config, Plan, presets.find(name, value_of("--preset", rest) or "default", env))
+    start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
+    asking: Any = flags.asking(module.Config, Plan, start)
 
     @dataclasses.dataclass(frozen=True)
     class Train(asking):
@@ -101,7 +102,7 @@ def train(words: list[str]) -> None:
         json: bool = False
         """Print one JSON object with the scores, and nothing else."""
 
-    options = parse(Train, rest, f"polyak train {algorithm} {env}")
+    options = parse(Train, rest, f"polyak train {algorithm} {env}", algorithms.with_setting)
     settings, quiet = options.asked(), options.quiet or options.json
     with keeping_quiet(options.json):
         run = runs.train(algorithm, from_name(env), **settings, out=options.out, force=options.force, quiet=quiet)

@@ -7,6 +7,7 @@ import itertools
 import re
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from polyak.errors import UsageError, nearest
@@ -80,8 +81,11 @@ def value_of(flag: str, words: list[str]) -> str | None:
     return value
 
 
-def parse(options: type[T], words: list[str], usage: str) -> T:
-    """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest."""
+def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[str], str] = lambda setting: "") -> T:
+    """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest.
+
+    `elsewhere` may say of a setting of the config that is not known here where it would be.
+    """
     import tyro
 
     said = io.StringIO()
@@ -95,7 +99,9 @@ def parse(options: type[T], words: list[str], usage: str) -> T:
     if unknown and not unknown[0].startswith("-"):
         raise UsageError(f"unexpected word {unknown[0]!r}: write {usage}, then flags")
     if unknown:
-        raise UsageError(f"unknown flag {unknown[0]}: {nearest(unknown[0], _flags(options), f'see {usage} --help')}")
+        setting = unknown[0].partition("=")[0].removeprefix("--config.").replace("-", "_")
+        hint = elsewhere(setting) or nearest(unknown[0], _flags(options), f"see {usage} --help")
+        raise UsageError(f"unknown flag {unknown[0]}: {hint}")
     return parsed
 
 

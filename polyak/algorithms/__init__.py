@@ -47,6 +47,16 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
     return name, found
 
 
+def with_setting(setting: str) -> str:
+    """Say which algorithms have a setting that the one at hand lacks; an empty sentence where none has."""
+    names = [
+        name
+        for name, module in REGISTRY.items()
+        if setting in {field.name for field in dataclasses.fields(module.Config)}
+    ]
+    return f"{', '.join(names)} {'has' if len(names) == 1 else 'have'} it" if names else ""
+
+
 def _import(path: str) -> Any:
     if not all(part.isidentifier() for part in path.split(".")):
         raise UsageError(f"unknown algorithm {path!r}: give a registered name or the dotted path of a module")

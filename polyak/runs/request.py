@@ -22,7 +22,7 @@ def settings_for(
     name: str, module: Any, env: Maker, preset: str, steps: int | None, config: Any, plan: Any
 ) -> tuple[Any, Plan]:
     """Work out Config and Plan: the preset's, changed by what the caller asks for."""
-    found = presets.find(name, preset, name_of(env))
+    found = presets.find(name, preset, name_of(env), module.learns_from)
     for what, given, cls, words in (
         ("config", config, module.Config, f"{name}.Config"),
         ("plan", plan, Plan, "a Plan"),
@@ -43,7 +43,8 @@ def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            raise UsageError(f"unknown field {key!r}: {nearest(str(key), known)}")
+            elsewhere = "" if cls is Plan else algorithms.with_setting(str(key))
+            raise UsageError(f"unknown field {key!r}: {elsewhere or nearest(str(key), known)}")
     try:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:

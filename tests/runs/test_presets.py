@@ -7,6 +7,7 @@ import pytest
 from polyak import UsageError
 from polyak.algorithms import REGISTRY
 from polyak.runs import presets
+from polyak.training import learn
 
 ALL = [
     (algorithm, name, preset)
@@ -15,8 +16,8 @@ ALL = [
     for preset in group
 ]
 TWO_STREAMS = {"critic_state_layers": (64,), "critic_action_layers": (64,), "critic_joint_layers": (32,)}
-RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "tutorial": (
+RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
+    ("ddpg", "tutorial"): (
         {
             **TWO_STREAMS,
             **{"actor_layers": (128, 64), "bound": "tanh", "actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3},
@@ -28,7 +29,7 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             **{"updates": 10, "updates_per": "episode", "chunk": 200},
         },
     ),
-    "review": (
+    ("ddpg", "review"): (
         {
             **TWO_STREAMS,
             **{"actor_layers": (128, 64), "bound": "clip", "actor_learning_rate": 1e-3, "critic_learning_rate": 5e-4},
@@ -39,7 +40,7 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             **{"updates": 1, "updates_per": "step"},
         },
     ),
-    "paper": (
+    ("ddpg", "paper"): (
         {
             **{"actor_layers": (400, 300), "bound": "tanh", "actor_learning_rate": 1e-4, "critic_learning_rate": 1e-3},
             **{"critic_state_layers": (400,), "critic_action_layers": (), "critic_joint_layers": (300,)},
@@ -48,6 +49,37 @@ RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             **{"batch_norm": "renorm", "final_init": 3e-3},
         },
         {"batch": 64, "capacity": 1_000_000, "updates": 1, "updates_per": "step"},
+    ),
+    ("dqn", "tutorial"): (
+        {
+            **{"layers": (128, 128), "learning_rate": 5e-4, "gamma": 0.98, "loss": "huber", "reward_scale": 1 / 100},
+            **{"tau": 1.0, "target_period": 20 * 10, "double": False, "dueling": False, "n_step": 1},
+            **{"epsilon_start": 0.08, "epsilon_end": 0.01, "priority_alpha": None, "layer_norm": False},
+        },
+        {
+            **{"batch": 32, "capacity": 50_000, "warmup": 2_000, "updates": 10, "updates_per": "episode"},
+            **{"warmup_actions": "policy"},
+        },
+    ),
+    ("a2c", "tutorial"): (
+        {
+            **{"shared_layers": (256,), "actor_layers": (), "value_layers": (), "activation": "relu"},
+            **{"learning_rate": 2e-4, "gamma": 0.98, "lam": 0.0, "value_loss": "huber", "value_coefficient": 1.0},
+            **{"entropy_coefficient": 0.0, "reward_scale": 1 / 100, "optimizer": "adam"},
+        },
+        {"chunk": 10, "envs": 1, "updates": 1, "updates_per": "chunk"},
+    ),
+    ("sac", "tutorial"): (
+        {
+            **TWO_STREAMS,
+            **{"actor_layers": (128,), "sigma": "softplus", "critics": 2, "loss": "huber", "reward_scale": 1 / 10},
+            **{"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3, "alpha_learning_rate": 1e-3},
+            **{"gamma": 0.98, "tau": 0.01, "alpha": 0.01, "target_entropy": -1.0, "learn_alpha": True},
+        },
+        {
+            **{"batch": 32, "capacity": 50_000, "warmup": 1_000, "chunk": 200, "env_steps": 10_000 * 200},
+            **{"updates": 20, "updates_per": "episode"},
+        },
     ),
 }
 
@@ -62,16 +94,26 @@ def test_a_preset_can_be_made_and_changes_what_it_names(algorithm: str, name: st
         assert presets.find(algorithm, name, environment) is preset
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_has_its_known_settings(name: str):
-    config, plan = presets.settings(REGISTRY["ddpg"], presets.find("ddpg", name, "Pendulum-v1"))
-    for settings, expected in ((config, RECIPES[name][0]), (plan, RECIPES[name][1])):
+@pytest.mark.parametrize(("algorithm", "name"), RECIPES)
+def test_a_recipe_has_its_known_settings(algorithm: str, name: str):
+    config, plan = presets.settings(REGISTRY[algorithm], presets.find(algorithm, name, "Pendulum-v1"))
+    for settings, expected in zip((config, plan), RECIPES[algorithm, name], strict=True):
         assert {key: getattr(settings, key) for key in expected} == expected
 
 
 def test_every_algorithm_has_a_default_for_any_environment():
     for algorithm in (*REGISTRY, "somebody.elses"):
         assert presets.find(algorithm, "default", "Anything-v0").environments == ()
+
+
+def test_an_on_policy_algorithm_without_presets_has_a_plan_that_fits_it():
+    _, plan = presets.settings(REGISTRY["ddpg"], presets.find("somebody.elses", "default", "X-v0", "rollout"))
+    plan.refuse_for("rollout")
+
+
+@pytest.mark.parametrize(("algorithm", "name", "preset"), ALL)
+def test_a_preset_fits_its_algorithm(algorithm: str, name: str, preset: presets.Preset):
+    learn.refuse(REGISTRY[algorithm], *presets.settings(REGISTRY[algorithm], preset))
 
 
 def test_steps_replace_the_presets():

@@ -5,7 +5,7 @@ from typing import Any
 from polyak.envs.gymnasium import newest
 from polyak.errors import UsageError, nearest
 from polyak.runs.presets import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
-from polyak.runs.presets.preset import Preset, Presets
+from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 from polyak.training.plan import Plan
 from polyak.types import Algorithm
 
@@ -22,11 +22,14 @@ PRESETS: dict[str, Presets] = {
 }
 
 
-def find(algorithm: str, name: str, environment: str) -> Preset:
-    """Return a preset made for the environment, else the general one. Raises UsageError for an unknown name."""
+def find(algorithm: str, name: str, environment: str, learns_from: str = "replay") -> Preset:
+    """Return a preset made for the environment, else the general one. Raises UsageError for an unknown name.
+
+    What the algorithm learns from decides the default of one that has no presets.
+    """
     presets = PRESETS.get(algorithm, {})
     if name == "default" and name not in presets:
-        return Preset("the algorithm's own defaults")
+        return Preset("the algorithm's own defaults", plan=ON_POLICY if learns_from == "rollout" else {})
     if not isinstance(name, str) or name not in presets:
         raise UsageError(f"{algorithm} has no preset {name!r}: {nearest(str(name), presets or ['default'])}")
     made_for = [preset for preset in presets[name] if newest(environment) in preset.environments]

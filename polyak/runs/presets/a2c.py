@@ -1,14 +1,11 @@
 """Presets of A2C."""
 
-from polyak.runs.presets.preset import Preset, Presets
-
-# an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 
 PRESETS: Presets = {
     "default": (
         Preset(
-            "eight environments, rollouts of eight steps",
+            "eight environments, rollouts of 20 steps",
             environments=("CartPole-v1",),
             config={"anneal": 1.0, "lam": 0.95},
             plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 20},

@@ -5,9 +5,9 @@ from polyak.runs.presets.preset import Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "five-step returns and LayerNorm, which keep it solved",
+            "ten-step returns and LayerNorm, which keep it solved",
             environments=("CartPole-v1",),
-            config={"n_step": 5, "layer_norm": True},
+            config={"n_step": 10, "layer_norm": True},
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
         Preset("a sound start on any task with discrete actions", plan={"batch": 64}),

@@ -1,9 +1,6 @@
 """Presets of PPO."""
 
-from polyak.runs.presets.preset import Preset, Presets
-
-# an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 
 PRESETS: Presets = {
     "default": (
@@ -17,9 +14,9 @@ PRESETS: Presets = {
                 "anneal": 1.0,
                 "anneal_clip": 1.0,
                 "epochs": 20,
-                "minibatch": 256,
+                "minibatch": 200,
             },
-            plan={**ON_POLICY, "env_steps": 99_840, "envs": 8, "chunk": 32},
+            plan={**ON_POLICY, "env_steps": 100_000, "envs": 8, "chunk": 25},
         ),
         Preset(
             "four environments, a short horizon, everything normalized",
@@ -30,9 +27,14 @@ PRESETS: Presets = {
                 "anneal": 1.0,
                 "normalize_observations": True,
                 "normalize_rewards": True,
+                "minibatch": 50,
             },
-            plan={**ON_POLICY, "env_steps": 98_304, "envs": 4, "chunk": 512},
+            plan={**ON_POLICY, "env_steps": 100_000, "envs": 4, "chunk": 500},
         ),
-        Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 1_015_808, "envs": 8, "chunk": 256}),
+        Preset(
+            "a sound start on any task",
+            config={"minibatch": 100},
+            plan={**ON_POLICY, "env_steps": 1_000_000, "envs": 8, "chunk": 250},
+        ),
     ),
 }

@@ -14,4 +14,7 @@ class Preset:
     plan: dict[str, Any] = field(default_factory=dict)
 
 
+# an on-policy algorithm learns once from each rollout, and has no warm-up
+ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "chunk", "chunk": 100}
+
 Presets = dict[str, tuple[Preset, ...]]  # by name; those made for an environment, and the one for any

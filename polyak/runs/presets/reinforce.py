@@ -1,9 +1,6 @@
 """Presets of REINFORCE."""
 
-from polyak.runs.presets.preset import Preset, Presets
-
-# an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 
 PRESETS: Presets = {
     "default": (
@@ -11,8 +8,8 @@ PRESETS: Presets = {
             "long rollouts of eight environments",
             environments=("CartPole-v1",),
             config={"anneal": 1.0},
-            plan={**ON_POLICY, "env_steps": 499_712, "envs": 8, "chunk": 128},
+            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 125},
         ),
-        Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 499_712, "envs": 8, "chunk": 256}),
+        Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 250}),
     ),
 }

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-from polyak.tree import pytree
+from polyak.tree import pytree, replace, static
 from polyak.types import Array
 
 FAN_OUT = 64
@@ -27,6 +27,7 @@ class Priorities:
 
     levels: tuple[Float[Array, "sums"], ...]
     highest: Float[Array, ""]  # the largest priority so far, which new transitions get
+    capacity: int = static()  # the last level is padded to whole lines of 64: what lies beyond is never written
 
 
 def init(capacity: int) -> Priorities:
@@ -34,7 +35,7 @@ def init(capacity: int) -> Priorities:
     sizes = [-(-capacity // FAN_OUT) * FAN_OUT]
     while sizes[0] > FAN_OUT:
         sizes.insert(0, -(-sizes[0] // FAN_OUT**2) * FAN_OUT)
-    return Priorities(tuple(jnp.zeros(size) for size in sizes), jnp.ones(()))
+    return Priorities(tuple(jnp.zeros(size) for size in sizes), jnp.ones(()), capacity)
 
 
 def enter(tree: Priorities, places: Int[Array, "n"]) -> Priorities:
@@ -45,20 +46,20 @@ def enter(tree: Priorities, places: Int[Array, "n"]) -> Priorities:
 def revise(tree: Priorities, places: Int[Array, "n"], td_error: Float[Array, "n"], alpha: Array | float) -> Priorities:
     """Set the priorities of transitions that were learned from: (|δ| + ε)^α."""
     priorities = (jnp.abs(td_error) + EPSILON) ** alpha
-    tree = Priorities(tree.levels, jnp.maximum(tree.highest, priorities.max()))
+    tree = replace(tree, highest=jnp.maximum(tree.highest, priorities.max()))
     return _write(tree, places, priorities)
 
 
 def _write(tree: Priorities, places: Array, priorities: Array) -> Priorities:
-    level = jnp.asarray(tree.levels[-1])
-    outside = jnp.where(places < level.shape[0], places, level.shape[0] * FAN_OUT)  # dropped at every level
-    levels = [level.at[outside].set(priorities, mode="drop")]
-    for above in reversed(tree.levels[:-1]):
-        outside = outside // FAN_OUT
-        lines = levels[0].reshape(-1, FAN_OUT)
-        sums = lines[jnp.minimum(outside, lines.shape[0] - 1)].sum(-1)
-        levels.insert(0, jnp.asarray(above).at[outside].set(sums, mode="drop"))
-    return Priorities(tuple(levels), tree.highest)
+    inside, levels = places < tree.capacity, list[Array]()
+    values: Any = priorities
+    for level in reversed(tree.levels):
+        if levels:
+            places = places // FAN_OUT
+            values = levels[0].reshape(-1, FAN_OUT)[places].sum(-1)
+        kept = jnp.where(inside, places, level.shape[0])
+        levels.insert(0, jnp.asarray(level).at[kept].set(values, mode="drop"))
+    return replace(tree, levels=tuple(levels))
 
 
 def draw(
@@ -71,13 +72,18 @@ def draw(
     total = tree.levels[0].sum()
     rest = (jnp.arange(n) + jax.random.uniform(key, (n,))) / n * total
     places = jnp.zeros(n, jnp.int32)
+    chosen: Array = rest
     for level in tree.levels:
         line = jnp.asarray(level).reshape(-1, FAN_OUT)[places]
         sums = jnp.cumsum(line, -1)
         last = FAN_OUT - 1 - jnp.argmax(line[:, ::-1] > 0, -1)  # rounding must not lead to a place that has none
         step = jnp.minimum((sums <= rest[:, None]).sum(-1), last)
-        before = jnp.where(step > 0, jnp.take_along_axis(sums, jnp.maximum(step - 1, 0)[:, None], -1)[:, 0], 0.0)
-        places, rest = places * FAN_OUT + step.astype(jnp.int32), rest - before
-    probabilities = jnp.asarray(tree.levels[-1])[places] / total
-    weights: Any = (size * probabilities) ** -beta
+        before = jnp.where(step > 0, _at(sums, jnp.maximum(step - 1, 0)), 0.0)
+        places, rest, chosen = places * FAN_OUT + step.astype(jnp.int32), rest - before, _at(line, step)
+    # not read again by place: XLA would copy a level that may be read after the change that follows
+    weights: Any = (size * chosen / total) ** -beta
     return places, weights / weights.max()
+
+
+def _at(lines: Array, steps: Array) -> Array:
+    return jnp.take_along_axis(lines, steps[:, None], -1)[:, 0]

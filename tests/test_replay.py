@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from polyak import replay
+from tests.compiled import copies
 
 ADD = jax.jit(replay.add)
 SAMPLE = jax.jit(lambda *asked: sample(*asked), static_argnums=2)
@@ -95,18 +96,17 @@ def test_adding_and_sampling_in_one_program_copies_nothing() -> None:
         buffer = replay.add(buffer, rows, jnp.int32(50))
         return buffer, sample(buffer, key, (4, 16)).sum()
 
-    assert copies(learn) == 0
+    assert not copied(learn)
 
 
 def test_a_copy_would_be_seen() -> None:
     def careless(buffer: replay.Buffer, rows: Any, key: Any) -> Any:
         return replay.add(buffer, rows, jnp.int32(50)), sample(buffer, key, (4, 16)).sum()  # of the old one
 
-    assert copies(careless) > 0
+    assert copied(careless)
 
 
-def copies(function: Any) -> int:
-    """Count how often a compiled program with a donated buffer copies the whole of it."""
+def copied(function: Any) -> list[str]:
+    """Return where a compiled program with a donated buffer copies the whole of it."""
     arguments = replay.init(100_000, 8), np.zeros((50, 8), np.float32), jax.random.key(0)
-    text = jax.jit(function, donate_argnums=0).lower(*arguments).compile().as_text()
-    return sum("= f32[100000,8]" in line and " copy(" in line for line in text.splitlines())
+    return copies(jax.jit(function, donate_argnums=0).lower(*arguments), 800_000)

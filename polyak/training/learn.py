@@ -156,19 +156,15 @@ def _learn_by_priority(
     size, alpha = replay.size(learner.buffer), sampling.priority_alpha
     beta = maths.anneal(sampling.priority_beta, 1.0, 1.0, progress)
 
-    def update_if_owed(carried: Any, i: jax.Array) -> tuple[Any, Metrics]:
-        def update_once(carried: Any) -> tuple[Any, Metrics]:
-            state, ranks = carried
-            places, weights = priorities.draw(ranks, jax.random.fold_in(key, i), plan.batch, size, beta)
-            batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
-            state, metrics = update(state, batch, i)
-            return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
+    def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
+        state, ranks = carried
+        places, weights = priorities.draw(ranks, jax.random.fold_in(key, i), plan.batch, size, beta)
+        batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
+        state, metrics = update(state, batch, i)
+        return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
 
-        return _if_owed(update_once, carried, i < owed)
-
-    indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
-    (state, ranks), metrics = jax.lax.scan(update_if_owed, (learner.state, learner.ranks), indices)
-    return Learner(state, learner.buffer, ranks), _mean_of_owed(metrics, owed)
+    (state, ranks), metrics = _while_owed(update_once, (learner.state, learner.ranks), owed)
+    return Learner(state, learner.buffer, ranks), metrics
 
 
 def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, places: Array) -> Transition:
@@ -191,9 +187,24 @@ def _scalars(metrics: Metrics) -> Metrics:
 
 def _if_owed(update_once: Callable[[Any], Any], carried: Any, owed: jax.Array) -> Any:
     """Update, or change nothing and give metrics of 0."""
-    shapes = jax.eval_shape(update_once, carried)[1]
-    nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
+    nothing = _nothing_like(jax.eval_shape(update_once, carried)[1])
     return jax.lax.cond(owed, update_once, lambda carried: (carried, nothing), carried)
+
+
+def _while_owed(update_once: Callable[[Any, Any], Any], carried: Any, owed: Array) -> Any:
+    """Update as often as is owed; return the mean of the metrics too. A scan of `_if_owed` would copy priorities."""
+    nothing = _nothing_like(jax.eval_shape(update_once, jnp.int32(0), carried)[1])
+
+    def add_one(i: Any, summed: Any) -> Any:
+        carried, metrics = update_once(i, summed[0])
+        return carried, jax.tree.map(jnp.add, summed[1], metrics)
+
+    carried, sums = jax.lax.fori_loop(0, owed, add_one, (carried, nothing))
+    return carried, jax.tree.map(lambda total: total / jnp.maximum(owed, 1), sums)
+
+
+def _nothing_like(shapes: Metrics) -> Metrics:
+    return jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
 
 
 def _mean_of_owed(metrics: Metrics, owed: Array) -> Metrics:

@@ -153,3 +153,21 @@ def standardize(values: Float[Array, "batch"], counts: Array | None = None) -> F
     number = jnp.maximum(counts.sum(), 1.0)
     centered = values - (values * counts).sum() / number
     return centered / (((centered**2) * counts).sum() / number + 1e-8) ** 0.5
+
+
+def orthonormal(columns: Float[Array, "rows columns"]) -> Float[jax.Array, "rows columns"]:
+    """Make columns, no more than rows, orthonormal by Gram and Schmidt's method, twice over for rounding's sake.
+
+    This is Q of the QR decomposition with a positive diagonal of R. It is not left to LAPACK because jaxlib 0.10 waits
+    forever where several CPU devices each decompose a batch of matrices: lanes that share a device would not start.
+    Source: Giraud, Langou, Rozložník, van den Eshof 2005, "Rounding error analysis of the classical Gram-Schmidt
+    orthogonalization process".
+    """
+
+    def step(i: Any, q: Any) -> Any:
+        column = jnp.asarray(columns)[:, i]
+        for _ in range(2):
+            column = column - q @ (q.T @ column)  # the columns of q from i on are 0 as yet
+        return q.at[:, i].set(column / jnp.linalg.norm(column))
+
+    return jax.lax.fori_loop(0, columns.shape[1], step, jnp.zeros_like(columns))

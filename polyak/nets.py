@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from polyak.batch_norm import BatchNorm, BatchStyle
 from polyak.errors import UsageError
-from polyak.maths import squash
+from polyak.maths import orthonormal, squash
 from polyak.tree import pytree, static
 from polyak.types import Array
 
@@ -69,8 +69,8 @@ class Linear:
     @classmethod
     def orthogonal(cls, key: jax.Array, size_in: int, size_out: int, gain: Any) -> "Linear":
         """Draw orthogonal weights, scaled by a gain, without bias. Source: Saxe et al. 2014 (arXiv 1312.6120)."""
-        weight = jax.nn.initializers.orthogonal()(key, (size_in, size_out))
-        return cls(gain * weight, jnp.zeros(size_out))
+        columns = orthonormal(jax.random.normal(key, (max(size_in, size_out), min(size_in, size_out))))
+        return cls(gain * (columns.T if size_in < size_out else columns), jnp.zeros(size_out))
 
     def __call__(self, x: Float[Array, "batch in"]) -> Float[Array, "batch out"]:
         """Apply to a batch."""

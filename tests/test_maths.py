@@ -71,3 +71,18 @@ def test_descending_clip_inward_returns_from_outside() -> None:
     for _ in range(100):
         x = x - 0.1 * jax.grad(lambda x: (maths.clip_inward(x) ** 2).sum())(x)
     assert (jnp.abs(x) < 0.1).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (64, 3), (64, 64), (4, 1)])
+def test_orthonormal_columns_are_those_of_the_qr_decomposition(shape: tuple[int, int]) -> None:
+    columns = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    found = maths.orthonormal(columns)
+    np.testing.assert_allclose(found.T @ found, np.eye(shape[1]), atol=1e-5)
+    q, r = np.linalg.qr(columns.astype(np.float64))
+    np.testing.assert_allclose(found, q * np.sign(np.diag(r)), atol=1e-4)
+
+
+def test_orthonormal_columns_of_nearly_equal_ones() -> None:
+    columns = np.float32([[1, 1, 1], [1e-3, 0, 0], [0, 1e-3, 0], [0, 0, 1e-3]])  # once over, two are not even close
+    found = maths.orthonormal(columns)
+    np.testing.assert_allclose(found.T @ found, np.eye(3), atol=1e-5)

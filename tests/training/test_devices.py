@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from polyak.nets import Linear
 from polyak.training import devices
 
 DEVICES = len(jax.devices())  # conftest.py asks for 4
@@ -34,6 +35,15 @@ def test_a_program_runs_the_function_for_every_lane(lanes: int) -> None:
     # lane i holds 2i and 2i + 1
     np.testing.assert_array_equal(out["sum"], [100 + 4 * i + 1 for i in range(lanes)])
     np.testing.assert_allclose(out["key"], [jax.random.normal(key) for key in keys], rtol=1e-6)
+
+
+def test_lanes_that_share_a_device_draw_orthogonal_weights() -> None:  # for which the QR of jaxlib waits forever
+    def draw(key: Any) -> Any:
+        return Linear.orthogonal(key, 8, 8, 1.0).weight
+
+    sharding, keys = devices.spread(8), jax.random.split(jax.random.key(0), 8)
+    weights = devices.program(draw, sharding, lanes=(True,))(jax.device_put(keys, sharding))
+    np.testing.assert_allclose(weights, [draw(key) for key in keys], atol=1e-6)
 
 
 def test_a_donated_argument_is_reused() -> None:

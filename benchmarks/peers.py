@@ -1,24 +1,16 @@
-"""The peers' agents, DDPG of Stable-Baselines3 and of SBX, made alike and watched while they learn."""
+"""The peers' agents, of Stable-Baselines3 and of SBX, made as a task says and watched while they learn."""
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from tasks import EPSILON, TARGET_PERIOD, Task
 
 MODULES = {"polyak": "polyak", "sbx": "sbx", "sb3": "stable_baselines3", "torch": "torch"}
 NAMES = {"polyak": "polyak", "sbx": "SBX", "sb3": "Stable-Baselines3", "torch": "plain PyTorch"}
+CLASSES = {"crossq": "CrossQ"}  # of the other algorithms: the name in capitals
 FOREVER = 1_000_000_000  # more steps than any measurement takes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is set for both; everything else is their default."""
-
-    layers: tuple[int, ...] = (256, 256)
-    batch: int = 256
-    gamma: float = 0.99
-    warmup: int = 1_000
-    capacity: int = 1_000_000
 
 
 def limit_threads(system: str, threads: int) -> None:
@@ -39,48 +31,61 @@ def limit_threads(system: str, threads: int) -> None:
         raise OSError("this operating system cannot bind a process to cores")
 
 
-def make(system: str, env: str, settings: Settings, seed: int) -> Any:
-    """Build an agent: one environment, one update per step, Adam at 1e-3, Gaussian noise of 0.1."""
-    import gymnasium
-    import numpy as np
-    from stable_baselines3.common.noise import NormalActionNoise
+def make(system: str, task: Task, seed: int) -> Any:
+    """Build an agent for a task, with step sizes and noise as polyak has them; all else is the library's default."""
+    from stable_baselines3.common.env_util import make_vec_env
 
+    name = CLASSES.get(task.algorithm, task.algorithm.upper())
+    kind = getattr(importlib.import_module(MODULES[system]), name)
+    envs = make_vec_env(task.env, task.envs)
+    settings = _of_rollouts(task) if task.rollout else _of_replay(task, envs.action_space.shape)
     if system == "sb3":
-        from stable_baselines3 import DDPG
-
-        own: dict[str, Any] = {"device": "cpu"}
-    else:
-        from sbx import DDPG
-
-        own = {"qf_learning_rate": 1e-3}
-    size = gymnasium.make(env).action_space.shape[0]
-    return DDPG(
-        "MlpPolicy",
-        env,
-        learning_rate=1e-3,
-        buffer_size=settings.capacity,
-        learning_starts=settings.warmup,
-        batch_size=settings.batch,
-        gamma=settings.gamma,
-        train_freq=1,
-        gradient_steps=1,
-        action_noise=NormalActionNoise(np.zeros(size), np.full(size, 0.1)),
-        policy_kwargs={"net_arch": list(settings.layers)},
-        seed=seed,
-        **own,
+        settings["device"] = "cpu"
+    return kind(
+        "MlpPolicy", envs, gamma=task.gamma, policy_kwargs={"net_arch": list(task.layers)}, seed=seed, **settings
     )
 
 
-def learn_until(model: Any, enough: Callable[[int, int, Sequence[float]], bool], most: int = FOREVER) -> None:
-    """Let a peer learn until `enough(env_steps, updates, returns of the episodes that just ended)` says so.
+def _of_rollouts(task: Task) -> dict[str, Any]:
+    """Return what on-policy agents are given; A2C learns once from the whole rollout, and has no setting for it."""
+    epochs = {"batch_size": task.batch, "n_epochs": task.epochs} if task.algorithm == "ppo" else {}
+    return {"n_steps": task.rollout, **epochs}
 
-    It is asked after every environment step, before the update that follows it.
+
+def _of_replay(task: Task, action_shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what agents with a replay are given: an update after each step, and what their algorithm asks for."""
+    import numpy as np
+    from stable_baselines3.common.noise import NormalActionNoise
+
+    replay = {"buffer_size": task.capacity, "learning_starts": task.warmup, "batch_size": task.batch}
+    replay |= {"train_freq": 1, "gradient_steps": 1}
+    if task.algorithm == "dqn":
+        epsilon = {"exploration_initial_eps": EPSILON, "exploration_final_eps": EPSILON}
+        return {**replay, "learning_rate": 5e-4, "tau": 1.0, "target_update_interval": TARGET_PERIOD, **epsilon}
+    if task.algorithm in ("ddpg", "td3"):
+        noise = NormalActionNoise(np.zeros(action_shape), np.full(action_shape, 0.1))
+        return {**replay, "learning_rate": 1e-3, "action_noise": noise}
+    return replay
+
+
+def learn_until(model: Any, enough: Callable[[int, int, Sequence[float]], bool], most: int = FOREVER) -> None:
+    """Let a peer learn until `enough(env_steps, updates, returns of the episodes that have ended since)` says so.
+
+    It is asked when the collection of a rollout begins, all before having been learned from: with a replay before every
+    environment step, else at the end of whole iterations. `updates` are counted as the peer does.
     """
     from stable_baselines3.common.callbacks import BaseCallback
 
     class Ask(BaseCallback):
+        def _on_training_start(self) -> None:
+            self.returns: list[float] = []
+
+        def _on_rollout_start(self) -> None:
+            self.stop = enough(self.model.num_timesteps, self.model._n_updates, self.returns)
+            self.returns = []
+
         def _on_step(self) -> bool:
-            returns = [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
-            return not enough(self.num_timesteps, self.model._n_updates, returns)
+            self.returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+            return not self.stop
 
     model.learn(most, callback=Ask())

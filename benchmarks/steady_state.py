@@ -7,39 +7,33 @@ fresh processes; it is of use alone with a profiler.
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import Any
 
 import peers
+from tasks import EPSILON, FOREVER, TARGET_PERIOD, TASKS, Task
 
-ENV = "Pendulum-v1"
-FOREVER = 100_000_000  # more steps than any measurement takes
-CAPACITY = 1_000_000
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is trained; `tutorial` is the teaching recipe with its own networks."""
-
-    about: str
-    layers: tuple[int, ...]
-    batch: int
-    per_episode: bool = False
-    warmup: int = 500  # environment steps before the first update
-    start: int = 1_000  # environment steps before the clock runs
-
-
-TASKS = {
-    "small": Task("128-64, batch 32, an update per step", (128, 64), 32),
-    "large": Task("256-256, batch 256, an update per step", (256, 256), 256),
-    "tutorial": Task("tutorial recipe, 10 updates per episode", (128, 64), 32, True, warmup=2_000, start=4_000),
+LEAST = 2  # iterations in the time that is measured
+ACTOR_CRITIC = ("actor_layers", "critic_joint_layers")
+LAYERS = {  # the settings of polyak's algorithms that a task's layers go to
+    "ddpg": ACTOR_CRITIC,
+    "td3": ACTOR_CRITIC,
+    "sac": ACTOR_CRITIC,
+    "crossq": ("actor_layers", "critic_layers"),
+    "dqn": ("layers",),
+    "a2c": ("actor_layers", "value_layers"),
+    "ppo": ("actor_layers", "value_layers"),
 }
 
 
 class Stopwatch:
-    """Times from the first visit at or after `start` environment steps to the first one `seconds` later."""
+    """Times from the first visit at or after `start` environment steps to the first one `seconds` later.
+
+    Visits are where whole iterations end; there are at least `LEAST` of these between the two.
+    """
 
     def __init__(self, start: int, seconds: float):
-        self.start, self.seconds = start, seconds
+        self.start, self.seconds, self.visits = start, seconds, 0
         self.first: tuple[float, int, int] | None = None
 
     def enough(self, env_steps: int, updates: int) -> bool:
@@ -49,8 +43,8 @@ class Stopwatch:
             if env_steps >= self.start:
                 self.first = now, env_steps, updates
             return False
-        self.last = now, env_steps, updates
-        return now - self.first[0] >= self.seconds
+        self.last, self.visits = (now, env_steps, updates), self.visits + 1
+        return self.visits >= LEAST and now - self.first[0] >= self.seconds
 
     def result(self) -> dict[str, float]:
         """Return what was done in the time between, and per second."""
@@ -64,22 +58,44 @@ def polyak(task: Task, seeds: int, watch: Stopwatch) -> None:
     from polyak.training import devices
 
     devices.prepare(seeds)
-    from polyak.algorithms import ddpg
     from polyak.envs.gymnasium import Worlds
-    from polyak.runs import presets
     from polyak.training.host import Training
+
+    algorithm, config, plan = polyak_settings(task)
+    lanes = list(range(seeds))
+    training = Training(algorithm, config, plan, Worlds(task.env, lanes, plan.envs), lanes)
+    watch.start *= seeds
+    each = task.epochs * task.minibatches * seeds
+    while not watch.enough(int(training.env_steps.sum()), training.step * each):
+        training.advance()
+
+
+def polyak_settings(task: Task) -> tuple[Any, Any, Any]:
+    """Return the algorithm, its Config and the Plan."""
+    from polyak import algorithms
+    from polyak.runs import presets
     from polyak.training.plan import Plan
 
+    _, algorithm = algorithms.find(task.algorithm)
     if task.per_episode:
-        config, plan = presets.settings(ddpg, presets.find("ddpg", "tutorial", ENV), FOREVER)
+        return algorithm, *presets.settings(algorithm, presets.find(task.algorithm, "tutorial", task.env), FOREVER)
+    if task.rollout:
+        whole = FOREVER - FOREVER % (task.rollout * task.envs)  # what is learned from is always a whole rollout
+        plan = Plan(whole, task.envs, chunk=task.rollout, updates=1, updates_per="chunk", warmup=0)
     else:
-        config = ddpg.Config(actor_layers=task.layers, critic_joint_layers=task.layers)
-        plan = Plan(env_steps=FOREVER, batch=task.batch, capacity=CAPACITY, warmup=task.warmup)
-    lanes = list(range(seeds))
-    training = Training(ddpg, config, plan, Worlds(ENV, lanes, plan.envs), lanes)
-    watch.start *= seeds
-    while not watch.enough(int(training.env_steps.sum()), training.step * seeds):
-        training.advance()
+        plan = Plan(FOREVER, task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
+    return algorithm, algorithm.Config(**config_of(task)), plan
+
+
+def config_of(task: Task) -> dict[str, Any]:
+    """Return the settings of polyak's algorithm that are not its defaults."""
+    config: dict[str, Any] = {"gamma": task.gamma, **dict.fromkeys(LAYERS[task.algorithm], task.layers)}
+    if task.algorithm == "ppo":
+        config |= {"epochs": task.epochs, "minibatch": task.batch}
+    if task.algorithm == "dqn":  # as the peers have it
+        config |= {"double": False, "tau": 1.0, "target_period": TARGET_PERIOD}
+        config |= {"epsilon_start": EPSILON, "epsilon_end": EPSILON}
+    return config
 
 
 def plain(task: Task, watch: Stopwatch) -> None:
@@ -87,16 +103,15 @@ def plain(task: Task, watch: Stopwatch) -> None:
     import plain_torch
 
     recipe = plain_torch.Recipe(task.layers, critic_joint_layers=task.layers, batch=task.batch, warmup=task.warmup)
-    for progress in plain_torch.run(plain_torch.TUTORIAL if task.per_episode else recipe, ENV, seed=0):
+    for progress in plain_torch.run(plain_torch.TUTORIAL if task.per_episode else recipe, task.env, seed=0):
         if watch.enough(progress.env_steps, progress.updates):
             return
 
 
 def baselines(system: str, task: Task, watch: Stopwatch) -> None:
-    """Train Stable-Baselines3 or SBX."""
-    settings = peers.Settings(task.layers, task.batch, warmup=task.warmup, capacity=CAPACITY)
-    model = peers.make(system, ENV, settings, seed=0)
-    peers.learn_until(model, lambda env_steps, updates, _: watch.enough(env_steps, updates))
+    """Train Stable-Baselines3 or SBX. PPO counts its epochs as updates."""
+    model = peers.make(system, task, seed=0)
+    peers.learn_until(model, lambda env_steps, updates, _: watch.enough(env_steps, updates * task.minibatches))
 
 
 def main() -> None:
@@ -113,6 +128,8 @@ def main() -> None:
         parser.error(f"{options.system} trains one seed")
     if task.per_episode and options.system in ("sb3", "sbx"):
         parser.error("the tutorial recipe is for polyak and torch")
+    if task.algorithm != "ddpg" and options.system == "torch":
+        parser.error("the plain loop is DDPG")
     watch = Stopwatch(task.start, options.seconds)
     peers.limit_threads(options.system, options.threads)
     if options.system == "polyak":

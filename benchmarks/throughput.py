@@ -1,83 +1,24 @@
 """Training throughput of polyak and its peers, in turn, each measurement in a fresh process.
 
 `python benchmarks/throughput.py` prints environment steps and updates per second as median [minimum, maximum] over the
-rounds, and polyak's ratio to each peer, computed round by round. benchmarks/README.md says what is measured.
+rounds, and polyak's ratio to each peer, computed round by round. The results of each algorithm are a file of their own.
+benchmarks/README.md says what is measured.
 """
 
 import argparse
 import importlib.util
 import sys
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import measuring
 import peers
-from steady_state import ENV, TASKS
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing to measure. Of the entries that differ in `threads` alone, the faster one counts."""
-
-    system: str
-    task: str
-    seeds: int = 1
-    threads: int = 0
-
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """What the thread variants have in common."""
-        return self.system, self.task, self.seeds
-
-    @property
-    def name(self) -> str:
-        """Return the system with what is special about it."""
-        seeds = f", {self.seeds} seeds" if self.seeds > 1 else ""
-        kind = "core" if self.system == "sbx" else "thread"
-        threads = f", {self.threads} {kind}{'s' if self.threads > 1 else ''}" if self.threads else ""
-        return f"{peers.NAMES[self.system]}{seeds}{threads}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A ratio of environment steps per second, what it must be and what it aims at; without figures: information."""
-
-    above: tuple[str, str, int]
-    below: tuple[str, str, int]
-    must: float | None = None
-    aim: float | None = None
-
-
-SCHEDULE = (
-    *(
-        Entry(*words, threads=threads)
-        for task in ("small", "large")
-        for words, variants in (
-            (("polyak", task, 1), (0,)),
-            (("polyak", task, 4), (0,)),
-            (("sbx", task), (0, 1)),
-            (("sb3", task), (1, 2)),
-            (("torch", task), (1, 2)),
-        )
-        for threads in variants
-    ),
-    Entry("polyak", "tutorial"),
-    Entry("torch", "tutorial", threads=1),
-    Entry("torch", "tutorial", threads=2),
-)
-CLAIMS = (
-    Claim(("polyak", "small", 1), ("sbx", "small", 1), 4.0, 8.0),
-    Claim(("polyak", "small", 1), ("sb3", "small", 1), 10.0, 20.0),
-    Claim(("polyak", "small", 1), ("torch", "small", 1)),
-    Claim(("polyak", "small", 4), ("polyak", "small", 1), 1.6, 1.9),
-    Claim(("polyak", "large", 1), ("sbx", "large", 1), 1.25, 1.45),
-    Claim(("polyak", "large", 1), ("sb3", "large", 1), 2.0, 2.3),
-    Claim(("polyak", "large", 1), ("torch", "large", 1)),
-    Claim(("polyak", "large", 4), ("polyak", "large", 1)),
-    Claim(("polyak", "tutorial", 1), ("torch", "tutorial", 1)),
-)
+import tasks
+from claims import CLAIMS, SCHEDULE, Claim, Entry, Key
+from tasks import TASKS
 
 
 class Measurements:
@@ -87,10 +28,13 @@ class Measurements:
         self.raw: list[dict[str, Any]] = []
         self.rates: dict[Entry, dict[int, float]] = defaultdict(dict)  # entry → round → environment steps per second
         self.updates: dict[Entry, dict[int, float]] = defaultdict(dict)
-        self.skipped: dict[str, str] = {}
+        self.missing: dict[str, str] = {}  # system → reason
+        self.failed: dict[Entry, str] = {}  # entry → reason
 
     def take(self, entry: Entry, turn: int, seconds: float) -> None:
-        """Measure once. A peer that fails is skipped from then on; polyak must not fail."""
+        """Measure once, unless the peer is missing or has failed before; polyak must not fail."""
+        if entry.system in self.missing or entry in self.failed:
+            return
         words = [entry.system, "--task", entry.task, "--seeds", str(entry.seeds)]
         words += ["--threads", str(entry.threads), "--seconds", str(seconds)]
         try:
@@ -98,20 +42,23 @@ class Measurements:
         except measuring.ChildError as error:
             if entry.system == "polyak":
                 sys.exit(f"throughput.py: polyak failed:\n{error}")
-            self.skip(entry.name, f"it failed: {error.reason}")
+            self.failed[entry] = f"it failed: {error.reason}"
+            measuring.say(f"{title(entry)} is skipped: {self.failed[entry]}")
             return
         self.raw.append({"round": turn, **result})
         self.rates[entry][turn] = result["env_steps_per_second"]
         self.updates[entry][turn] = result["updates_per_second"]
         rates = f"{result['env_steps_per_second']:,.0f} env steps/s, {result['updates_per_second']:,.0f} updates/s"
-        measuring.say(f"round {turn}: {TASKS[entry.task].about}: {entry.name}: {rates}")
+        measuring.say(f"round {turn}: {title(entry)}: {rates}")
 
-    def skip(self, name: str, reason: str) -> None:
-        """Leave something out, and say so."""
-        self.skipped[name] = reason
-        measuring.say(f"{name} is skipped: {reason}")
+    def look_for_peers(self) -> None:
+        """Find out which peers are not installed, and say so."""
+        for system, module in peers.MODULES.items():
+            if importlib.util.find_spec(module) is None:
+                self.missing[system] = 'not installed: pip install -e ".[bench]"'
+                measuring.say(f"{peers.NAMES[system]} is skipped: {self.missing[system]}")
 
-    def fastest(self, key: tuple[str, str, int]) -> Entry | None:
+    def fastest(self, key: Key) -> Entry | None:
         """Return the thread variant with the best median."""
         entries = [entry for entry in self.rates if entry.key == key]
         return max(entries, key=lambda entry: measuring.spread([*self.rates[entry].values()])["median"], default=None)
@@ -134,8 +81,8 @@ class Measurements:
             "aim": claim.aim,
         }
 
-    def summary(self) -> dict[str, Any]:
-        """Return everything for the JSON."""
+    def summary(self, wanted: Sequence[str]) -> dict[str, Any]:
+        """Return everything about some tasks for the JSON."""
         medians = [
             {
                 **asdict(entry),
@@ -144,9 +91,19 @@ class Measurements:
                 "updates_per_second": measuring.spread([*self.updates[entry].values()]),
             }
             for entry, rates in self.rates.items()
+            if entry.task in wanted
         ]
-        ratios = [ratio for ratio in map(self.ratio, CLAIMS) if ratio]
-        return {"medians": medians, "ratios": ratios, "skipped": self.skipped, "measurements": self.raw}
+        ratios = [self.ratio(claim) for claim in CLAIMS if claim.above[1] in wanted]
+        skipped = {peers.NAMES[system]: reason for system, reason in self.missing.items()}
+        skipped |= {title(entry): reason for entry, reason in self.failed.items() if entry.task in wanted}
+        measurements = [result for result in self.raw if result["task"] in wanted]
+        found = [ratio for ratio in ratios if ratio]
+        return {"medians": medians, "ratios": found, "skipped": skipped, "measurements": measurements}
+
+
+def title(entry: Entry) -> str:
+    """Name an entry in full."""
+    return f"{TASKS[entry.task].about}: {entry.name}"
 
 
 def report(results: dict[str, Any]) -> str:
@@ -184,7 +141,14 @@ def verdict(row: dict[str, Any]) -> str:
         return "for information"
     if row["median"] < row["must"]:
         return "MISSED"
-    return "aim reached" if row["median"] >= row["aim"] else "met"
+    return "met" if row["aim"] is None or row["median"] < row["aim"] else "aim reached"
+
+
+def place_of(algorithm: str, names: Sequence[str], out: Path | None, quick: bool) -> Path:
+    """Return the file of an algorithm's tasks; some of them alone do not replace what was measured of all."""
+    whole = "throughput" if algorithm == "ddpg" else f"throughput-{algorithm}"
+    name = whole if tuple(names) == tasks.of_algorithm(algorithm) else "-".join(("throughput", *names))
+    return out / f"{name}.json" if out else measuring.place_of(name, None, quick)
 
 
 def main() -> None:
@@ -192,25 +156,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=measuring.at_least_one, default=3)
     parser.add_argument("--quick", action="store_true", help="2 seconds each, not 12: does it run at all?")
-    parser.add_argument("--tasks", nargs="+", choices=tuple(TASKS), default=tuple(TASKS))
-    parser.add_argument("--out", type=Path, help="by default benchmarks/results/throughput.json")
+    parser.add_argument("--tasks", nargs="+", choices=WORDS, default=WORDS, metavar="TASK", help=", ".join(WORDS))
+    parser.add_argument("--out", type=Path, help="folder of the results, by default benchmarks/results")
     options = parser.parse_args()
     seconds = 2.0 if options.quick else 12.0
-    out = measuring.place_of("throughput", options.out, options.quick)
-    facts = {**measuring.circumstances(), "env": ENV, "rounds": options.rounds, "seconds_each": seconds}
+    facts = {**measuring.circumstances(), "rounds": options.rounds, "seconds_each": seconds, "quick": options.quick}
+    wanted = tasks.selected(options.tasks)
+    places = {each: place_of(each, names, options.out, options.quick) for each, names in wanted.items()}
+    everything = [name for names in wanted.values() for name in names]
     measured = Measurements()
-    for system, module in peers.MODULES.items():
-        if importlib.util.find_spec(module) is None:
-            measured.skip(peers.NAMES[system], 'not installed: pip install -e ".[bench]"')
-    entries = [entry for entry in SCHEDULE if entry.task in options.tasks]
+    measured.look_for_peers()
     for turn in range(1, options.rounds + 1):
-        for entry in entries:
-            if not {entry.name, peers.NAMES[entry.system]} & measured.skipped.keys():
+        for entry in SCHEDULE:
+            if entry.task in everything:
                 measured.take(entry, turn, seconds)
-        results = measured.summary()
-        measuring.write_json(out, {**facts, "quick": options.quick, **results})
-    print(report(results))
-    measuring.say(f"written: {out}")
+        for algorithm, names in wanted.items():
+            measuring.write_json(places[algorithm], {**facts, "algorithm": algorithm, **measured.summary(names)})
+    print(report(measured.summary(everything)))
+    measuring.say("written: " + ", ".join(str(place) for place in places.values()))
+
+
+WORDS = tuple(dict.fromkeys([*TASKS, *(task.algorithm for task in TASKS.values())]))  # tasks and algorithms
 
 
 if __name__ == "__main__":

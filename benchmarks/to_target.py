@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 import peers
+from tasks import Task
 
 ENV = "Pendulum-v1"
 EPISODES = 20
@@ -62,7 +63,8 @@ def polyak(seed: int, target: Target) -> None:
 
 def baseline(system: str, seed: int, target: Target) -> None:
     """Train a peer with settings tuned for this task, after those of RL Baselines3 Zoo."""
-    model = peers.make(system, ENV, peers.Settings(gamma=0.98, capacity=200_000), seed)
+    tuned = Task("", "ddpg", ENV, (256, 256), 256, gamma=0.98, capacity=200_000, warmup=1_000)
+    model = peers.make(system, tuned, seed)
     peers.learn_until(model, lambda env_steps, _, returns: target.reached(env_steps, returns), PEERS_MOST)
 
 

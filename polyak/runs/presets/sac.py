@@ -26,7 +26,18 @@ PRESETS: Presets = {
             config={"noise_correlation": 0.99, "actor_layers": (128, 64), "critic_joint_layers": (128, 64)},
             plan={"env_steps": 50_000, "batch": 64},
         ),
-        Preset("a first try", environments=("CartPole-v1",), plan={"env_steps": 50_000, "batch": 64}),
+        Preset(
+            "small networks, fast",
+            environments=("CartPole-v1",),
+            config={
+                "actor_learning_rate": 1e-3,
+                "critic_learning_rate": 1e-3,
+                "alpha_learning_rate": 1e-3,
+                "actor_layers": (64, 64),
+                "critic_joint_layers": (64, 64),
+            },
+            plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
+        ),
         Preset("a sound start on any task", plan={"warmup": 5_000}),
     ),
     "tutorial": (

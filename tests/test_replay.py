@@ -16,6 +16,8 @@ from tests.compiled import copies
 
 ADD = jax.jit(replay.add)
 SAMPLE = jax.jit(lambda *asked: sample(*asked), static_argnums=2)
+PLACES = jax.jit(replay.places_of_next, static_argnums=1)
+WINDOWS = jax.jit(lambda buffer, places, stride: replay.windows(buffer, places, 3, stride))
 CAPACITY, MOST = 7, 5
 
 
@@ -60,6 +62,34 @@ def test_samples_only_what_was_written(counts: list[int], seed: int) -> None:
     assert drawn.shape == (3, 8, 2)
     held = range(max(sum(counts) - CAPACITY, 0) + 1, sum(counts) + 1)
     assert set(drawn[..., 0].reshape(-1).tolist()) <= set(held)
+
+
+@given(counts=st.lists(st.integers(0, MOST), max_size=8), count=st.integers(0, MOST))
+def test_the_next_rows_will_stand_where_they_are_told_and_the_rest_beyond_the_end(counts: list[int], count: int):
+    buffer = filled(counts)
+    places = np.asarray(PLACES(buffer, MOST, jnp.int32(count)))
+    assert (places[count:] == CAPACITY).all()
+    given = rows(100, MOST)
+    after = ADD(buffer, given, jnp.int32(count))
+    np.testing.assert_array_equal(after.rows[places[:count]], given[:count])
+    assert (np.delete(after.rows, places[:count], 0) == np.delete(buffer.rows, places[:count], 0)).all()
+
+
+@given(counts=st.lists(st.integers(0, MOST), min_size=1, max_size=12), stride=st.integers(1, 3))
+def test_windows_are_the_rows_added_after_by_the_stride_as_far_as_there_are_any(counts: list[int], stride: int):
+    added = sum(counts)
+    held = range(max(added - CAPACITY, 0) + 1, added + 1)  # the numbers that rows hold
+    found, there = WINDOWS(filled(counts), np.arange(CAPACITY), stride)
+    for number in held:
+        place = (number - 1) % CAPACITY
+        later = [number + i * stride for i in range(3)]
+        assert there[:, place].tolist() == [row <= added for row in later]
+        assert found[there[:, place], place, 0].tolist() == [row for row in later if row <= added]
+
+
+def test_windows_keep_the_shape_of_the_places() -> None:
+    found, there = replay.windows(filled([5]), jnp.zeros((4, 2), int), 3, 1)
+    assert (found.shape, there.shape) == ((3, 4, 2, 2), (3, 4, 2))
 
 
 def test_a_chunk_as_large_as_the_buffer_replaces_it() -> None:

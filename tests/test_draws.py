@@ -1,10 +1,13 @@
 """Random numbers for lanes that do not depend on each other."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
 from scipy import stats
 
+from polyak import draws
 from polyak.draws import LaneGenerators, normal
 
 SHAPE = (3, 4, 2)
@@ -42,6 +45,21 @@ def test_lanes_are_not_correlated() -> None:
 def test_normal_draws_from_a_key_or_from_generators() -> None:
     np.testing.assert_array_equal(normal(jax.random.key(3), (2, 3)), jax.random.normal(jax.random.key(3), (2, 3)))
     np.testing.assert_array_equal(normal(LaneGenerators([3], [0]), (1, 3)), LaneGenerators([3], [0]).normal((1, 3)))
+
+
+@pytest.mark.parametrize(("kind", "law"), [("uniform", "uniform"), ("gumbel", "gumbel_r"), ("normal", "norm")])
+@pytest.mark.parametrize("key", [LaneGenerators([3], [0]), jax.random.key(3)], ids=["numpy", "jax"])
+def test_every_kind_has_its_law_in_numpy_and_in_jax(kind: str, law: str, key: Any) -> None:
+    numbers = getattr(draws, kind)(key, (1, 10_000))
+    assert isinstance(numbers, np.ndarray if isinstance(key, LaneGenerators) else jax.Array)
+    assert (numbers.shape, numbers.dtype) == ((1, 10_000), np.float32)
+    assert stats.kstest(np.ravel(numbers), law).pvalue > 0.01
+
+
+@pytest.mark.parametrize("number", [0.0, np.nextafter(np.float32(1), np.float32(0))])
+def test_gumbel_numbers_are_finite_at_both_ends_of_the_uniform_ones(number: float, monkeypatch: Any) -> None:
+    monkeypatch.setattr(LaneGenerators, "uniform", lambda self, shape: np.full(shape, number, np.float32))
+    assert np.isfinite(draws.gumbel(LaneGenerators([3], [0]), (1, 2))).all()
 
 
 def test_every_lane_needs_a_moment() -> None:

@@ -1,6 +1,7 @@
 """Exploration noise against the numbers it must have, drawn in NumPy and in JAX alike."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.draws import LaneGenerators
-from polyak.noise import Gaussian, OrnsteinUhlenbeck
+from polyak.noise import Correlated, Gaussian, OrnsteinUhlenbeck, make
 
 MANY = (1, 4000, 2)  # [lane, env, action]: many processes side by side
 
@@ -23,12 +24,16 @@ def numpy_path(noise: Any, steps: int) -> np.ndarray:
 
 
 def jax_path(noise: Any, steps: int) -> np.ndarray:
+    return np.asarray(scanned(noise, steps))
+
+
+@partial(jax.jit, static_argnums=1)
+def scanned(noise: Any, steps: int) -> jax.Array:
     def step(memory: Any, key: Any) -> Any:
         x, memory = noise.next(memory, key, MANY)
         return memory, x
 
-    _, path = jax.jit(lambda keys: jax.lax.scan(step, start(noise), keys))(jax.random.split(jax.random.key(0), steps))
-    return np.asarray(path)
+    return jax.lax.scan(step, start(noise), jax.random.split(jax.random.key(0), steps))[1]
 
 
 def start(noise: Any) -> Any:
@@ -74,6 +79,48 @@ def test_without_noise_ornstein_uhlenbeck_only_decays(path: Path) -> None:
     key = LaneGenerators([0], [0]) if path is numpy_path else jax.random.key(0)
     x, memory = noise.next(np.full((1, 1, 1), 8.0, np.float32), key, (1, 1, 1))
     assert x == memory == 6.0  # 8 - 0.5·8·0.5
+
+
+@BOTH
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.95])
+def test_correlated_noise_is_standard_normal_at_every_step_and_remembers_by_rho(path: Path, rho: float) -> None:
+    x = path(Correlated(rho), 12)
+    np.testing.assert_allclose(x.std((1, 2, 3)), 1, rtol=0.03)  # 8000 numbers: 4 deviations
+    np.testing.assert_allclose(x.mean((1, 2, 3)), 0, atol=0.045)
+    for lag in (1, 2, 5):
+        np.testing.assert_allclose(correlation(x[0], x[lag]), rho**lag, atol=0.045)
+        np.testing.assert_allclose(correlation(x[6], x[6 + lag]), rho**lag, atol=0.045)
+    assert abs(correlation(x[-1, ..., 0], x[-1, ..., 1])) < 0.06
+
+
+def test_correlated_noise_starts_anew_where_its_memory_does() -> None:
+    noise, generators = Correlated(0.9), LaneGenerators([0], [0])
+    last, (last_kept, begun) = noise.next(start(noise), generators, MANY)
+    np.testing.assert_array_equal(last, last_kept)
+    memory = last_kept.copy(), begun.copy()
+    for part, fresh in zip(memory, noise.start(MANY[2]), strict=True):
+        part[0, :2000] = fresh  # half of the environments begin an episode
+    x, _ = noise.next(memory, generators, MANY)
+    assert abs(correlation(last[0, :2000], x[0, :2000])) < 0.06
+    np.testing.assert_allclose(correlation(last[0, 2000:], x[0, 2000:]), 0.9, atol=0.02)
+    np.testing.assert_allclose(x[0, :2000].std(), 1, rtol=0.05)
+
+
+def test_correlated_noise_by_hand() -> None:
+    class Twos(LaneGenerators):
+        def normal(self, shape: tuple[int, ...]) -> np.ndarray:
+            return np.full(shape, 2, np.float32)
+
+    noise, shape = Correlated(0.6), (1, 1, 1)
+    memory = jax.tree.map(lambda leaf: leaf.reshape(shape), noise.start(1))
+    first, memory = noise.next(memory, Twos([0], [0]), shape)
+    second, _ = noise.next(memory, Twos([0], [0]), shape)
+    np.testing.assert_allclose([first.item(), second.item()], [2, 0.6 * 2 + 0.8 * 2], rtol=1e-6)  # 0.6² + 0.8² = 1
+
+
+def test_the_noise_asked_for_is_made() -> None:
+    assert make("gaussian", 0.1, 0.15, 1.0) == Gaussian(0.1)
+    assert make("ornstein-uhlenbeck", 0.2, 0.15, 0.5) == OrnsteinUhlenbeck(theta=0.15, sigma=0.2, dt=0.5)
 
 
 def test_memory_at_the_start() -> None:

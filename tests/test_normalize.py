@@ -6,8 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyak.normalize import RunningStats
-from polyak.tree import stack, take
+from polyak.normalize import RewardScale, RunningStats
+from polyak.tree import replace, stack, take
+from polyak.types import Box, EnvSpec, Transition
+from tests.agents import transitions
 
 ADVANCE = jax.jit(RunningStats.advance)
 RNG = np.random.default_rng(0)
@@ -75,3 +77,54 @@ def test_lanes_in_numpy() -> None:
     assert isinstance(together, np.ndarray)
     for i, lane in enumerate(lanes):
         np.testing.assert_allclose(together[i], lane(take(obs, i)), rtol=1e-5, atol=1e-6)
+
+
+SCALE = jax.jit(RewardScale.advance)
+
+
+def rewarded(seed: int, envs: int = 1, scale: float = 3.0) -> Transition:
+    """Make a rollout of 8 steps, of which some terminate and some are truncated, with larger rewards."""
+    rollout = transitions(EnvSpec(1, Box(1)), (8, envs), seed)
+    return replace(rollout, reward=scale * rollout.reward)
+
+
+def test_rewards_are_scaled_by_the_deviation_of_all_discounted_sums_so_far() -> None:
+    scale, total, totals, carried = RewardScale.create(), 0.0, [], 0
+    for seed in range(4):
+        rollout, carried = rewarded(seed), carried + (total != 0)
+        scaled, scale = SCALE(scale, rollout, 0.9)
+        for t in range(8):
+            total = 0.9 * total + float(rollout.reward[t, 0])
+            totals.append(total)
+            if rollout.terminated[t, 0] or rollout.truncated[t, 0]:
+                total = 0.0
+        # with one observation of mean 0 and variance 1 before all others
+        count = len(totals) + 1
+        variance = (1 + np.square(totals).sum()) / count - (np.sum(totals) / count) ** 2
+        np.testing.assert_allclose(scaled, rollout.reward / variance**0.5, rtol=1e-4)
+        np.testing.assert_allclose(scale.last, total, rtol=1e-4, atol=1e-5)
+    assert carried  # from rollout to rollout
+
+
+def test_sums_of_several_environments_go_on_from_their_mean() -> None:
+    going = {"terminated": 0.0, "truncated": 0.0}
+    rollout = transitions(EnvSpec(1, Box(1)), (2, 2), reward=0.0, **going)
+    rollout = replace(rollout, reward=jnp.array([[1.0, 3.0], [0.0, 2.0]]))
+    _, scale = SCALE(RewardScale.create(), rollout, 0.5)
+    # 1/2 + 0 = 0.5 and 3/2 + 2 = 3.5, whose mean is 2; the sums were 1, 3, 0.5 and 3.5
+    np.testing.assert_allclose(scale.last, 2.0)
+    np.testing.assert_allclose(scale.sums.mean, [8 / 5])
+    _, scale = SCALE(scale, replace(rollout, reward=jnp.zeros((2, 2))), 0.5)
+    np.testing.assert_allclose(scale.last, 0.5)
+
+
+def test_scaled_rewards_are_clipped_to_10() -> None:
+    rollout = transitions(EnvSpec(1, Box(1)), (200, 1), reward=0.0)
+    rollout = replace(rollout, reward=rollout.reward.at[3].set(1e4).at[7].set(-1e4))
+    scaled, _ = SCALE(RewardScale.create(), rollout, 0.0)
+    np.testing.assert_array_equal(scaled[jnp.array([3, 7, 8]), 0], [10, -10, 0])
+
+
+def test_rewards_that_never_vary_stay_finite() -> None:
+    scaled, _ = SCALE(RewardScale.create(), rewarded(0, scale=0.0), 0.9)
+    np.testing.assert_array_equal(scaled, np.zeros((8, 1)))

@@ -73,6 +73,58 @@ def test_decay_is_added_after_clipping() -> None:
     np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.16, 0.08], rtol=1e-5)
 
 
+def test_decoupled_decay_is_taken_off_the_weights_and_not_off_the_gradient() -> None:
+    line, moments = descend(optimize.adam(0.1, decoupled_decay=0.5), gradient(3.0, 4.0))
+    # Adam's first step is 0.1; decay takes 0.1·0.5·2 more off the weight and spares the bias
+    np.testing.assert_allclose([line.weight[0, 0], line.bias[0]], [2.0 - 0.1 - 0.1, 1.0 - 0.1], rtol=1e-5)
+    first = optax.tree_utils.tree_get(moments, "mu")
+    np.testing.assert_allclose([first.weight[0, 0], first.bias[0]], [0.3, 0.4], rtol=1e-5)
+
+
+def test_both_kinds_of_decay_follow_the_same_choice_of_leaves() -> None:
+    def biases(line: Line) -> Line:
+        return Line(False, True)
+
+    for kind in ({"weight_decay": 5.0}, {"decoupled_decay": 5.0}):
+        line, _ = descend(optimize.adam(0.1, decayed=biases, **kind), gradient(0.0, 0.0))
+        assert line.weight[0, 0] == 2.0
+        assert line.bias[0] < 1.0
+
+
+def test_another_memory_of_the_first_moment() -> None:
+    line, moments = descend(optimize.adam(0.1, b1=0.5), gradient(1.0, 0.0))
+    line, _ = descend(optimize.adam(0.1, b1=0.5), gradient(3.0, 0.0), line, moments)
+    # m = 0.5·0.5·1 + 0.5·3 = 1.75, over 1 - 0.5² = 0.75: 2.33333;  √v as in the second step above
+    # 1.9 - 0.1·2.33333/2.23652 = 1.79567
+    np.testing.assert_allclose(line.weight[0, 0], 1.79567, rtol=1e-5)
+
+
+def test_epsilon_tames_small_gradients() -> None:
+    line, _ = descend(optimize.adam(0.1, epsilon=1e-2), gradient(1e-2, 0.0))
+    # 0.01/(0.01 + 0.01) of the step
+    np.testing.assert_allclose(line.weight[0, 0], 2.0 - 0.05, rtol=1e-5)
+
+
+def test_rmsprop() -> None:
+    line, moments = descend(optimize.rmsprop(0.1), gradient(3.0, 0.0))
+    # v = 0.01·3² = 0.09: 2 - 0.1·3/(0.3 + 10⁻⁵) = 1.00003
+    np.testing.assert_allclose(line.weight[0, 0], 2 - 0.1 * 3 / 0.30001, rtol=1e-5)
+    line, _ = descend(optimize.rmsprop(0.1), gradient(1.0, 0.0), line, moments)
+    # v = 0.99·0.09 + 0.01 = 0.0991, its root 0.314802
+    np.testing.assert_allclose(line.weight[0, 0], 2 - 0.1 * 3 / 0.30001 - 0.1 / 0.314812, rtol=1e-4)
+
+
+def test_the_epsilon_of_rmsprop_stands_outside_of_the_root() -> None:
+    line, _ = descend(optimize.rmsprop(0.1, epsilon=0.5), gradient(3.0, 0.0))
+    np.testing.assert_allclose(line.weight[0, 0], 2 - 0.1 * 3 / (0.3 + 0.5), rtol=1e-5)
+
+
+def test_rmsprop_clips_the_gradient_first() -> None:
+    _, moments = descend(optimize.rmsprop(0.1, gradient_norm=1.0), gradient(3.0, 4.0))
+    squares = optax.tree_utils.tree_get(moments, "nu")
+    np.testing.assert_allclose([squares.weight[0, 0], squares.bias[0]], [0.01 * 0.36, 0.01 * 0.64], rtol=1e-5)
+
+
 def test_extras_and_metrics_of_the_loss_are_handed_through() -> None:
     optimizer = optimize.adam(0.1)
     result = optimize.descend(

@@ -106,3 +106,32 @@ def test_renormalized_gradients_flow_through_the_statistics_of_the_batch() -> No
     r = jnp.sqrt(X.var(0) / 9).clip(1 / 3, 3)
     np.testing.assert_allclose(slope(True), slope(False) * r[None], rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(slope(True).sum(0), 0, atol=1e-5)  # moving the whole batch changes nothing
+
+
+def test_during_the_warm_up_renormalization_corrects_nothing() -> None:
+    style = BatchStyle(renorm=True, warmup=3)
+    norm, plain, renormalized = (BatchNorm.create(2, kind) for kind in (style, BatchStyle(), RENORM))
+    running = Statistics(jnp.array([1.0, 30.0]), jnp.array([4.0, 150.0]), jnp.int32(0))
+    for updates in range(5):
+        assert running.updates == updates
+        reference = plain if updates < 3 else renormalized
+        out, after = norm.train(X, running)
+        np.testing.assert_allclose(out, reference.train(X, running)[0], rtol=1e-5, atol=1e-6)
+        running = after
+    assert (plain.train(X, running)[0] != renormalized.train(X, running)[0]).any()
+
+
+def test_moving_the_statistics_is_the_same_before_and_after_the_warm_up() -> None:
+    norm, start = BatchNorm.create(2, BatchStyle(renorm=True, momentum=0.5, warmup=1)), BatchNorm.create(2).statistics()
+    first, second = norm.train(X, start)[1], norm.train(X, norm.train(X, start)[1])[1]
+    # half of the way to means 3 and 20 and variances 4 and 300, then half of the rest
+    np.testing.assert_allclose([first.mean, second.mean], [[1.5, 10], [2.25, 15]], rtol=1e-5)
+    np.testing.assert_allclose([first.variance, second.variance], [[2.5, 150.5], [3.25, 225.25]], rtol=1e-5)
+    assert [first.updates, second.updates] == [1, 2]
+
+
+def test_epsilon_is_added_to_the_variance() -> None:
+    out, _ = BatchNorm.create(1, BatchStyle(epsilon=3.0)).train(
+        jnp.array([[1.0], [3.0]]), BatchNorm.create(1).statistics()
+    )
+    np.testing.assert_allclose(out, [[-0.5], [0.5]])  # of variance 1: (1 - 2)/√(1 + 3)

@@ -88,6 +88,24 @@ def test_polyak_average_forgets_like_a_power() -> None:
     np.testing.assert_allclose(target, (1 - tau) ** 20)
 
 
+@pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
+def test_with_tau_1_the_average_is_the_source_to_the_bit(compiled: bool) -> None:
+    average = jax.jit(polyak_average) if compiled else polyak_average
+    rng = np.random.default_rng(0)
+    source, target = ((10.0 ** rng.uniform(-30, 30, 50)).astype(np.float32) for _ in range(2))
+    copied = average(Pair(target, -target), Pair(source, -source), np.float32(1))
+    np.testing.assert_array_equal(np.asarray(copied.one).view(np.int32), source.view(np.int32))
+    np.testing.assert_array_equal(np.asarray(copied.two).view(np.int32), (-source).view(np.int32))
+
+
+@pytest.mark.parametrize("tau", [0.005, 0.5])
+def test_the_distance_to_a_source_that_stays_shrinks_by_1_minus_tau(tau: float) -> None:
+    source, begin = nest(1.0), nest(3.0)  # the distance is twice the source
+    target = jax.lax.fori_loop(0, 12, lambda _, target: polyak_average(target, source, tau), begin)
+    expected = jax.tree.map(lambda leaf: leaf + 2 * leaf * (1 - tau) ** 12, source)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), target, expected)
+
+
 def test_named_leaves_are_named_by_their_path() -> None:
     names = named_leaves(nest())
     assert list(names) == ["pairs.0.one", "pairs.0.two", "pairs.1.one", "alone"]

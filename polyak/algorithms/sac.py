@@ -2,16 +2,15 @@
 
 Haarnoja et al. 2018, "Soft actor-critic algorithms and applications", arXiv 1812.05905; for discrete actions
 Christodoulou 2019, "Soft actor-critic for discrete action settings", arXiv 1910.07207. A stochastic policy maximizes
-reward plus α times its entropy, and α is adjusted so that the entropy stays near a target. With V'(s') = E[min Q'ᵢ(s',
-a') - α·log π(a'|s')]:
+reward plus α times its entropy; α keeps the entropy near a target H̄. With V'(s) = E[min Q'ᵢ(s, a) - α·log π(a|s)]:
 
     y = r + γ·(1 - terminated)·V'(s')             L(θ) = ½·Σᵢ mean (y - Qᵢ(s, a))²              (equations 5 and 6)
     J(φ) = mean E[min Qᵢ(s, a) - α·log π(a|s)]    J(α) = mean E[-α·(log π(a|s) + H̄)]            (equations 7 and 18)
 
-The expectation over actions is one sample, through which the gradient flows, of a squashed normal; of discrete actions
-it is exact. Differs from the papers: by default the loss of the temperature is log α·(entropy - H̄), whose speed does
-not depend on α (`alpha_loss`); the target entropy of discrete actions is half, not 0.98, of the largest; exploration
-noise may be correlated in time. With n-step returns the entropy of the steps between is left out.
+E over actions is one sample of a squashed normal, through which the gradient flows; of discrete actions it is exact.
+Differs from the papers: the temperature's loss is by default log α·(entropy - H̄), whose speed does not depend on α;
+H̄ of discrete actions is half, not 0.98, of the largest; noise may be correlated in time. N-step returns leave out
+the entropy of the steps between.
 """
 
 from typing import Any, Literal
@@ -57,7 +56,9 @@ class Config:
     alpha_loss: Literal["log", "paper"] = static(default="log")
     """Loss of the temperature: log α·(entropy - H̄), or the paper's α·(entropy - H̄)."""
     target_entropy: float | None = None
-    """Target entropy H̄ in nats, of actions in [-1, 1]; None: -1 per dimension, or `target_share` of the largest."""
+    """Target entropy H̄ in nats, of actions in [-1, 1]; None: by one of the next two."""
+    target_per_dimension: float = -1.0
+    """Target entropy for each dimension of a continuous action."""
     target_share: float = number(default=0.5, above=0, most=1)
     """Share of the largest entropy of discrete actions, log n, that is their target entropy."""
     architecture: Architecture = static(default="mlp")
@@ -65,7 +66,7 @@ class Config:
     actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of the actor's hidden layers."""
     critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
-    """Widths of each critic's layers that see the observation alone (continuous actions only)."""
+    """Widths of each critic's layers that see the observation alone (continuous actions)."""
     critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
     """Widths of each critic's layers that see the action alone (continuous actions only)."""
     critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
@@ -135,8 +136,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     keys, style = several(critic_key, config.critics), Style(config.architecture)
     actor: SquashedActor | StochasticActor
     if isinstance(spec.action, Discrete):
-        actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, None, style)
         widths, n = config.critic_joint_layers, spec.action.n
+        actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, None, style)
         critics: Any = tuple(ActionValues.create(k, spec.obs_size, n, widths, style=style) for k in keys)
         entropy = config.target_share * np.log(n)
     else:
@@ -144,7 +145,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma, style)
         layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
         critics = tuple(Critic.create(k, spec.obs_size, size, layers, None, style) for k in keys)
-        entropy = -float(size)
+        entropy = config.target_per_dimension * size
     normalized = config.normalize_observations or config.architecture == "simba"
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     return State(

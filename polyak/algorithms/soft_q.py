@@ -9,7 +9,7 @@ better the more.
 
 As α → 0 it becomes Q-learning. The entropy is worth up to α·log n/(1 - γ) in all: keep α small beside the rewards, or
 let it fall (`alpha_end`). Differs from the paper: the actions are discrete, so nothing has to be sampled to compute V;
-the least of two networks counts, for whose overestimation the maximum is just as prone.
+targets use the least of two networks, against overestimation; acting uses their mean.
 """
 
 from typing import Any, Literal

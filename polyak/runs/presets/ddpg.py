@@ -87,4 +87,19 @@ PRESETS: Presets = {
             plan={"env_steps": 1_000_000, "batch": 64},
         ),
     ),
+    "simba": (
+        Preset(
+            "Lee et al. 2025: residual blocks with LayerNorm, two updates per step",
+            config={
+                "architecture": "simba",
+                "actor_layers": (128,),
+                "critic_joint_layers": (512, 512),
+                "actor_learning_rate": 1e-4,
+                "critic_learning_rate": 1e-4,
+                "weight_decay": 1e-2,
+                "final_init": None,
+            },
+            plan={"env_steps": 1_000_000, "updates": 2, "warmup": 5_000},
+        ),
+    ),
 }

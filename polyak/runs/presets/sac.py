@@ -77,4 +77,21 @@ PRESETS: Presets = {
             plan={"env_steps": 1_000_000, "warmup": 10_000},
         ),
     ),
+    "simba": (
+        Preset(
+            "Lee et al. 2025: residual blocks with LayerNorm, two updates per step",
+            config={
+                "architecture": "simba",
+                "actor_layers": (128,),
+                "critic_joint_layers": (512, 512),
+                "actor_learning_rate": 1e-4,
+                "critic_learning_rate": 1e-4,
+                "weight_decay": 1e-2,
+                "alpha_learning_rate": 1e-4,
+                "alpha": 0.01,
+                "target_per_dimension": -0.5,
+            },
+            plan={"env_steps": 1_000_000, "updates": 2, "warmup": 5_000},
+        ),
+    ),
 }

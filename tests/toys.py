@@ -10,7 +10,7 @@ from polyak.draws import normal
 from polyak.maths import clip
 from polyak.noise import OrnsteinUhlenbeck
 from polyak.tree import pytree, replace
-from polyak.types import Array, Box, Clock, EnvSpec, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition
 
 
 @pytree
@@ -78,6 +78,20 @@ def act_in_jax(config: Config, policy: Policy, memory: Any, obs: Array, key: Any
 
 
 linear_in_jax = SimpleNamespace(**{**vars(linear), "act": act_in_jax})
+
+
+def sampling(config: Config) -> Sampling:
+    return Sampling(gamma=0.9, n_step=3, priority_alpha=0.6, priority_beta=0.4)
+
+
+def update_by_error(config: Config, state: State, batch: Transition, key: Any, clock: Clock) -> Any:
+    """Update with importance weights and the discounts of n-step returns; tell errors, which become priorities."""
+    factor = batch.discount(0.9) * batch.weight
+    state, metrics = update(config, state, replace(batch, next_obs=factor[:, None] * batch.next_obs), key, clock)
+    return state, {**metrics, "td_error": batch.reward - state.policy.weight.sum()}
+
+
+by_priority = SimpleNamespace(**{**vars(linear), "update": update_by_error, "sampling": sampling})
 
 
 def init_at_zero(config: Config, spec: EnvSpec, key: jax.Array) -> State:

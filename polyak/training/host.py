@@ -140,8 +140,9 @@ class Training:
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
-        began = int(self.env_steps.max()) - int(np.max(rollout.count)) * self.plan.envs
-        clock = Clock(np.asarray(self.step, np.int32), np.asarray(began / self.plan.env_steps, np.float32))
+        began = self.env_steps - rollout.count.astype(np.int64) * self.plan.envs
+        progress = began[rollout.active].min() / self.plan.env_steps  # of the slowest lane, so that it never falls
+        clock = Clock(np.asarray(self.step, np.int32), np.asarray(progress, np.float32))
         turn = jax.device_put(Turn(clock, np.asarray(updates, np.int32)), devices.everywhere(self.sharding))
         rollout = jax.device_put(rollout, self.sharding)
         self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, turn)

@@ -15,7 +15,7 @@ from polyak.training.acting import Acting
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import stack
-from polyak.types import Box, Discrete, EnvSpec
+from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
 from tests import toys
 from tests.walk import Walk
 
@@ -106,6 +106,15 @@ def test_uniform_actions() -> None:
     chooser.begin([0, 0])
     counts = np.bincount(chooser.uniform(np.zeros((2, 5000, 2))).reshape(-1), minlength=3)
     np.testing.assert_allclose(counts / 10_000, 1 / 3, atol=0.03)
+
+
+def test_uniform_choices_of_several_at_once_are_independent() -> None:
+    chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, MultiDiscrete((2, 3))), SEEDS, 3, explore=True)
+    chooser.begin([0, 0])
+    actions = chooser.uniform(np.zeros((2, 6000, 2)))
+    assert (actions.shape, actions.dtype) == ((2, 6000, 2), np.int64)
+    counts = np.bincount((3 * actions[..., 0] + actions[..., 1]).reshape(-1))
+    np.testing.assert_allclose(counts / 12_000, np.full(6, 1 / 6), atol=0.015)  # 4 deviations
 
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:

@@ -183,6 +183,11 @@ def test_a_lane_is_bit_for_bit_the_run_of_its_seed_alone(plan: Plan) -> None:
         assert_identical(take(together.learner, lane), take(train(plan, seeds=(seed,)).learner, 0))
 
 
+def test_a_lane_that_draws_by_priority_is_bit_for_bit_the_run_of_its_seed_alone() -> None:
+    together, alone = (train(LANES["per-step"], seeds, algorithm=toys.by_priority) for seeds in ((3, 4, 5), (4,)))
+    assert_identical(take(together.learner, 1), take(alone.learner, 0))
+
+
 LARGE = Plan(env_steps=64, warmup=16, chunk=16, envs=2, batch=8)
 
 

@@ -35,13 +35,13 @@ def _check_observation(space: gymnasium.Space[Any]) -> None:
 def _action_kind(space: gymnasium.Space[Any]) -> Kind:
     if isinstance(space, spaces.Discrete):
         return Discrete(int(space.n))
-    if isinstance(space, spaces.MultiDiscrete | spaces.MultiBinary):
-        choices = np.ravel(space.nvec) if isinstance(space, spaces.MultiDiscrete) else [2] * int(np.prod(space.shape))
-        return MultiDiscrete(tuple(int(n) for n in choices))
-    if not isinstance(space, spaces.Box):
+    if not isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
         raise UsageError(f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary")
     if int(np.prod(space.shape)) == 0:
         raise UsageError(f"the action space {space} is empty")
+    if not isinstance(space, spaces.Box):
+        choices = np.ravel(space.nvec) if isinstance(space, spaces.MultiDiscrete) else [2] * int(np.prod(space.shape))
+        return MultiDiscrete(tuple(int(n) for n in choices))
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise UsageError(
             f"the action space {space} is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction"
@@ -67,7 +67,7 @@ class ActionScale:
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """Convert actions `[..., action]`, or indices `[...]`, to an array of the space's shape and type."""
         if isinstance(self.space, spaces.Discrete):
-            return actions.astype(np.int64) + int(self.space.start)
+            return (actions.astype(np.int64) + int(self.space.start)).astype(self.space.dtype, copy=False)
         if isinstance(self.space, spaces.MultiDiscrete | spaces.MultiBinary):
             chosen = actions.reshape(*actions.shape[:-1], *self.space.shape).astype(self.space.dtype)
             return chosen + self.space.start if isinstance(self.space, spaces.MultiDiscrete) else chosen
@@ -102,11 +102,16 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
         bounds = [_finite_or_text(bound.astype(np.float64).tolist()) for bound in (space.low, space.high)]
         return {"box": {"shape": list(space.shape), "dtype": str(space.dtype), "low": bounds[0], "high": bounds[1]}}
     if isinstance(space, spaces.Discrete):
-        return {"discrete": {"n": int(space.n), "start": int(space.start)}}
+        return {"discrete": {"n": int(space.n), "start": int(space.start), **_unusual_type(space)}}
     if isinstance(space, spaces.MultiBinary):
         return {"multi_binary": space.n if isinstance(space.n, int) else [int(n) for n in space.n]}
     assert isinstance(space, spaces.MultiDiscrete)
-    return {"multi_discrete": {"nvec": space.nvec.tolist(), "start": space.start.tolist()}}
+    return {"multi_discrete": {"nvec": space.nvec.tolist(), "start": space.start.tolist(), **_unusual_type(space)}}
+
+
+def _unusual_type(space: gymnasium.Space[Any]) -> dict[str, str]:
+    """Describe the type of indices that are not int64, which older versions of Gymnasium do not know for Discrete."""
+    return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
 
 
 def _finite_or_text(numbers: Any) -> Any:
@@ -127,8 +132,9 @@ def from_json(description: dict[str, Any]) -> gymnasium.Space[Any]:
         dtype = np.dtype(value["dtype"])
         low, high = (np.asarray(value[b], np.float64).astype(dtype).reshape(value["shape"]) for b in ("low", "high"))
         return spaces.Box(low, high, tuple(value["shape"]), dtype.type)
-    if kind == "discrete":
-        return spaces.Discrete(value["n"], start=value["start"])
     if kind == "multi_binary":
         return spaces.MultiBinary(value)
-    return spaces.MultiDiscrete(np.asarray(value["nvec"]), start=np.asarray(value["start"]))
+    dtype = np.dtype(value.get("dtype", np.int64))
+    if kind == "discrete":
+        return spaces.Discrete(value["n"], None, value["start"], *([] if dtype == np.int64 else [dtype.type]))
+    return spaces.MultiDiscrete(np.asarray(value["nvec"]), dtype, start=np.asarray(value["start"]))

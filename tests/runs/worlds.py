@@ -20,8 +20,8 @@ class Lopsided(gymnasium.Env[Any, Any]):
 
     def __init__(self, render_mode: str | None = None, observation: Any = None, action: Any = None):
         self.render_mode, self.taken = render_mode, 0
-        self.observation_space = observation or self.observation_space
-        self.action_space = action or self.action_space
+        self.observation_space = self.observation_space if observation is None else observation
+        self.action_space = self.action_space if action is None else action
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
@@ -31,9 +31,12 @@ class Lopsided(gymnasium.Env[Any, Any]):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         assert self.action_space.contains(action), action
         self.taken, self.time = self.taken + 1, self.time + 1
-        self.place = 0.9 * self.place + 0.1 * action + 0.1 * self.np_random.normal(size=2)
+        self.place = 0.9 * self.place + 0.1 * self.push(action) + 0.1 * self.np_random.normal(size=2)
         reward = 1.0 - float(np.square(self.place).sum())
         return self.observe(), reward, bool(abs(self.place[0]) > 1.5), self.time >= 20, {}
+
+    def push(self, action: Any) -> Any:
+        return action
 
     def observe(self) -> Any:
         return np.array([*self.place, self.time / 20], np.float32)
@@ -51,6 +54,13 @@ class Described(Lopsided):
 
     def observe(self) -> Any:
         return {"place": self.place.astype(np.float32), "phase": np.int64(self.time % 3)}
+
+
+class Chosen(Lopsided):
+    """The same, pushed by the first two of several choices."""
+
+    def push(self, action: Any) -> Any:
+        return action.reshape(-1)[:2] - 0.5
 
 
 class Raising(Lopsided):
@@ -108,6 +118,8 @@ IDS: dict[str, tuple[type, dict[str, Any]]] = {
     "Unbounded-v0": (Lopsided, {"action": _box([-1, -np.inf], [1, 1])}),
     "Empty-v0": (Lopsided, {"action": _box([0, 1], [1, 1])}),
     "Sizeless-v0": (Lopsided, {"action": _box([], [])}),
+    "Choices-v0": (Chosen, {"action": spaces.MultiDiscrete([[2, 3], [2, 4]], np.int32, start=[[0, -1], [5, 0]])}),
+    "Switches-v0": (Chosen, {"action": spaces.MultiBinary([2, 2])}),
     "Several-v0": (Lopsided, {"action": spaces.MultiDiscrete([2, 3])}),
     "Images-v0": (Lopsided, {"observation": spaces.Box(0, 255, (8, 8, 3), np.uint8)}),
     "Worded-v0": (Lopsided, {"observation": spaces.Text(5)}),

@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from polyak import maths
 from polyak.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
-from polyak.nets import MLP, PLAIN, Simba, Style, network
+from polyak.nets import MLP, PLAIN, Style
+from polyak.simba import Simba, network
 from polyak.tree import pytree, static
 from polyak.types import Array, Box, Discrete, Kind
 

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from polyak.nets import MLP, PLAIN, Simba, Style, concatenate, network
+from polyak.nets import MLP, PLAIN, Style, concatenate
+from polyak.simba import Simba, network
 from polyak.tree import pytree
 from polyak.types import Array
 

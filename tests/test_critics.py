@@ -7,7 +7,8 @@ import pytest
 
 from polyak.batch_norm import BatchStyle
 from polyak.critics import ActionValues, Critic, least, several
-from polyak.nets import MLP, Simba, Style
+from polyak.nets import MLP, Style
+from polyak.simba import Simba
 from polyak.tree import stack
 from tests.compare import assert_close, differs
 

@@ -13,8 +13,8 @@ ROOT = Path(polyak.__file__).parent
 GROUND = {"errors", "fields"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
-    "nets", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay", "priorities",
-    "batch_norm", "draws",
+    "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
+    "priorities", "batch_norm", "draws",
 }  # fmt: skip
 BELOW = GROUND | WORDS | MECHANISMS
 

@@ -9,7 +9,8 @@ import pytest
 
 from polyak.batch_norm import BatchStyle
 from polyak.errors import UsageError
-from polyak.nets import MLP, Block, LayerNorm, Linear, Simba, Style, network, refuse_layers
+from polyak.nets import MLP, LayerNorm, Linear, Style
+from polyak.simba import Block, Simba, network, refuse_layers
 from polyak.tree import named_leaves, replace, stack, take
 from tests.compare import assert_close, differs
 

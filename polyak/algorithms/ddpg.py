@@ -24,9 +24,10 @@ from polyak.batch_norm import STYLES, Normalization
 from polyak.critics import Critic
 from polyak.errors import UsageError
 from polyak.fields import check, number
-from polyak.nets import Architecture, Style, refuse_layers
+from polyak.nets import Architecture, Style
 from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats
+from polyak.simba import refuse_layers
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 

@@ -25,9 +25,10 @@ from polyak.actors import Sigma, SquashedActor, StochasticActor
 from polyak.critics import ActionValues, Critic, least, several
 from polyak.distributions import Categorical
 from polyak.fields import check, number
-from polyak.nets import Architecture, Style, refuse_layers
+from polyak.nets import Architecture, Style
 from polyak.noise import Correlated
 from polyak.normalize import RunningStats
+from polyak.simba import refuse_layers
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
 
@@ -154,9 +155,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         target=critics,
         log_alpha=log_alpha,
         target_entropy=jnp.asarray(entropy if config.target_entropy is None else config.target_entropy, jnp.float32),
-        actor_moments=actor_optimizer(config).init(actor),
-        critic_moments=critic_optimizer(config).init(critics),
-        alpha_moments=alpha_optimizer(config).init(log_alpha),
+        actor_moments=optimizer(config, config.actor_learning_rate).init(actor),
+        critic_moments=optimizer(config, config.critic_learning_rate).init(critics),
+        alpha_moments=optimize.adam(config.alpha_learning_rate).init(log_alpha),
     )
 
 
@@ -191,7 +192,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
 
     critics, critic_moments, _, critic_metrics = optimize.descend(
-        critic_optimizer(config), critic_loss, state.critics, state.critic_moments
+        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_moments
     )
 
     def actor_loss(actor: Any) -> tuple[Array, Any]:
@@ -200,7 +201,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, (entropy.mean(), {"actor_loss": loss, "entropy": entropy.mean()})
 
     actor, actor_moments, entropy, actor_metrics = optimize.descend(
-        actor_optimizer(config), actor_loss, policy.actor, state.actor_moments
+        optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_moments
     )
     log_alpha, alpha_moments = _temperature(config, state, entropy)
     state = State(
@@ -240,7 +241,8 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, A
         scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
         return scale * (entropy - state.target_entropy), ((), {})
 
-    return optimize.descend(alpha_optimizer(config), alpha_loss, state.log_alpha, state.alpha_moments)[:2]
+    adam = optimize.adam(config.alpha_learning_rate)
+    return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_moments)[:2]
 
 
 def sampling(config: Config) -> Sampling:
@@ -248,16 +250,6 @@ def sampling(config: Config) -> Sampling:
     return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
 
 
-def actor_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the actor's optimizer."""
-    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
-
-
-def critic_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the critics' optimizer."""
-    return optimize.adam(config.critic_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
-
-
-def alpha_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the optimizer of log α."""
-    return optimize.adam(config.alpha_learning_rate)
+def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+    """Build the optimizer of the actor, or of all critics together."""
+    return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)

@@ -22,9 +22,10 @@ from polyak import maths, optimize
 from polyak.actors import Actor, Bound
 from polyak.critics import Critic, least, several
 from polyak.fields import check, number
-from polyak.nets import Architecture, Style, refuse_layers
+from polyak.nets import Architecture, Style
 from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats
+from polyak.simba import refuse_layers
 from polyak.tree import polyak_average, pytree, replace, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 

@@ -82,7 +82,8 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
     def loss(critics: Any) -> Any:
         return sum((weight * of_error(taken(case, critic, obs, batch.action) - y)).mean() / 2 for critic in critics)
 
-    critics = stepped(sac.critic_optimizer(case.config), loss, state.critics, state.critic_moments)
+    adam = sac.optimizer(case.config, case.config.critic_learning_rate)
+    critics = stepped(adam, loss, state.critics, state.critic_moments)
     return loss(state.critics), critics, taken(case, state.critics[0], obs, batch.action) - y
 
 
@@ -116,7 +117,8 @@ def test_the_actor_descends_with_the_critics_just_improved_and_the_temperature_o
         return (-0.3 * entropy - q).mean()
 
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-3, atol=1e-5)
-    actor = stepped(sac.actor_optimizer(case.config), loss, state.policy.actor, state.actor_moments)
+    adam = sac.optimizer(case.config, case.config.actor_learning_rate)
+    actor = stepped(adam, loss, state.policy.actor, state.actor_moments)
     assert_close(after.policy.actor, actor)
 
 

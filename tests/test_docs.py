@@ -1,0 +1,72 @@
+"""The documentation says what the code is: settings with their defaults, metrics, links that lead somewhere."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import pytest
+
+from polyak.algorithms import REGISTRY
+from tests.agents import clock, every_agent
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
+WRITTEN = {True: "on", False: "off", None: "None", (): "none"}
+COMMON = {"env_steps", "seed", "seconds", "updates", "episodes", "return", "length"}  # columns of every run
+
+
+def section(name: str, title: str) -> str:
+    """Return the part of an algorithm's page below a heading."""
+    text = (ROOT / "docs" / "algorithms" / f"{name}.md").read_text(encoding="utf-8")
+    return text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def as_read(cell: str, default: Any) -> Any:
+    """Read a cell of the column of defaults as a value of the default's type."""
+    if isinstance(default, tuple) and default:
+        return tuple(int(part) for part in cell.split())
+    return float(cell) if isinstance(default, float | int) and not isinstance(default, bool) else cell
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_settings_are_those_of_the_config(name: str) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| ?([^|]*?) ?\|", section(name, "Settings"), re.MULTILINE)
+    fields = dataclasses.fields(REGISTRY[name].Config)
+    assert [row[0] for row in rows] == [field.name for field in fields]
+    for (_, default, static), field in zip(rows, fields, strict=True):
+        plain = isinstance(field.default, bool | None) or field.default == ()
+        wanted = WRITTEN[field.default] if plain else field.default
+        assert as_read(default, wanted) == wanted, field.name
+        assert static == ("×" if field.metadata.get("static") else ""), field.name
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_metrics_are_those_of_update(name: str) -> None:
+    found: set[str] = set()
+    for case in (case for case in every_agent() if case.name == name):
+        state = jax.eval_shape(case.init)
+        found |= set(jax.eval_shape(case.algorithm.update, case.config, state, case.data(), KEY, clock(0))[1])
+    described = set(re.findall(r"^\| `(\w+)`", section(name, "Metrics"), re.MULTILINE)) - COMMON
+    assert described == found
+
+
+KEY = jax.random.key(0)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the names by which a page's headings can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target

@@ -55,12 +55,21 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def circumstances() -> dict[str, Any]:
     """Return what a result must be read with: command, date, machine, versions, commit."""
     return {
-        "command": shlex.join(["python", *sys.argv]),
+        "command": command(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": versions(),
         "commit": commit(),
     }
+
+
+def command() -> str:
+    """Return the command that makes this result, but for the folder that it goes to."""
+    words = [word for word in sys.argv if not word.startswith("--out=")]
+    while "--out" in words:
+        place = words.index("--out")
+        del words[place : place + 2]
+    return shlex.join(["python", f"benchmarks/{Path(words[0]).name}", *words[1:]])
 
 
 def machine() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Deep reinforcement learning with deterministic policy gradients: train, evaluate and keep agents.
+"""Deep reinforcement learning around deterministic policy gradients: train, evaluate and keep agents.
 
 import polyak
 run = polyak.train("ddpg", "Pendulum-v1", steps=20_000, seeds=5)

@@ -17,7 +17,7 @@ from polyak.tables import one_object, report, table
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
 
 HELP = """\
-polyak: deep reinforcement learning with deterministic policy gradients
+polyak: deep reinforcement learning around deterministic policy gradients
 
   polyak train ALGORITHM ENVIRONMENT   train; for example: polyak train ddpg Pendulum-v1 --seeds 5
   polyak resume RUN                    continue a run that was interrupted
@@ -227,8 +227,11 @@ def list_(words: list[str]) -> None:
     names = sorted(spec.id for spec in gymnasium.registry.values() if spec.id.endswith(("-v5", *CONTINUOUS)))
     print("environments: any of Gymnasium's, or your own as module:Id; with continuous actions there are")
     print("    " + ", ".join(names))
+    print("and with discrete actions, whose observations are vectors too,")
+    print("    " + ", ".join(DISCRETE))
 
 
+DISCRETE = ("Acrobot-v1", "CartPole-v1", "LunarLander-v3", "MountainCar-v0")
 CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0", "LunarLanderContinuous-v3", "BipedalWalker-v3")
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

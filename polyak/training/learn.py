@@ -53,8 +53,8 @@ def refuse(algorithm: Algorithm, config: Any, plan: Plan) -> None:
         if n_step * plan.envs > capacity:
             most = capacity // plan.envs
             raise UsageError(
-                f"n_step = {n_step} does not fit the replay buffer, which holds {capacity} transitions of {plan.envs}"
-                f" environments: use {most} or less"
+                f"n_step = {n_step} does not fit the replay buffer, which holds {capacity} transitions, {most} of each"
+                f" environment: use {most} or less"
             )
     if hasattr(algorithm, "refuse"):
         algorithm.refuse(config, plan)
@@ -161,6 +161,8 @@ def _learn_by_priority(
         places, weights = priorities.draw(ranks, jax.random.fold_in(key, i), plan.batch, size, beta)
         batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
         state, metrics = update(state, batch, i)
+        if "td_error" not in metrics:
+            raise UsageError("prioritized replay needs the errors of an update: return them as the metric td_error")
         return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
 
     (state, ranks), metrics = _while_owed(update_once, (learner.state, learner.ranks), owed)

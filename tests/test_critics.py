@@ -1,5 +1,7 @@
 """Critics of discrete actions, several critics, and where norms stand in a critic of continuous ones."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +19,15 @@ OBS = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lan
 ACTIONS = np.random.default_rng(1).uniform(-1, 1, (5, 2)).astype(np.float32)
 
 
+CALL = jax.jit(lambda net, *inputs: net(*inputs))
+
+
 def dueling() -> ActionValues:
-    return jax.tree.map(np.asarray, ActionValues.create(KEY, 3, 4, (8, 6), dueling=True))
+    return in_numpy(ActionValues.create(KEY, 3, 4, (8, 6), dueling=True))
+
+
+def in_numpy(net: Any) -> Any:
+    return jax.tree.map(np.asarray, net)
 
 
 def test_dueling_advantages_have_mean_0() -> None:
@@ -44,11 +53,11 @@ def test_the_streams_of_a_dueling_network_have_a_hidden_layer_of_the_trunks_last
 
 
 def test_without_layers_the_streams_see_the_observation() -> None:
-    assert ActionValues.create(KEY, 3, 4, (), dueling=True)(OBS[0]).shape == (5, 4)
+    assert in_numpy(ActionValues.create(KEY, 3, 4, (), dueling=True))(OBS[0]).shape == (5, 4)
 
 
 def test_without_dueling_the_network_is_all() -> None:
-    net = ActionValues.create(KEY, 3, 4, (8,), style=Style(norm="layer"))
+    net = in_numpy(ActionValues.create(KEY, 3, 4, (8,), style=Style(norm="layer")))
     assert net.value is net.advantage is None
     assert isinstance(net.trunk, MLP)
     assert len(net.trunk.norms) == 2
@@ -63,7 +72,7 @@ def test_action_values_in_numpy_equal_jax_and_lanes_equal_each_alone(duels: bool
     together = stack(nets)(OBS)
     assert isinstance(together, np.ndarray)
     for lane, net in enumerate(nets):
-        assert_close(together[lane], net(jnp.asarray(OBS[lane])))
+        assert_close(together[lane], CALL(net, OBS[lane]))
 
 
 def test_the_least_of_several() -> None:
@@ -83,13 +92,13 @@ def test_norms_after_the_activation_cover_all_joint_layers_and_nothing_else() ->
     net = Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=style)
     assert net.state.norms == net.action.norms == ()
     assert [norm.scale.shape for norm in net.joint.norms] == [(5,), (8,), (8,)]
-    values, statistics = net.train(jnp.asarray(OBS[0]), ACTIONS, net.statistics())
+    values, statistics = in_numpy(net).train(OBS[0], ACTIONS, in_numpy(net.statistics()))
     assert values.shape == (5,)
     assert all(differs(old.mean, new.mean) for old, new in zip(net.statistics(), statistics, strict=True))
 
 
 def test_a_simba_critic_sees_state_and_action_together() -> None:
-    net = Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=Style("simba"))
+    net = in_numpy(Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=Style("simba")))
     assert isinstance(net.joint, Simba)
     assert net.joint.embedding.weight.shape == (5, 8)
     assert net.statistics() == ()

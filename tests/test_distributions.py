@@ -23,9 +23,9 @@ LOG_PROB = jax.jit(lambda distribution, action: distribution.log_prob(action))
 
 def sampled(distribution: Any, library: Any, count: int = MANY) -> np.ndarray:
     """Draw from a distribution of a single row many times; NumPy draws with a lane axis before it."""
-    many = jax.tree.map(lambda leaf: library.repeat(library.asarray(leaf), count, 0), distribution)
+    many = jax.tree.map(lambda leaf: np.repeat(leaf, count, 0), distribution)
     if library is jnp:
-        return np.asarray(many.sample(jax.random.key(2)))
+        return np.asarray(jax.jit(lambda many: many.sample(jax.random.key(2)))(many))
     actions = jax.tree.map(lambda leaf: leaf[None], many).sample(LaneGenerators([2], [0]))
     assert isinstance(actions, np.ndarray)
     return actions[0]
@@ -35,7 +35,7 @@ BOTH = pytest.mark.parametrize("library", [np, jnp], ids=["numpy", "jax"])
 
 
 def test_a_categorical_is_the_softmax_of_its_logits() -> None:
-    distribution = Categorical(jnp.asarray(LOGITS))
+    distribution = Categorical(LOGITS)
     np.testing.assert_allclose(distribution.log_probs(), log_softmax(LOGITS, -1), rtol=1e-5)
     for action in range(4):
         log_prob = LOG_PROB(distribution, np.full(6, action))

@@ -21,7 +21,7 @@ from tests.walk import Walk
 SEEDS = (3, 4)
 OVERLAPPED = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4)
 IN_TURN = Plan(env_steps=45, warmup=10, chunk=5, batch=4, updates=0.5, capacity=30, overlap=False)
-WRAPPED = Plan(env_steps=90, warmup=10, chunk=5, envs=2, batch=4, updates=0.5, capacity=21, overlap=False)
+WRAPPED = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4, capacity=41)
 PER_EPISODE = Plan(env_steps=60, warmup=9, chunk=4, batch=4, updates=3, updates_per="episode")
 Make = Callable[[], Training]
 
@@ -54,15 +54,6 @@ def test_restored_ddpg_equals_uninterrupted() -> None:
     assert_identical(finished(restored(make, advanced(make, 4).snapshot())), finished(make()))
 
 
-def test_restored_with_priorities_and_n_step_returns_equals_uninterrupted() -> None:
-    make = maker(WRAPPED, toys.by_priority)
-    snapshot = advanced(make, 5).snapshot()
-    tree = snapshot["learner"].ranks
-    assert len(np.unique(tree.levels[-1])) > 4  # some were revised
-    assert (tree.highest > 1).all()
-    assert_identical(finished(restored(make, snapshot)), finished(make()))
-
-
 def test_restored_when_acting_is_compiled() -> None:
     make = maker(OVERLAPPED, toys.linear_in_jax)
     training = advanced(make, 5)
@@ -70,9 +61,13 @@ def test_restored_when_acting_is_compiled() -> None:
     assert_identical(finished(restored(make, training.snapshot())), finished(make()))
 
 
-@pytest.mark.parametrize("algorithm", [toys.linear, toys.by_priority], ids=["uniform", "by priority"])
-def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any) -> None:
-    make = maker(OVERLAPPED, algorithm)
+@pytest.mark.parametrize(
+    ("algorithm", "plan"),
+    [(toys.linear, OVERLAPPED), (toys.by_priority, WRAPPED)],
+    ids=["uniform", "n-step by priority"],
+)
+def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any, plan: Plan) -> None:
+    make = maker(plan, algorithm)
     snapshot = advanced(make, 5).snapshot()
     actions = snapshot.pop("actions")  # of any length: kept apart from what has a template
     stored = {name: np.array(leaf) for name, leaf in named_leaves(snapshot).items()}
@@ -82,6 +77,13 @@ def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any) -> None
     loaded = from_named_leaves(template, stored, lambda name, like, leaf: leaf)
     fresh.restore({**loaded, "actions": actions})
     assert_identical(finished(fresh), finished(make()))
+
+
+def test_the_priorities_tested_were_revised_and_the_replay_has_wrapped_around() -> None:
+    learner = advanced(maker(WRAPPED, toys.by_priority), 5).snapshot()["learner"]
+    assert (learner.buffer.added > 41).all()
+    assert (learner.ranks.highest > 1).all()
+    assert len(np.unique(learner.ranks.levels[-1])) > 20
 
 
 def test_a_snapshot_does_not_change_when_the_run_goes_on() -> None:

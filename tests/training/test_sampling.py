@@ -152,8 +152,9 @@ def test_a_lane_that_is_done_enters_nothing() -> None:
     np.testing.assert_array_equal(ranks(after), ranks(before))
 
 
-@pytest.mark.parametrize("lanes", [1, 8], ids=["alone", "two a device"])
-@pytest.mark.parametrize("sampling", [STEPS, BOTH], ids=["steps", "steps by priority"])
+@pytest.mark.parametrize(
+    ("sampling", "lanes"), [(STEPS, 1), (BOTH, 1), (BOTH, 8)], ids=["steps", "by priority", "two lanes a device"]
+)
 def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, lanes: int) -> None:
     sharding, algorithm = devices.spread(lanes), RECORDERS[4]
 

@@ -12,7 +12,7 @@ demo: $(STAMP)
 	@echo "curve: runs/demo/curve.png   agent: runs/demo/agent.gif"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 check: $(STAMP) format lint types test
 

@@ -140,6 +140,14 @@ def test_each_update_draws_by_the_priorities_that_the_one_before_it_left() -> No
     assert metrics == {"td_error": 0.0, "step": 10.5}
 
 
+def test_every_update_draws_anew_where_priorities_stay_as_they_are() -> None:
+    level = replace(RANKED, priority_alpha=0.0)
+    learner, _ = run(level, start(level), rollout(0), 8)
+    # each update draws one of every two neighbors; with equal draws one would be drawn 8 times, the other never
+    assert (learner.state.policy[:8] % 8 > 0).all()
+    np.testing.assert_allclose(learner.state.policy[:8].reshape(4, 2).sum(-1), 8)
+
+
 def test_without_updates_nothing_is_revised_and_metrics_are_zero() -> None:
     learner, metrics = run(RANKED, start(RANKED), rollout(0), 0, step=10)
     assert learner.state.policy.sum() == 0

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
 from polyak.types import Array, Metrics
@@ -34,7 +36,8 @@ def adam(
     before = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=decayed)]
     after = [] if decoupled_decay is None else [optax.add_decayed_weights(decoupled_decay, mask=decayed)]
     scaled = optax.scale_by_adam(b1=b1, eps=epsilon)
-    return optax.chain(*_clipped(gradient_norm), *before, scaled, *after, optax.scale_by_learning_rate(learning_rate))
+    chain = optax.chain(*_clipped(gradient_norm), *before, scaled, *after, optax.scale_by_learning_rate(learning_rate))
+    return chain if before or after else packed(chain)  # which leaves are decayed is said of the net's own leaves
 
 
 def rmsprop(learning_rate: Any, gradient_norm: Any = None, epsilon: float = 1e-5) -> optax.GradientTransformation:
@@ -43,7 +46,34 @@ def rmsprop(learning_rate: Any, gradient_norm: Any = None, epsilon: float = 1e-5
     Source: Tieleman and Hinton 2012; Mnih et al. 2016 (arXiv 1602.01783), section 4.
     """
     scaled = optax.scale_by_rms(decay=0.99, eps=epsilon, eps_in_sqrt=False)
-    return optax.chain(*_clipped(gradient_norm), scaled, optax.scale_by_learning_rate(learning_rate))
+    return packed(optax.chain(*_clipped(gradient_norm), scaled, optax.scale_by_learning_rate(learning_rate)))
+
+
+SMALL = 16_384  # numbers in a leaf below which an operation costs more to start than to do
+
+
+def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Apply an elementwise transformation to all small leaves of a net as one vector, and to large ones as they are.
+
+    A small network's optimizer is a hundred operations on a few numbers each; as one vector it is a handful.
+    """
+
+    def pack(net: Any) -> list[jax.Array]:
+        leaves = jax.tree.leaves(net)
+        small = [leaf.reshape(-1) for leaf in leaves if leaf.size <= SMALL]
+        return [jnp.concatenate(small) if small else jnp.zeros(0), *(leaf for leaf in leaves if leaf.size > SMALL)]
+
+    def unpack(parts: list[jax.Array], like: Any) -> Any:
+        leaves, tree = jax.tree.flatten(like)
+        ends = np.cumsum([leaf.size for leaf in leaves if leaf.size <= SMALL])
+        small, large = iter(jnp.split(parts[0], ends[:-1])), iter(parts[1:])
+        return tree.unflatten(next(small).reshape(leaf.shape) if leaf.size <= SMALL else next(large) for leaf in leaves)
+
+    def update(gradient: Any, moments: Any, net: Any = None) -> tuple[Any, Any]:
+        steps, moments = inner.update(pack(gradient), moments, None if net is None else pack(net))
+        return unpack(steps, gradient), moments
+
+    return optax.GradientTransformation(lambda net: inner.init(pack(net)), update)
 
 
 def _clipped(gradient_norm: Any) -> list[optax.GradientTransformation]:

@@ -53,24 +53,24 @@ def test_the_second_step_of_adam() -> None:
 def test_the_gradient_is_clipped_by_the_norm_of_the_whole_net() -> None:
     moments = moments_after(optimize.adam(0.1, gradient_norm=1.0), gradient(3.0, 4.0))
     # norm 5 → 1: the gradient becomes (0.6, 0.8), its first moment a tenth of that
-    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.06, 0.08], rtol=1e-5)
+    np.testing.assert_allclose(moments, [0.06, 0.08], rtol=1e-5)
 
 
 def test_a_gradient_within_the_norm_is_left_alone() -> None:
     moments = moments_after(optimize.adam(0.1, gradient_norm=10.0), gradient(3.0, 4.0))
-    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.3, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(moments, [0.3, 0.4], rtol=1e-5)
 
 
 def test_weight_decay_is_added_to_the_gradient_of_matrices_and_spares_vectors() -> None:
     moments = moments_after(optimize.adam(0.1, weight_decay=0.5), gradient(3.0, 4.0))
     # 3 + 0.5·2 = 4 for the weight; the bias keeps its 4
-    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.4, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(moments, [0.4, 0.4], rtol=1e-5)
 
 
 def test_decay_is_added_after_clipping() -> None:
     moments = moments_after(optimize.adam(0.1, gradient_norm=1.0, weight_decay=0.5), gradient(3.0, 4.0))
     # 0.6 + 0.5·2 = 1.6
-    np.testing.assert_allclose([moments.weight[0, 0], moments.bias[0]], [0.16, 0.08], rtol=1e-5)
+    np.testing.assert_allclose(moments, [0.16, 0.08], rtol=1e-5)
 
 
 def test_decoupled_decay_is_taken_off_the_weights_and_not_off_the_gradient() -> None:
@@ -78,7 +78,7 @@ def test_decoupled_decay_is_taken_off_the_weights_and_not_off_the_gradient() -> 
     # Adam's first step is 0.1; decay takes 0.1·0.5·2 more off the weight and spares the bias
     np.testing.assert_allclose([line.weight[0, 0], line.bias[0]], [2.0 - 0.1 - 0.1, 1.0 - 0.1], rtol=1e-5)
     first = optax.tree_utils.tree_get(moments, "mu")
-    np.testing.assert_allclose([first.weight[0, 0], first.bias[0]], [0.3, 0.4], rtol=1e-5)
+    np.testing.assert_allclose(flat(first), [0.3, 0.4], rtol=1e-5)
 
 
 def test_both_kinds_of_decay_follow_the_same_choice_of_leaves() -> None:
@@ -122,7 +122,29 @@ def test_the_epsilon_of_rmsprop_stands_outside_of_the_root() -> None:
 def test_rmsprop_clips_the_gradient_first() -> None:
     _, moments = descend(optimize.rmsprop(0.1, gradient_norm=1.0), gradient(3.0, 4.0))
     squares = optax.tree_utils.tree_get(moments, "nu")
-    np.testing.assert_allclose([squares.weight[0, 0], squares.bias[0]], [0.01 * 0.36, 0.01 * 0.64], rtol=1e-5)
+    np.testing.assert_allclose(flat(squares), [0.01 * 0.36, 0.01 * 0.64], rtol=1e-5)
+
+
+def test_packing_changes_no_bit_of_an_elementwise_step() -> None:
+    large = optimize.SMALL + 1
+    net = {"a": jnp.ones((2, 3)), "b": jnp.linspace(-1, 1, large), "c": jnp.float32(2), "d": jnp.arange(4.0)}
+    gradient = jax.tree.map(lambda leaf: jnp.cos(3 * leaf), net)
+    plain = optax.scale_by_adam()
+    steps, moments = {}, {}
+    for name, optimizer in (("plain", plain), ("packed", optimize.packed(plain))):
+        state = optimizer.init(net)
+        for _ in range(2):
+            steps[name], state = optimizer.update(gradient, state, net)
+        moments[name] = optax.tree_utils.tree_get(state, "mu")
+    jax.tree.map(np.testing.assert_array_equal, steps["packed"], steps["plain"])
+    assert [leaf.shape for leaf in moments["packed"]] == [(11,), (large,)]  # all small leaves are one
+
+
+def test_a_net_of_large_leaves_alone_is_packed_too() -> None:
+    net = [jnp.ones(optimize.SMALL + 1)]
+    optimizer = optimize.packed(optax.scale(2.0))
+    steps, _ = optimizer.update(net, optimizer.init(net), net)
+    np.testing.assert_array_equal(steps[0], 2 * net[0])
 
 
 def test_extras_and_metrics_of_the_loss_are_handed_through() -> None:
@@ -143,6 +165,11 @@ def test_the_numbers_may_be_traced() -> None:
     np.testing.assert_allclose(step(0.1, 1.0, 0.5).weight, expected.weight, rtol=1e-6)
 
 
-def moments_after(optimizer: Any, slope: Line) -> Line:
-    """Return Adam's first moment after one step from zero: 0.1 of the gradient that it saw."""
-    return optax.tree_utils.tree_get(descend(optimizer, slope)[1], "mu")
+def moments_after(optimizer: Any, slope: Line) -> np.ndarray:
+    """Return Adam's first moment of weight and bias after one step from zero: 0.1 of the gradient that it saw."""
+    return flat(optax.tree_utils.tree_get(descend(optimizer, slope)[1], "mu"))
+
+
+def flat(moments: Any) -> np.ndarray:
+    """Return the numbers of a net, whether its leaves are packed or not."""
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(moments)])

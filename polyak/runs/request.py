@@ -71,7 +71,7 @@ def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan
     if not isinstance(first.spec.action, module.acts_on):
         kind = type(first.spec.action)
         others = [other for other, found in algorithms.REGISTRY.items() if kind in found.acts_on]
-        remedy = f"use {' or '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
+        remedy = f"use {', '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
         raise UsageError(
             f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
         )

@@ -45,10 +45,11 @@ class Plan:
     def __post_init__(self) -> None:
         """Refuse combinations that contradict each other, with the fix."""
         check(self)
+        whole = self.chunk * self.envs if self.updates_per == "chunk" else self.envs  # what is sure to fit
         for name in ("env_steps", "warmup"):
             if getattr(self, name) % self.envs:
                 count = getattr(self, name)
-                fixed = -(-count // self.envs) * self.envs
+                fixed = -(-count // whole) * whole
                 raise UsageError(f"{name} = {count} is not a multiple of envs = {self.envs}: use {fixed}")
         if self.warmup >= self.env_steps:
             raise UsageError(

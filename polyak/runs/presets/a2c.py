@@ -5,9 +5,9 @@ from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "eight environments, rollouts of 20 steps",
+            "eight environments, rollouts of 20 steps, small rewards",
             environments=("CartPole-v1",),
-            config={"anneal": 1.0, "lam": 0.95},
+            config={"anneal": 1.0, "lam": 0.95, "entropy_coefficient": 0.01, "reward_scale": 0.05},
             plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 20},
         ),
         Preset(

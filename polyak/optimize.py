@@ -67,7 +67,8 @@ def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
         leaves, tree = jax.tree.flatten(like)
         ends = np.cumsum([leaf.size for leaf in leaves if leaf.size <= SMALL])
         small, large = iter(jnp.split(parts[0], ends[:-1])), iter(parts[1:])
-        return tree.unflatten(next(small).reshape(leaf.shape) if leaf.size <= SMALL else next(large) for leaf in leaves)
+        split = [next(small).reshape(leaf.shape) if leaf.size <= SMALL else next(large) for leaf in leaves]
+        return jax.tree.unflatten(tree, split)
 
     def update(gradient: Any, moments: Any, net: Any = None) -> tuple[Any, Any]:
         steps, moments = inner.update(pack(gradient), moments, None if net is None else pack(net))

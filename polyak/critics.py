@@ -19,8 +19,8 @@ class Critic:
 
     ((), (), (256, 256)) is today's standard; ((400,), (), (300,)) the DDPG paper's; ((64,), (64,), (32,)) the
     two-stream critic of many tutorials. Batch norm covers the observation and the state layers, "all layers of the
-    Q network prior to the action input" (Lillicrap et al. 2016, section 3), or where it comes after the activation,
-    as in CrossQ, all joint layers.
+    Q network prior to the action input" (Lillicrap et al. 2016, section 3), or with `normalize_joint` all joint layers,
+    as in CrossQ.
     """
 
     state: MLP
@@ -36,11 +36,12 @@ class Critic:
         layers: tuple[Sequence[int], Sequence[int], Sequence[int]],
         final_init: Any = None,
         style: Style = PLAIN,
+        normalize_joint: bool = False,
     ) -> "Critic":
         """Make a critic with one output; `layers` are the state's, the action's and the joint ones."""
         state_layers, action_layers, joint_layers = layers
         keys = jax.random.split(key, 3)
-        before, joint = (PLAIN, style) if style.norm_after or style.architecture == "simba" else (style, PLAIN)
+        before, joint = (PLAIN, style) if normalize_joint or style.architecture == "simba" else (style, PLAIN)
         state = MLP.create(keys[0], (obs_size, *state_layers), False, style=before)
         action = MLP.create(keys[1], (action_size, *action_layers), False)
         joint_size = (state_layers or (obs_size,))[-1] + (action_layers or (action_size,))[-1]
@@ -89,7 +90,8 @@ class ActionValues:
             return cls(network(key, (obs_size, *layers, n), None, style), None, None)
         keys, width = jax.random.split(key, 3), (layers or (obs_size,))[-1]
         trunk = MLP.create(keys[0], (obs_size, *layers), False, style=style)
-        value, advantage = (MLP.create(k, (width, width, size), True) for k, size in zip(keys[1:], (1, n), strict=True))
+        streams = zip(keys[1:], (1, n), strict=True)
+        value, advantage = (MLP.create(k, (width, width, size), True, style=style) for k, size in streams)
         return cls(trunk, value, advantage)
 
     def __call__(self, obs: Array) -> Array:

@@ -23,10 +23,11 @@ def number(
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
+    below: float | None = None,
     static: bool = False,
 ) -> Any:
     """Declare a number (or a tuple of numbers, or None) with limits; `static` makes it part of the structure."""
-    limits = {"least": least, "above": above, "most": most}
+    limits = {"least": least, "above": above, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={"static": static, "limits": limits})
 
 
@@ -48,6 +49,14 @@ def check(settings: Any) -> None:
                 _check_number(field.name, number_, **field.metadata.get("limits", {}))
         if value is not given:
             object.__setattr__(settings, field.name, value)
+
+
+def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
+    """Raise UsageError where one of these fields, which serves only `what`, is not at its default."""
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in names and not isinstance(value, jax.Array) and value != field.default:
+            raise UsageError(f"{field.name} = {reprlib.repr(value)} is for {what} only: leave it out")
 
 
 def _in_python(value: Any) -> Any:
@@ -88,7 +97,12 @@ LARGEST = 2**63 - 1  # what arrays of whole numbers hold
 
 
 def _check_number(
-    name: str, value: float, least: float | None = None, above: float | None = None, most: float | None = None
+    name: str,
+    value: float,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
 ) -> None:
     if isinstance(value, int) and abs(value) > LARGEST:
         raise UsageError(f"{name} is too {'large' if value > 0 else 'small'}: no whole number may pass ±(2⁶³ - 1)")
@@ -102,6 +116,8 @@ def _check_number(
         raise UsageError(f"{name} = {value} is too small: it must be above {above}")
     if most is not None and value > most:
         raise UsageError(f"{name} = {value} is too large: it must be at most {most}")
+    if below is not None and value >= below:
+        raise UsageError(f"{name} = {value} is too large: it must be below {below}")
 
 
 @cache

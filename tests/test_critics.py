@@ -56,6 +56,14 @@ def test_without_layers_the_streams_see_the_observation() -> None:
     assert in_numpy(ActionValues.create(KEY, 3, 4, (), dueling=True))(OBS[0]).shape == (5, 4)
 
 
+def test_norms_cover_the_hidden_layers_of_the_streams_too() -> None:
+    net = ActionValues.create(KEY, 3, 4, (8, 6), dueling=True, style=Style(norm="layer"))
+    assert net.value is not None
+    assert net.advantage is not None
+    hidden = [[norm.scale.shape for norm in part.norms if norm] for part in (net.trunk, net.value, net.advantage)]
+    assert hidden == [[(8,), (6,)], [(6,)], [(6,)]]
+
+
 def test_without_dueling_the_network_is_all() -> None:
     net = in_numpy(ActionValues.create(KEY, 3, 4, (8,), style=Style(norm="layer")))
     assert net.value is net.advantage is None
@@ -89,7 +97,7 @@ def test_several_critics_differ_and_a_single_one_is_what_it_would_be_alone() -> 
 
 def test_norms_after_the_activation_cover_all_joint_layers_and_nothing_else() -> None:
     style = Style(norm=BatchStyle(), norm_after=True)
-    net = Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=style)
+    net = Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=style, normalize_joint=True)
     assert net.state.norms == net.action.norms == ()
     assert [norm.scale.shape for norm in net.joint.norms] == [(5,), (8,), (8,)]
     values, statistics = in_numpy(net).train(OBS[0], ACTIONS, in_numpy(net.statistics()))

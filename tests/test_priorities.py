@@ -17,7 +17,7 @@ from polyak.tree import stack, take
 from tests.compare import assert_identical
 
 ENTER, REVISE = jax.jit(priorities.enter), jax.jit(priorities.revise)
-SIZES = [100, 300_000]  # of two levels and of four
+SIZES = [100, 5_000, 300_000]  # of two levels, three and four
 CAPACITY, MOST, MANY = 100, 4, 20_000
 
 

@@ -132,7 +132,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     if config.normalize_advantages:
         advantage = maths.standardize(advantage)
 
-    def loss(nets: tuple[MLP, StochasticActor, MLP]) -> tuple[Array, Any]:
+    def total_loss(nets: tuple[MLP, StochasticActor, MLP]) -> tuple[Array, Any]:
         trunk, actor, value = nets
         features = trunk(obs)
         actions, error = actor(features), value(features)[..., 0] - returns
@@ -143,7 +143,9 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
 
     rate = config.learning_rate * (1.0 - config.anneal * clock.progress)
     nets = (policy.trunk, policy.actor, state.value)
-    (trunk, actor, critic), moments, _, metrics = optimize.descend(optimizer(config, rate), loss, nets, state.moments)
+    (trunk, actor, critic), moments, _, metrics = optimize.descend(
+        optimizer(config, rate), total_loss, nets, state.moments
+    )
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
     return State(Policy(trunk, actor, normalizer), critic, moments), {**metrics, "value": value.mean()}
 

@@ -46,12 +46,14 @@ class Config:
     """Adam's step size for the critics."""
     alpha_learning_rate: float = number(default=1e-3, above=0)
     """Adam's step size for log α."""
-    adam_b1: float = number(default=0.5, least=0, most=1)
-    """Adam's β₁, the share of the last gradients that is kept."""
+    adam_b1: float = number(default=0.5, least=0, below=1)
+    """Adam's β₁ for actor and critics: the share of the last gradients that is kept."""
     alpha: float = number(default=1.0, above=0)
     """Temperature α: at the start, or always where it is not learned."""
     learn_alpha: bool = static(default=True)
     """Adjust the temperature so that the entropy of the policy stays near the target entropy."""
+    alpha_loss: Literal["log", "paper"] = static(default="log")
+    """The temperature's loss: log α·(H - H̄), or α·(H - H̄), which the authors' program has."""
     target_entropy: float | None = None
     """Target entropy H̄ in nats, of actions in [-1, 1]; None: -1 per dimension."""
     actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
@@ -111,7 +113,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor = SquashedActor.create(actor_key, spec.obs_size, spec.action_size, config.actor_layers, style=style)
     layers = ((), (), config.critic_layers)
     critics = tuple(
-        Critic.create(key, spec.obs_size, spec.action_size, layers, None, style)
+        Critic.create(key, spec.obs_size, spec.action_size, layers, None, style, normalize_joint=True)
         for key in several(critic_key, config.critics)
     )
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
@@ -124,7 +126,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         target_entropy=jnp.asarray(entropy, jnp.float32),
         actor_moments=optimizer(config, config.actor_learning_rate).init(actor),
         critic_moments=optimizer(config, config.critic_learning_rate).init(critics),
-        alpha_moments=optimizer(config, config.alpha_learning_rate).init(log_alpha),
+        alpha_moments=optimize.adam(config.alpha_learning_rate).init(log_alpha),
     )
 
 
@@ -196,11 +198,11 @@ def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) ->
         return state
 
     def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
-        return log_alpha * (entropy - state.target_entropy), ((), {})
+        scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
+        return scale * (entropy - state.target_entropy), ((), {})
 
-    log_alpha, alpha_moments, _, _ = optimize.descend(
-        optimizer(config, config.alpha_learning_rate), alpha_loss, state.log_alpha, state.alpha_moments
-    )
+    adam = optimize.adam(config.alpha_learning_rate)
+    log_alpha, alpha_moments, _, _ = optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_moments)
     return replace(state, log_alpha=log_alpha, alpha_moments=alpha_moments)
 
 
@@ -210,5 +212,5 @@ def sampling(config: Config) -> Sampling:
 
 
 def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
-    """Build the optimizer of a network, or of log α."""
+    """Build the optimizer of the actor or of the critics."""
     return optimize.adam(learning_rate, b1=config.adam_b1)

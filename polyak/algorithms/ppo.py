@@ -206,7 +206,7 @@ def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -
     advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
     clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
 
-    def loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Any]:
+    def total_loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Any]:
         actor, value = nets
         actions, v = actor(batch.obs), value(batch.obs)[..., 0]
         log_ratio = actions.log_prob(batch.action) - batch.log_prob
@@ -223,7 +223,7 @@ def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -
         return total, ((), {**metrics, "kl": kl, "clipped": clipped})
 
     rate = config.learning_rate * (1.0 - config.anneal * clock.progress)
-    nets, moments, _, metrics = optimize.descend(optimizer(config, rate), loss, nets, moments)
+    nets, moments, _, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, moments)
     return nets, moments, metrics
 
 

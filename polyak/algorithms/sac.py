@@ -24,7 +24,7 @@ from polyak import maths, optimize
 from polyak.actors import Sigma, SquashedActor, StochasticActor
 from polyak.critics import ActionValues, Critic, least, several
 from polyak.distributions import Categorical
-from polyak.fields import check, number
+from polyak.fields import check, number, refuse_changed
 from polyak.nets import Architecture, Style
 from polyak.noise import Correlated
 from polyak.normalize import RunningStats
@@ -75,7 +75,7 @@ class Config:
     critics: int = number(default=2, least=1, static=True)
     """Number of critics; the least of them counts."""
     sigma: Sigma = static(default="clamp")
-    """How the deviation is kept in bounds: log σ clamped to [-20, 2], by tanh in [-5, 2], or σ by softplus."""
+    """How σ of continuous actions is bounded: log σ clamped to [-20, 2], or by tanh in [-5, 2], or σ by softplus."""
     loss: maths.Loss = static(default="mse")
     """The critics' loss."""
     weight_decay: float | None = number(default=None, least=0)
@@ -99,6 +99,9 @@ class Config:
         """Refuse values that cannot work."""
         check(self)
         refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
+
+
+CONTINUOUS_ONLY = ("target_per_dimension", "critic_state_layers", "critic_action_layers", "sigma", "noise_correlation")
 
 
 @pytree
@@ -137,6 +140,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     keys, style = several(critic_key, config.critics), Style(config.architecture)
     actor: SquashedActor | StochasticActor
     if isinstance(spec.action, Discrete):
+        refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")
         widths, n = config.critic_joint_layers, spec.action.n
         actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, None, style)
         critics: Any = tuple(ActionValues.create(k, spec.obs_size, n, widths, style=style) for k in keys)

@@ -10,6 +10,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
 from polyak.errors import UsageError, nearest, reason
@@ -78,11 +80,18 @@ def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan
     return Worlds(env, lanes, plan.envs)
 
 
+def refuse_unfit(module: Any, config: Any, worlds: Worlds) -> None:
+    """Raise UsageError where an algorithm cannot start with its settings on these environments."""
+    jax.eval_shape(lambda key: module.init(config, worlds.spec, key), jax.random.key(0))
+
+
 COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that in the file's form
 
 
-def refuse_too_large(plan: Plan, worlds: Worlds, lanes: int) -> None:
+def refuse_too_large(module: Any, plan: Plan, worlds: Worlds, lanes: int) -> None:
     """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
+    if module.learns_from != "replay":
+        return
     capacity, memory = min(plan.capacity, plan.env_steps), devices.memory()
     per_row = 4 * worlds.spec.row_size * lanes
     most = int(memory * 0.8 / COPIES)

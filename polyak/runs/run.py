@@ -109,7 +109,8 @@ def train(
     name, module = algorithms.find(algorithm)
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
     worlds = request.make_worlds(name, module, env, lanes, settings[1])
-    request.refuse_too_large(settings[1], worlds, len(lanes))
+    request.refuse_unfit(module, settings[0], worlds)
+    request.refuse_too_large(module, settings[1], worlds, len(lanes))
     folder = request.new_folder(out, name, name_of(env), force)
     facts = {
         "algorithm": name,
@@ -135,7 +136,7 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     run.env = maker = env or from_name(run.facts["env"])
     worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan)
-    request.refuse_too_large(plan, worlds, len(run.facts["seeds"]))
+    request.refuse_too_large(module, plan, worlds, len(run.facts["seeds"]))
     return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
 

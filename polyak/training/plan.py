@@ -56,12 +56,6 @@ class Plan:
                 f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower"
                 " it (--plan.warmup), or take more steps"
             )
-        if self.batch > self.capacity:
-            raise UsageError(f"batch = {self.batch} is larger than capacity = {self.capacity}: raise the capacity")
-        if self.chunk * self.envs > self.capacity:
-            raise UsageError(
-                f"a chunk of {self.chunk} × {self.envs} transitions does not fit capacity = {self.capacity}"
-            )
         if self.updates_per != "step" and self.updates != int(self.updates):
             raise UsageError(f"updates = {self.updates} per {self.updates_per} must be a whole number")
         if self.updates_per == "episode" and self.envs > 1:
@@ -71,6 +65,8 @@ class Plan:
         """Raise UsageError if algorithms that learn from this cannot be trained by this plan."""
         if learns_from == "dataset":
             raise UsageError("this algorithm learns from a dataset, not from an environment")
+        if learns_from == "replay":
+            self._refuse_small_capacity()
         if learns_from == "rollout":
             per_rollout = self.chunk * self.envs
             if self.env_steps % per_rollout:
@@ -81,6 +77,14 @@ class Plan:
                 )
             if self.warmup or self.updates_per != "chunk" or self.updates != 1:
                 raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')
+
+    def _refuse_small_capacity(self) -> None:
+        if self.batch > self.capacity:
+            raise UsageError(f"batch = {self.batch} is larger than capacity = {self.capacity}: raise the capacity")
+        if self.chunk * self.envs > self.capacity:
+            raise UsageError(
+                f"a chunk of {self.chunk} × {self.envs} transitions does not fit capacity = {self.capacity}"
+            )
 
     @property
     def most_updates(self) -> int:

@@ -8,11 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from polyak import optimize
 from polyak.algorithms import crossq, sac
 from polyak.tree import named_leaves, replace
 from polyak.types import Transition
 from tests.agents import SPECS, Agent, Box, agent, small
-from tests.algorithms.equations import folded, stepped
+from tests.algorithms.equations import changed, folded, stepped
 from tests.compare import assert_close, assert_identical, differs
 
 PLAIN, NORMALIZED = agent("crossq", "plain"), agent("crossq", "normalized")  # with a delay of 1 and of 3
@@ -100,13 +101,15 @@ def test_the_actor_descends_in_training_mode_with_the_critics_in_evaluation_mode
     assert_close(after.policy.statistics, state.policy.actor.train(batch.obs, state.policy.statistics)[1])
 
 
-def test_the_temperature_follows_the_entropy_of_the_actor_in_training_mode() -> None:
-    state, batch = used(NORMALIZED)
+@pytest.mark.parametrize("form", ["log", "paper"])
+def test_the_temperature_follows_the_entropy_of_the_actor_in_training_mode(form: str) -> None:
+    case = changed(NORMALIZED, alpha_loss=form)
+    state, batch = used(case)
     actions, _ = state.policy.actor.train(batch.obs, state.policy.statistics)
     entropy = -actions.sample_with_log_prob(KEYS[1])[1].mean()
-    optimizer = crossq.optimizer(NORMALIZED.config, NORMALIZED.config.alpha_learning_rate)
-    wanted = stepped(optimizer, lambda log: log * (entropy - -0.5), state.log_alpha, state.alpha_moments)
-    after, _ = NORMALIZED.update(state, batch, step=DUE)
+    optimizer, scale = optimize.adam(case.config.alpha_learning_rate), jnp.exp if form == "paper" else jnp.asarray
+    wanted = stepped(optimizer, lambda log: scale(log) * (entropy - -0.5), state.log_alpha, state.alpha_moments)
+    after, _ = case.update(state, batch, step=DUE)
     np.testing.assert_allclose(after.log_alpha, wanted, rtol=1e-5)
 
 

@@ -35,9 +35,6 @@ SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "chunk": 5, "batch": 8,
         ({"envs": 3}, "env_steps = 100 is not a multiple of envs = 3: use 102"),
         ({"envs": 4, "env_steps": 100, "warmup": 10}, "warmup = 10 is not a multiple of envs = 4: use 12"),
         ({"warmup": 100}, "leaves none of env_steps = 100"),
-        ({"batch": 51}, "batch = 51 is larger than capacity = 50"),
-        ({"chunk": 51}, "51 × 1 transitions does not fit capacity = 50"),
-        ({"envs": 10, "chunk": 6}, "6 × 10 transitions"),
         ({"updates_per": "chunk", "updates": 1.5}, "updates = 1.5 per chunk must be a whole number"),
         ({"updates_per": "episode", "updates": 1.5}, "per episode must be a whole number"),
         ({"updates_per": "episode", "envs": 2, "updates": 1}, "updates per episode need envs = 1, not 2"),
@@ -48,6 +45,21 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Plan(**SOUND | changes)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": 51}, "batch = 51 is larger than capacity = 50"),
+        ({"chunk": 51}, "51 × 1 transitions does not fit capacity = 50"),
+        ({"envs": 10, "chunk": 6}, "6 × 10 transitions"),
+    ],
+)
+def test_refuses_a_small_capacity_where_there_is_a_replay(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Plan(**SOUND | changes).refuse_for("replay")
+    assert message in str(error.value)
+    Plan(**{**SOUND, "updates_per": "chunk", "updates": 1, "warmup": 0, "envs": 10, "chunk": 10}).refuse_for("rollout")
 
 
 def test_the_defaults_are_sound() -> None:

@@ -21,7 +21,7 @@ PRESETS: Presets = {
     "paper": (
         Preset(
             "Bhatt et al. 2024: critics of 2048 units in each layer",
-            config={"critic_layers": (2048, 2048)},
+            config={"critic_layers": (2048, 2048), "alpha_loss": "paper"},
             plan={"env_steps": 1_000_000, "warmup": 5_000},
         ),
     ),

@@ -1,13 +1,15 @@
 """Fill the tables of learning results in the documentation from benchmarks/results/learning-*.json.
 
   python benchmarks/results_table.py           write docs/results.md and the results of every algorithm's page
-  python benchmarks/results_table.py --check   change nothing; exit with 1 if a page is out of date
+  python benchmarks/results_table.py --check   change nothing; exit with 1 if a page or a result is out of date
   python benchmarks/results_table.py --show    print the tables of docs/results.md, change nothing
 
 A table stands between the lines <!-- results:begin --> and <!-- results:end -->; all else on a page is written by hand.
+A result is out of date where its command no longer gives the settings that it was made with. Checking needs polyak.
 """
 
 import argparse
+import dataclasses
 import json
 import shlex
 import sys
@@ -22,6 +24,8 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NONE = "No result has been recorded yet."
 SCORES = ("steps", "seeds", "final policy: IQM [95 % interval]", "mean", "worst seed", "best policy: IQM")
 
+Fields = dict[str, Any]  # of settings, as in JSON
+
 
 class PageError(Exception):
     """A page or a result is not as it must be; the message names it."""
@@ -31,6 +35,7 @@ class PageError(Exception):
 class Result:
     """One file of `learning.py`."""
 
+    path: Path
     algorithm: str
     task: str
     preset: str
@@ -39,6 +44,8 @@ class Result:
     final: dict[str, Any]
     best: dict[str, Any]
     command: str
+    config: dict[str, Any]
+    plan: dict[str, Any]
 
     @property
     def order(self) -> tuple[str, str, bool, int, str]:
@@ -70,6 +77,7 @@ def read(path: Path) -> Result:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Result(
+            path=path,
             algorithm=found["algorithm"],
             task=found["env"],
             preset=found["preset"],
@@ -78,6 +86,8 @@ def read(path: Path) -> Result:
             final=found["scores"]["final"],
             best=found["scores"]["best"],
             command=without(("--out",), found["command"]),
+            config=dict(found["config"]),
+            plan=dict(found["plan"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise PageError(f"{path} is not a result of learning.py: {type(error).__name__} {error}") from error
@@ -134,23 +144,81 @@ def filled(page: Path, content: str) -> str:
     return f"{text[: text.index(BEGIN)]}{BEGIN}\n\n{content}\n\n{text[text.index(END) :]}"
 
 
-def pages(root: Path) -> dict[Path, str]:
+def results_in(root: Path) -> list[Result]:
+    """Read every result."""
+    return [read(path) for path in sorted((root / "benchmarks" / "results").glob("learning-*.json"))]
+
+
+def pages(results: Sequence[Result], root: Path) -> dict[Path, str]:
     """Return what each page that has results must contain."""
-    results = [read(path) for path in sorted((root / "benchmarks" / "results").glob("learning-*.json"))]
     docs = root / "docs"
     wanted = {docs / "results.md": by_task(results, docs)}
     wanted |= {page: of_algorithm(results, page.stem) for page in sorted((docs / "algorithms").glob("*.md"))}
     return {page: filled(page, content) for page, content in wanted.items()}
 
 
+def outdated(result: Result) -> list[str]:
+    """Say which settings of a result its command no longer gives; those added since may be missing at their default."""
+    from polyak import UsageError
+
+    try:
+        preset, today = settings_today(result)
+    except UsageError as error:
+        return [f"its command is refused today: {error}"]
+    changed = [] if preset == result.preset else [f"preset is {result.preset}, in its command {preset}"]
+    for part, then in (("config", result.config), ("plan", result.plan)):
+        now, defaults = today[part]
+        assumed = {**defaults, **then}
+        for name in assumed:
+            if name not in now:
+                changed.append(f"{part}.{name} is no longer there")
+            elif assumed[name] != now[name]:
+                changed.append(f"{part}.{name} is {then.get(name, 'missing')}, today {now[name]}")
+    return changed
+
+
+def settings_today(result: Result) -> tuple[str, dict[str, tuple[Fields, Fields]]]:
+    """Return what the command gives: the preset, and of config and plan the values and the defaults, as in JSON.
+
+    Raises UsageError where it is refused.
+    """
+    from polyak import UsageError, algorithms
+    from polyak.runs import files, request
+
+    script, *words = shlex.split(result.command)[1:] or [""]
+    if Path(script).name != "learning.py" or words[:2] != [result.algorithm, result.task]:
+        raise UsageError(f"it is not learning.py {result.algorithm} {result.task}")
+    asked = flags_parser()(result.algorithm, result.task, words[2:]).asked()
+    name, module = algorithms.find(result.algorithm)
+    config, plan = request.settings_for(
+        name, module, result.task, asked["preset"], None, asked["config"], asked["plan"]
+    )
+
+    def both(settings: Any) -> tuple[Fields, Fields]:
+        defaults = {field.name: field.default for field in dataclasses.fields(settings)}
+        return files.plain(files.settings_to_json(settings)), files.plain(defaults)
+
+    return asked["preset"], {"config": both(config), "plan": both(plan)}
+
+
+def flags_parser() -> Any:
+    """Return the function by which learning.py reads its flags."""
+    if str(ROOT / "benchmarks") not in sys.path:
+        sys.path.insert(0, str(ROOT / "benchmarks"))
+    import learning
+
+    return learning.parse
+
+
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Write, check or show; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a page is out of date")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a page or a result is out of date")
     parser.add_argument("--show", action="store_true", help="print the tables of docs/results.md")
     asked = parser.parse_args(words)
     try:
-        texts = pages(root)
+        results = results_in(root)
+        texts = pages(results, root)
     except (PageError, OSError) as error:
         print(f"results_table.py: {error}", file=sys.stderr)
         return 1
@@ -163,7 +231,10 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
         print(f"{'out of date' if asked.check else 'written'}: {page.relative_to(root)}")
         if not asked.check:
             page.write_text(texts[page], encoding="utf-8")
-    return 1 if asked.check and stale else 0
+    changed = [(result, field) for result in results for field in outdated(result)] if asked.check else []
+    for result, field in changed:
+        print(f"out of date: {result.path.relative_to(root)}: {field}")
+    return 1 if asked.check and (stale or changed) else 0
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 import dataclasses
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
 
+from polyak import cli
 from polyak.algorithms import REGISTRY
+from polyak.runs import request
+from polyak.training import devices
 from tests.agents import clock, every_agent
 
 ROOT = Path(__file__).parents[1]
@@ -59,6 +64,45 @@ def anchors(page: Path) -> set[str]:
     """Return the names by which a page's headings can be linked to."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+NOT_HERE = {
+    "own_algorithm": "a module in examples/, where the page says to go first; tests/test_examples.py trains it",
+    "your_module": "stands for a module that the reader has written",
+}
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Yield every command that trains with its page, in a block or in a line; one without an algorithm is a mention."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for found in re.findall(r"^polyak train .*$|(?<=`)polyak train [^`]+(?=`)", text, re.MULTILINE):
+            words = shlex.split(found, comments=True)[2:]
+            if not words[0].startswith("-"):
+                yield page.relative_to(ROOT).as_posix(), shlex.join(word for word in words if word != "--help")
+
+
+class AcceptedError(Exception):
+    """A command was not refused, and has come to make its environments."""
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
+def test_commands_are_not_refused(page: str, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def accept(*_: Any) -> None:
+        raise AcceptedError
+
+    name, *_ = words = shlex.split(command)
+    if name in NOT_HERE:
+        pytest.skip(NOT_HERE[name])
+    assert name in REGISTRY
+    monkeypatch.setattr(devices, "prepare", lambda lanes: None)  # the tests have chosen
+    monkeypatch.setattr(request, "make_worlds", accept)  # needs what an environment comes with, such as MuJoCo
+    with pytest.raises(AcceptedError):
+        cli.train(words)
+
+
+def test_commands_are_found() -> None:
+    assert {page for page, _ in commands()} > {f"docs/algorithms/{name}.md" for name in REGISTRY} | {"README.md"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

@@ -11,6 +11,10 @@ ROOT = Path(__file__).parents[1]
 TABLE: dict[str, Any] = runpy.run_path(str(ROOT / "benchmarks" / "results_table.py"))
 MARKS = f"{TABLE['BEGIN']}\n{TABLE['END']}"
 
+# where the default preset of DDPG for the pendulum differs from the defaults
+CONFIG = {"gamma": 0.98, "reward_scale": 0.1, "actor_layers": [128, 64], "critic_joint_layers": [128, 64]}
+PLAN = {"env_steps": 20_000, "batch": 64, "capacity": 20_000}
+
 
 def score(*returns: float) -> dict[str, Any]:
     """Make a score of one policy for each seed."""
@@ -25,6 +29,8 @@ def write_result(root: Path, name: str, **changes: Any) -> None:
         "algorithm": "ddpg",
         "env": "Pendulum-v1",
         "preset": "default",
+        "config": CONFIG,
+        "plan": PLAN,
         "env_steps": 20_000,
         "seeds": [0, 1],
         "scores": {"final": score(-150.0, -170.0), "best": score(-140.04, -140.06)},
@@ -95,6 +101,48 @@ def test_changed_settings_are_told(root: Path) -> None:
     assert TABLE["main"]([], root) == 0
     assert "| `default`, changed | 20 000 |" in page(root, "results")
     assert "`python benchmarks/learning.py ddpg Pendulum-v1 --config.gamma 0.9`" in page(root, "results")
+
+
+def learning(words: str) -> dict[str, Any]:
+    return {"command": f"python benchmarks/learning.py {words}"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"config": {**CONFIG, "gamma": 0.99}}, "config.gamma is 0.99, today 0.98"),
+        ({"config": {**CONFIG, "actor_layers": [64]}}, "config.actor_layers is [64], today [128, 64]"),
+        ({"config": {**CONFIG, "old": 1}}, "config.old is no longer there"),
+        ({"config": {**CONFIG, "tau": 0.01}}, "config.tau is 0.01, today 0.005"),
+        ({"plan": {"env_steps": 20_000, "capacity": 20_000}}, "plan.batch is missing, today 64"),
+        ({"preset": "paper"}, "preset is paper, in its command default"),
+        (learning("ddpg Pendulum-v1 --steps 10000"), "plan.env_steps is 20000, today 10000"),
+        (learning("ddpg Pendulum-v1 --config.gamma 0.9"), "config.gamma is 0.98, today 0.9"),
+        (learning("ddpg Pendulum-v1 --config.own 1"), "its command is refused today: unknown flag --config.own"),
+        (learning("ddpg Pendulum-v1 --config.n-step 20001"), "its command is refused today: n_step = 20001"),
+        (learning("ddpg Pendulum-v1 --preset old"), "its command is refused today: ddpg has no preset 'old'"),
+        (learning("td3 Pendulum-v1"), "its command is refused today: it is not learning.py ddpg Pendulum-v1"),
+        ({"command": ""}, "its command is refused today: it is not learning.py ddpg Pendulum-v1"),
+    ],
+)
+def test_a_result_whose_command_gives_other_settings_today_is_out_of_date(
+    root: Path, changes: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_result(root, "a", **changes)
+    assert TABLE["main"]([], root) == 0
+    capsys.readouterr()
+    assert TABLE["main"](["--check"], root) == 1
+    said = capsys.readouterr().out.replace("\\", "/").splitlines()
+    assert [line for line in said if named in line] == said
+    assert len(said) == 1
+    assert said[0].startswith("out of date: benchmarks/results/learning-a.json: ")
+
+
+def test_settings_that_the_command_gives_are_up_to_date(root: Path) -> None:
+    write_result(
+        root, "a", config={**CONFIG, "gamma": 0.9, "tau": 0.005}, **learning("ddpg Pendulum-v1 --config.gamma 0.9")
+    )
+    assert (TABLE["main"]([], root), TABLE["main"](["--check"], root)) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,8 @@ def train(words: list[str]) -> None:
     class Train(asking):
         """Train an algorithm on an environment."""
 
+        backend: Literal["auto", "host", "device"] = "host"
+        """Step environments in Python, or compile those written in JAX with all the rest; auto: where it can be."""
         out: str | None = None
         """Folder of the run; by default a new one under runs/."""
         force: bool = False
@@ -105,7 +107,15 @@ def train(words: list[str]) -> None:
     options = parse(Train, rest, f"polyak train {algorithm} {env}", algorithms.with_setting)
     settings, quiet = options.asked(), options.quiet or options.json
     with keeping_quiet(options.json):
-        run = runs.train(algorithm, from_name(env), **settings, out=options.out, force=options.force, quiet=quiet)
+        run = runs.train(
+            algorithm,
+            from_name(env),
+            **settings,
+            backend=options.backend,
+            out=options.out,
+            force=options.force,
+            quiet=quiet,
+        )
     report(run, options)
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import gymnasium
+import jax
 import numpy as np
 from gymnasium import spaces
+from gymnasium.experimental.functional import FuncEnv
 
 from polyak.envs.spaces import ActionScale, flatten, spec_of
 from polyak.errors import RunError, UsageError, installing, nearest
@@ -31,17 +33,47 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     if isinstance(env, gymnasium.Env):
         raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
     found = from_name(env) if isinstance(env, str) else env
-    return _from_registry(found, render_mode) if isinstance(found, str) else _from_callable(found)
+    return _from_registry(found, render_mode) if isinstance(found, str) else _from_callable(found, render_mode)
 
 
-def _from_callable(env: Callable[[], Any]) -> gymnasium.Env[Any, Any]:
-    try:
-        made = env()
-    except Exception as error:
-        raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
+def _from_callable(env: Callable[[], Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    made = _call(env)
+    if isinstance(made, FuncEnv):
+        return _stepped(made, render_mode)
     if not isinstance(made, gymnasium.Env):
         raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
     return made
+
+
+def _call(env: Callable[[], Any]) -> Any:
+    try:
+        return env()
+    except Exception as error:
+        raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def _stepped(env: Any, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    """Make an environment that is stepped from a functional one."""
+    from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
+
+    env.transform(jax.jit)
+    made: gymnasium.Env[Any, Any] = FunctionalJaxEnv(env, metadata=getattr(env, "metadata", None))
+    made.render_mode = render_mode
+    limit = limit_of(env)
+    return made if limit is None else gymnasium.wrappers.TimeLimit(made, limit)
+
+
+def functional_of(env: Callable[[], Any]) -> Any:
+    """Return the FuncEnv that a callable makes, or None if it makes something else."""
+    made = _call(env)
+    if isinstance(made, gymnasium.Env):
+        made.close()
+    return made if isinstance(made, FuncEnv) else None
+
+
+def limit_of(env: Any) -> int | None:
+    """Return the time limit that a FuncEnv declares, as Gymnasium's registry names it."""
+    return getattr(env, "max_episode_steps", None)
 
 
 def _from_registry(env: str, render_mode: str | None) -> gymnasium.Env[Any, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from polyak.errors import UsageError
 from polyak.runs import files
+from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 
 
@@ -23,7 +24,7 @@ class Progress:
     log_position: Any = None  # how many rows the log has, and what it has not written yet
 
 
-def save(folder: Path, training: Training, progress: Progress) -> None:
+def save(folder: Path, training: Training | DeviceTraining, progress: Progress) -> None:
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
     snapshot = training.snapshot()
     arrays = {"training": snapshot, "best": progress.best, "best_returns": progress.best_returns}
@@ -38,7 +39,7 @@ def save(folder: Path, training: Training, progress: Progress) -> None:
     files.save_set(folder, "checkpoint.json", facts, {"arrays": arrays})
 
 
-def load(folder: Path, training: Training, best: Any, settings: str) -> Progress:
+def load(folder: Path, training: Training | DeviceTraining, best: Any, settings: str) -> Progress:
     """Put a fresh Training at the checkpoint.
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.

@@ -13,10 +13,12 @@ from typing import Any
 import jax
 
 from polyak import algorithms
+from polyak.envs import functional
+from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
 from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
-from polyak.training import devices, learn
+from polyak.training import device, devices, learn
 from polyak.training.plan import Plan
 
 
@@ -66,9 +68,18 @@ def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     return lanes
 
 
-def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan) -> Worlds:
-    """Make every environment of the run. Raises UsageError where the algorithm cannot take its actions."""
-    first = Environment(env)
+BACKENDS = ("auto", "host", "device")
+
+
+def make_worlds(
+    name: str, module: Any, env: Maker, lanes: list[int], plan: Plan, backend: str = "host"
+) -> Worlds | Functional:
+    """Make every environment of the run, or its functional form for the device loop.
+
+    Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.
+    """
+    compiled = None if backend == "host" else functional_for(env, plan, backend)
+    first = compiled or Environment(env)
     first.close()
     if not isinstance(first.spec.action, module.acts_on):
         kind = type(first.spec.action)
@@ -77,10 +88,26 @@ def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan
         raise UsageError(
             f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
         )
-    return Worlds(env, lanes, plan.envs)
+    return compiled or Worlds(env, lanes, plan.envs)
 
 
-def refuse_unfit(module: Any, config: Any, worlds: Worlds) -> None:
+def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
+    """Return the functional form of an environment; with "auto" None where it has none, or the plan needs the host."""
+    if backend not in BACKENDS:
+        raise UsageError(f"backend = {backend!r} is unknown: {nearest(backend, BACKENDS)}")
+    found = functional.find(env)
+    if backend == "auto":
+        return None if plan.updates_per == "episode" else found
+    if found is None:
+        raise UsageError(
+            f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
+            f" {', '.join(functional.TWINS)}; use --backend host"
+        )
+    device.refuse(plan)
+    return found
+
+
+def refuse_unfit(module: Any, config: Any, worlds: Worlds | Functional) -> None:
     """Raise UsageError where an algorithm cannot start with its settings on these environments."""
     jax.eval_shape(lambda key: module.init(config, worlds.spec, key), jax.random.key(0))
 
@@ -88,7 +115,7 @@ def refuse_unfit(module: Any, config: Any, worlds: Worlds) -> None:
 COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that in the file's form
 
 
-def refuse_too_large(module: Any, plan: Plan, worlds: Worlds, lanes: int) -> None:
+def refuse_too_large(module: Any, plan: Plan, worlds: Worlds | Functional, lanes: int) -> None:
     """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
     if module.learns_from != "replay":
         return

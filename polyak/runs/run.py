@@ -23,6 +23,8 @@ from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.session import SCORING, Interrupts, Session
 from polyak.training import devices
+from polyak.training.device import DeviceTraining
+from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -91,6 +93,7 @@ def train(
     preset: str = "default",
     config: Any = None,
     plan: Plan | dict[str, Any] | None = None,
+    backend: str = "host",
     out: str | Path | None = None,
     force: bool = False,
     quiet: bool = True,
@@ -99,7 +102,9 @@ def train(
 
     `algorithm` is a registered name or a module; `env` an id, "module:Id" or a callable that returns an environment.
     `seeds` counts from seed 0, or lists the seeds. `config` and `plan` are settings objects, or dictionaries of what
-    differs from the preset. The run is written to `out`, by default a new folder under runs/.
+    differs from the preset. `backend` is "host", which steps environments in Python; "device", which compiles those
+    that are written in JAX together with everything else; or "auto": the device where it can. The run is written to
+    `out`, by default a new folder under runs/.
 
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
@@ -108,7 +113,7 @@ def train(
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
-    worlds = request.make_worlds(name, module, env, lanes, settings[1])
+    worlds = request.make_worlds(name, module, env, lanes, settings[1], backend)
     request.refuse_unfit(module, settings[0], worlds)
     request.refuse_too_large(module, settings[1], worlds, len(lanes))
     folder = request.new_folder(out, name, name_of(env), force)
@@ -119,6 +124,7 @@ def train(
         "config": files.settings_to_json(settings[0]),
         "plan": files.settings_to_json(settings[1]),
         "seeds": lanes,
+        "backend": "host" if isinstance(worlds, Worlds) else "device",
         **_circumstances(),
     }
     return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
@@ -135,7 +141,8 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     config = files.settings_from_json(module.Config, run.facts["config"], path)
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     run.env = maker = env or from_name(run.facts["env"])
-    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan)
+    backend = run.facts.get("backend", "host")  # of older runs
+    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan, backend)
     request.refuse_too_large(module, plan, worlds, len(run.facts["seeds"]))
     return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
@@ -159,14 +166,17 @@ def load(folder: str | Path) -> Run:
     return Run(folder, facts)
 
 
-def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Worlds], quiet: bool, resumed: bool) -> Run:
+def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
-    began, plan, worlds = time.monotonic(), parts[2], parts[3]
+    began, (module, config, plan, worlds) = time.monotonic(), parts
     progress = ProgressLine(plan.env_steps, len(run.facts["seeds"]), shown=not quiet)
     with Interrupts() as interrupts, contextlib.closing(progress), contextlib.closing(worlds):
-        training = Training(*parts, run.facts["seeds"], run.facts.get("devices"))
-        session = Session(run.folder, env, run.facts, training, worlds, progress)
-        with contextlib.closing(session.evaluator):
+        stepped = isinstance(worlds, Worlds)
+        training = (Training if stepped else DeviceTraining)(*parts, run.facts["seeds"], run.facts.get("devices"))
+        scorer = Evaluator(module, config, lambda: Environment(env))
+        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
+        session = Session(run.folder, run.facts, training, worlds, evaluator, progress)
+        with contextlib.closing(scorer):
             session.resume() if resumed else session.save()
             run.facts["devices"] = training.sharding.num_devices
             setup = time.monotonic() - began
@@ -174,7 +184,7 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Worlds], quiet: 
             try:
                 session.train(interrupts)
                 interrupts.at_once = True
-                run.facts["scores"] = _final_scores(run.saved, session.evaluator, plan.score_episodes)
+                run.facts["scores"] = _final_scores(run.saved, scorer, plan.score_episodes)
             except KeyboardInterrupt:
                 _write(run, "interrupted", setup, session)
                 raise Interrupted(_how_to_go_on(run, session)) from None

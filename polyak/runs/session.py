@@ -10,10 +10,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed
+from polyak.envs.functional import Functional
+from polyak.envs.gymnasium import Worlds, episode_seed
 from polyak.errors import RunError
 from polyak.runs import checkpoint, files, policy
 from polyak.runs.log import Log, ProgressLine
+from polyak.training.device import DeviceTraining
+from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.host import Training
 
@@ -26,15 +29,15 @@ class Session:
     def __init__(
         self,
         folder: Path,
-        env: Maker,
         facts: dict[str, Any],
-        training: Training,
-        worlds: Worlds,
+        training: Training | DeviceTraining,
+        worlds: Worlds | Functional,
+        evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
     ):
         """Prepare a sitting of the run that `facts` describe."""
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
-        self.folder, self.training, self.worlds = folder, training, worlds
+        self.folder, self.training, self.worlds, self.evaluator = folder, training, worlds, evaluator
         self.plan = training.plan
         self.seeds = training.seeds
         self.best = training.policy
@@ -46,8 +49,6 @@ class Session:
         self.log: Log | None = None
         self.log_position: Any = None
         self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
-        config = jax.device_get(training.config)
-        self.evaluator = Evaluator(training.algorithm, config, lambda: Environment(env))
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
@@ -59,8 +60,7 @@ class Session:
 
     def train(self, interrupts: "Interrupts") -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
-        interval = max(self.plan.env_steps // 200, 1)
-        self.log = Log(self.folder, self.seeds, interval, self.training.env_steps, self.log_position)
+        self.log = Log(self.folder, self.seeds, self.plan.log_interval, self.training.env_steps, self.log_position)
         saved = time.monotonic()
         try:
             self._evaluate_if_due(self.log)  # one that failed, or was cut short, is made up for
@@ -75,7 +75,8 @@ class Session:
                     saved = time.monotonic()
             self.save()
         except RunError:
-            self.save()
+            if self.training.sound:
+                self.save()
             raise
         finally:
             self.progress.close()

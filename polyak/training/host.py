@@ -18,7 +18,8 @@ import numpy as np
 from polyak.errors import RunError
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.learn import Learner, Rollout, Turn, learn, on_host, padded, refuse, start
+from polyak.training.lanes import Lanes
+from polyak.training.learn import Rollout, Turn, learn, on_host, padded
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
 from polyak.types import Algorithm, Clock, unpack
@@ -46,20 +47,16 @@ class Training:
     ):
         self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
         self.spec = worlds.spec
-        refuse(algorithm, config, plan)
-        self.sharding = devices.spread(len(self.seeds), most_devices)
-        self.config = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(self.sharding))
-        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(np.asarray(self.seeds, np.uint32))
-        init_keys, self.keys = (jax.device_put(keys[:, i], self.sharding) for i in (0, 1))
-        begin = devices.program(partial(start, algorithm, plan, self.spec), self.sharding, lanes=(False, True))
+        begun = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
+        self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
         self.learn = devices.program(
             partial(learn, algorithm, plan, self.spec),
             self.sharding,
             lanes=(False, True, True, True, False),
             donate=(1,),
         )
-        self.learner: Learner = begin(self.config, init_keys)
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
+        self.sound = True  # what is not finite is refused before it is learned from
         self.step = 0  # updates made
         self.learned = False  # whether `learn` has been called, and so compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
@@ -200,7 +197,7 @@ class Training:
         self.open = self.open & ~np.array(closed)
 
     def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, one_episode: bool) -> list[Any]:
-        worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), []
+        worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), list[Any]()
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):

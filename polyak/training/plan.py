@@ -87,6 +87,11 @@ class Plan:
             )
 
     @property
+    def log_interval(self) -> int:
+        """Environment steps between two rows of the log."""
+        return max(self.env_steps // 200, 1)
+
+    @property
     def most_updates(self) -> int:
         """Most updates that one iteration can owe: the length of the compiled scan."""
         if self.updates_per != "step":

@@ -1,8 +1,10 @@
 """What training needs of environments; `polyak.envs.gymnasium` has both of them for any of Gymnasium's."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 
 from polyak.types import EnvSpec
@@ -27,6 +29,34 @@ class Environment(Protocol):
         """Release the environment."""
 
 
+@dataclass
+class Ended:
+    """One finished episode of training: exploring return, not discounted, not scaled."""
+
+    lane: int
+    env: int
+    total: float
+    length: int
+
+
+class FunctionalWorld(Protocol):
+    """What the device loop needs of an environment; `polyak.envs.functional` makes it of any FuncEnv."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What an algorithm may know of it."""
+
+    def start(self, key: jax.Array) -> Any:
+        """Begin an episode; return a world whose `obs` is what to act on."""
+
+    def step(self, world: Any, action: Any, key: jax.Array) -> tuple[Any, Any]:
+        """Take a step; return the world to act on next, and the outcome.
+
+        The outcome has the true `next_obs`, `reward`, `terminated`, `truncated`, whether the episode `ended`, and its
+        `length` and `total`. Where it ended, the world is at the next one's start.
+        """
+
+
 class Worlds(Protocol):
     """What the loop needs of the environments."""
 
@@ -39,8 +69,8 @@ class Worlds(Protocol):
     episodes: np.ndarray  # [lane, env] number of the episode under way
     actions: list[list[list[np.ndarray]]]  # [lane][env] the actions of the episode under way
 
-    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Any]:
-        """Step some lanes; return a record of each ended episode with `lane`, `env`, `total` and `length`."""
+    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> Sequence[Ended]:
+        """Step some lanes; return the episodes that ended."""
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
         """Bring every environment to where it was."""

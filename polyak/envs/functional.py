@@ -1,0 +1,187 @@
+"""A Gymnasium `FuncEnv` written in JAX, as a world inside a compiled program: time limit, true successor, next episode.
+
+`gymnasium.experimental.functional.FuncEnv` has the members `initial`, `transition`, `observation`, `reward` and
+`terminal`, pure functions of a state. Nothing is autoreset behind the learner's back: every step tells its true
+successor, and what the next step starts from.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+from gymnasium import spaces
+from jaxtyping import Bool, Float, Int
+
+from polyak.envs.classic import TWINS
+from polyak.envs.gymnasium import from_name, functional_of, limit_of, name_of
+from polyak.envs.spaces import ActionScale, spec_of
+from polyak.errors import UsageError, reason
+from polyak.tree import pytree, where
+from polyak.types import Array, EnvSpec
+
+
+@pytree
+class World:
+    """One environment between two steps."""
+
+    state: Any
+    obs: Float[Array, "obs"]  # what to act on next
+    length: Int[Array, ""]  # steps of the episode under way
+    total: Float[Array, ""]  # their rewards
+
+
+@pytree
+class Outcome:
+    """What one step brought."""
+
+    next_obs: Float[Array, "obs"]  # the true successor, also where an episode ended
+    reward: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    length: Int[Array, ""]  # of the episode so far
+    total: Float[Array, ""]
+
+    @property
+    def ended(self) -> Any:
+        """Whether this was an episode's last step."""
+        return self.terminated | self.truncated
+
+
+@dataclass(frozen=True)
+class Functional:
+    """A FuncEnv with its time limit (None: there is none), checked against what it promises.
+
+    Raises UsageError at construction for a member that breaks the contract, and names it.
+    """
+
+    name: str
+    env: Any
+    limit: int | None
+
+    def __post_init__(self) -> None:
+        """Try every member without running it."""
+        for space in ("observation_space", "action_space"):
+            if not isinstance(getattr(self.env, space, None), gymnasium.Space):
+                raise UsageError(f"{self.name} has no {space}: a FuncEnv must have one")
+        if not isinstance(self.observation_space, spaces.Box):
+            kind = type(self.observation_space).__name__
+            raise UsageError(f"{self.name} has {kind} observations: a FuncEnv must have Box observations here")
+        spec_of(self.observation_space, self.action_space)
+        _check(self)
+
+    @property
+    def observation_space(self) -> Any:
+        """The space of observations, before they are flattened."""
+        return self.env.observation_space
+
+    @property
+    def action_space(self) -> Any:
+        """The space of actions in the environment's own units."""
+        return self.env.action_space
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What an algorithm may know of it."""
+        return spec_of(self.observation_space, self.action_space)
+
+    def start(self, key: jax.Array) -> World:
+        """Begin an episode."""
+        state = self.call("initial", key)
+        return World(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
+
+    def step(self, world: World, action: Array, key: jax.Array) -> tuple[World, Outcome]:
+        """Take a step with an action in [-1, 1] or an index; where the episode ends, begin the next one."""
+        step_key, start_key = jax.random.split(key)
+        scaled = _scaled(self.action_space, action)
+        state = self.call("transition", world.state, scaled, step_key)
+        obs = self._flat(state, step_key)
+        reward = jnp.asarray(self.call("reward", world.state, scaled, state, step_key), jnp.float32)
+        terminated = jnp.asarray(self.call("terminal", state, step_key), bool)
+        length, total = world.length + 1, world.total + reward
+        truncated = jnp.zeros((), bool) if self.limit is None else length >= self.limit
+        outcome = Outcome(obs, reward, terminated, truncated, length, total)
+        return where(outcome.ended, self.start(start_key), World(state, obs, length, total)), outcome
+
+    def close(self) -> None:
+        """Release nothing."""
+
+    def call(self, member: str, *arguments: Any) -> Any:
+        """Call a member as FuncEnv's template has it, with the environment's parameters where it has any."""
+        params = getattr(self.env, "default_params", None)
+        found = getattr(self.env, member)(*arguments, **({} if params is None else {"params": params}))
+        return jax.tree.map(jnp.asarray, found)
+
+    def _flat(self, state: Any, key: jax.Array) -> Array:
+        return jnp.asarray(self.call("observation", state, key), jnp.float32).reshape(-1)
+
+
+def _check(world: Functional) -> None:
+    """Raise UsageError where a member fails, or returns what it must not, naming it."""
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    action = jax.eval_shape(lambda: jnp.asarray(world.action_space.sample()))
+    state = _shapes(world, "initial", key)
+    if not jax.tree.leaves(state):
+        raise UsageError(f"{world.name}.initial returned a state without arrays")
+    obs = _shapes(world, "observation", state, key)
+    _refuse_unlike(world, "observation", obs, world.observation_space.shape, "the observation space")
+    moved = _shapes(world, "transition", state, action, key)
+    before, after = (str(jax.tree.structure(tree)) for tree in (state, moved))
+    if before != after:
+        raise UsageError(f"{world.name}.transition returned {after}, but a state is {before}")
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(moved), strict=True):
+        if (old.shape, old.dtype) != (new.shape, new.dtype):
+            raise UsageError(
+                f"{world.name}.transition turned an array of the state from {_words(old)} into {_words(new)}:"
+                " it must stay the same"
+            )
+    _refuse_unlike(world, "reward", _shapes(world, "reward", state, action, moved, key), (), "a number")
+    _refuse_unlike(world, "terminal", _shapes(world, "terminal", moved, key), (), "True or False")
+
+
+def _shapes(world: Functional, member: str, *arguments: Any) -> Any:
+    try:
+        return jax.eval_shape(lambda *given: world.call(member, *given), *arguments)
+    except Exception as error:
+        raise UsageError(
+            f"{world.name}.{member} failed on JAX arrays: {type(error).__name__}: {reason(error)}"
+        ) from error
+
+
+def _refuse_unlike(world: Functional, member: str, found: Any, shape: tuple[int, ...], what: str) -> None:
+    if getattr(found, "shape", None) != shape or found.dtype.kind not in "biuf":
+        raise UsageError(f"{world.name}.{member} returned {_words(found)}, but {what} has the shape {shape}")
+
+
+def _words(array: Any) -> str:
+    return f"{array.dtype}{list(array.shape)}" if hasattr(array, "shape") else str(array)
+
+
+def _scaled(space: Any, action: Any) -> Any:
+    """Convert an action in [-1, 1], or an index, to the environment's own units, as `ActionScale` does in NumPy."""
+    if isinstance(space, spaces.Discrete):
+        return action + int(space.start)
+    if not isinstance(space, spaces.Box):
+        chosen = action.reshape(space.shape)
+        return chosen + jnp.asarray(space.start, jnp.int32) if isinstance(space, spaces.MultiDiscrete) else chosen
+    scale = ActionScale(space)
+    low, high, half, middle = (jnp.asarray(x, jnp.float32) for x in (scale.low, scale.high, scale.half, scale.middle))
+    moved = action * half + middle
+    within = jnp.clip(jnp.floor(moved) if scale.whole else moved, low, high).reshape(space.shape)
+    return within.astype(jnp.int32) if scale.whole else within
+
+
+def find(env: Any) -> Functional | None:
+    """Return the functional form of an environment, where it has one: a twin of Gymnasium's own, or a user's FuncEnv.
+
+    `env` is what `polyak.envs.gymnasium.make` takes. Raises UsageError for a FuncEnv that breaks the contract.
+    """
+    name = name_of(env)
+    if isinstance(env, str) and name in TWINS:
+        return Functional(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
+    found = from_name(env) if isinstance(env, str) else env
+    if isinstance(found, str):
+        return None
+    made = functional_of(found)
+    return None if made is None else Functional(name, made, limit_of(made))

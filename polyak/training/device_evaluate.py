@@ -1,0 +1,55 @@
+"""Episodes without exploration inside one compiled program: all episodes of all lanes side by side."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from polyak.training.evaluate import MOST_STEPS, Scores
+from polyak.training.worlds import FunctionalWorld
+from polyak.types import Algorithm, Array, Box
+
+
+class DeviceEvaluator:
+    """Plays episodes of a functional environment. It is used as `evaluate.Evaluator` is."""
+
+    def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld):
+        self.config = jax.tree.map(np.float32, config)
+        self.program = jax.jit(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
+
+    def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
+        """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis)."""
+        returns, lengths = self.program(self.config, policies, np.asarray(seeds, np.uint32))
+        return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64))
+
+
+def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, Array]:
+    """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut."""
+    spec, count = world.spec, seeds.shape[0]
+    keys = jax.vmap(jax.random.key)(seeds)
+    fresh = algorithm.recall(config, spec)
+    memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), fresh)
+    kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
+
+    def playing(carried: Any) -> Any:
+        t, _, _, (_, _, ended) = carried
+        return ~ended.all() & (t < MOST_STEPS)
+
+    def step(carried: Any) -> Any:
+        t, worlds, memory, (returns, lengths, ended) = carried
+        act_key = jax.random.fold_in(keys[0], t)
+        action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
+        memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
+        step_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
+        worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, kind), step_keys)
+        returns = jnp.where(ended, returns, outcome.total)
+        lengths = jnp.where(ended, lengths, outcome.length)
+        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended)
+
+    begun = jax.vmap(world.start)(keys)
+    nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)
+    _, _, _, (returns, lengths, _) = jax.lax.while_loop(playing, step, (jnp.int32(0), begun, memory, nothing))
+    return returns, lengths

@@ -1,0 +1,215 @@
+"""The device loop: equal to a loop written by hand, exact in its counts, honest at ends, each lane on its own."""
+
+from dataclasses import replace as changed
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from polyak import UsageError
+from polyak.algorithms import a2c, ddpg, dqn
+from polyak.envs.functional import Functional
+from polyak.errors import RunError
+from polyak.training.device import DeviceTraining
+from polyak.training.device_evaluate import DeviceEvaluator
+from polyak.training.plan import Plan
+from polyak.tree import take
+from polyak.types import Clock, unpack
+from tests import toys
+from tests.agents import small
+from tests.compare import assert_close, assert_identical
+from tests.functions import Breaking, Choice, Drift
+
+PLAN = Plan(env_steps=60, envs=2, warmup=8, chunk=3, batch=4, capacity=40, updates=0.5, evaluations=3)
+
+
+def world(env: Any = Drift) -> Functional:
+    return Functional(env.__name__, env(), env.max_episode_steps)
+
+
+def train(plan: Plan = PLAN, seeds: Any = (3,), env: Any = Drift, algorithm: Any = toys.linear, config: Any = None):
+    made = DeviceTraining(algorithm, config or toys.Config(), plan, world(env), seeds)
+    return toys.finish(made)
+
+
+def rows_of(training: DeviceTraining, lane: int = 0) -> np.ndarray:
+    """Return the transitions of a lane, oldest first."""
+    buffer = take(training.lane.learner.buffer, lane)
+    capacity, added = buffer.rows.shape[0], int(buffer.added)
+    return np.roll(buffer.rows, -(added % capacity) if added > capacity else 0, axis=0)[: min(added, capacity)]
+
+
+def test_is_the_loop_that_one_would_write_by_hand() -> None:
+    plan = changed(PLAN, capacity=60)
+    trained, (rows, policy, updates) = train(plan), by_hand(plan, seed=3)
+    np.testing.assert_allclose(rows_of(trained), rows, rtol=1e-4, atol=1e-5)
+    assert_close(take(trained.policy, 0), policy, atol=1e-4)
+    assert trained.step == updates == (60 - 8) // 2
+
+
+def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
+    """Act, store, learn, step by step; every random number depends on the same keys as in the device loop."""
+    env, config = world(), toys.Config()
+    init_key, key = jax.random.split(jax.random.key(seed))
+    collecting = jax.random.fold_in(key, 2**32 - 1)
+    state = toys.init(config, env.spec, init_key)
+    starts = jax.random.split(jax.random.fold_in(collecting, 0), plan.envs)
+    worlds = [env.start(start) for start in starts]
+    memories, rows, updates, iteration = [toys.recall(config, env.spec)] * plan.envs, [], 0, 1
+    while len(rows) < plan.env_steps:
+        warming = len(rows) < plan.warmup
+        until = plan.warmup if warming else plan.env_steps
+        for t in range(min(plan.chunk, (until - len(rows)) // plan.envs)):
+            now = jax.random.fold_in(jax.random.fold_in(collecting, iteration), t)
+            act_key, step_key = jax.random.split(now)
+            obs = jnp.stack([each.obs for each in worlds])
+            if warming:
+                actions = jax.random.uniform(act_key, (plan.envs, 1), minval=-1.0)
+            else:
+                actions, after = toys.act(config, state.policy, jnp.stack(memories), obs, act_key, True)
+                memories = list(after)
+            for e, env_key in enumerate(jax.random.split(step_key, plan.envs)):
+                worlds[e], outcome = env.step(worlds[e], actions[e], env_key)
+                ends = [outcome.terminated, outcome.truncated]
+                rows.append(np.concatenate([obs[e], actions[e], [outcome.reward], outcome.next_obs, ends]))
+                if outcome.ended:
+                    memories[e] = toys.recall(config, env.spec)
+        iteration, began = iteration + 1, updates
+        learning, progress = jax.random.fold_in(key, began), jnp.float32(0)
+        batch_key, update_key = jax.random.split(learning)
+        owed = max((len(rows) - plan.warmup) // 2, 0) - began
+        drawn = jax.random.randint(batch_key, (plan.most_updates, plan.batch), 0, len(rows))
+        for i in range(owed):
+            batch = unpack(env.spec, jnp.array(rows)[drawn[i]])
+            clock = Clock(jnp.int32(began + i), progress)
+            state, _ = toys.update(config, state, batch, jax.random.fold_in(update_key, i), clock)
+            updates += 1
+    return np.array(rows), state.policy, updates
+
+
+def test_stores_true_successors_and_starts_anew_after_an_end() -> None:
+    plan = changed(PLAN, envs=1, capacity=60, warmup=50)  # random actions end some episodes, the time limit others
+    steps = unpack(world().spec, rows_of(train(plan)))
+    ended = (steps.terminated + steps.truncated) > 0
+    assert 0 < ended.sum() < len(ended)
+    assert steps.truncated.any()
+    assert steps.terminated.any()
+    np.testing.assert_array_equal(steps.next_obs[:-1][~ended[:-1]], steps.obs[1:][~ended[:-1]])
+    np.testing.assert_allclose(steps.obs[1:][ended[:-1]][:, 1], 0.0)  # a new episode has made no steps
+    assert (steps.next_obs[ended][:, 1] > 0).all()
+    lengths = np.round(10 * steps.next_obs[ended][:, 1])
+    np.testing.assert_array_equal(steps.truncated[ended] > 0, lengths == 7)
+    outside = np.abs(steps.next_obs[:, 0]) > 1.0
+    np.testing.assert_array_equal(steps.terminated > 0, outside)
+
+
+def test_reports_every_episode_with_its_return() -> None:
+    plan = changed(PLAN, envs=1, capacity=60)
+    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), (3,))
+    reported: list[Any] = []
+    while not training.done:
+        reported += training.advance().episodes
+    steps = unpack(world().spec, rows_of(training))
+    ends = np.flatnonzero((steps.terminated + steps.truncated) > 0)
+    starts = [0, *(ends[:-1] + 1)]
+    assert [episode.length for episode in reported] == [b - a + 1 for a, b in zip(starts, ends, strict=True)]
+    totals = [steps.reward[a : b + 1].sum() for a, b in zip(starts, ends, strict=True)]
+    np.testing.assert_allclose([episode.total for episode in reported], totals, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seeds", [(3, 8), (3, 8, 9, 11)], ids=["a device each", "two on a device"])
+def test_a_lane_learns_what_it_would_alone(seeds: tuple[int, ...]) -> None:
+    together = train(seeds=seeds)
+    for lane, seed in enumerate(seeds):
+        assert_close(take(together.policy, lane), take(train(seeds=(seed,)).policy, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_how_segments_are_cut_changes_nothing() -> None:
+    cut = [train(changed(PLAN, evaluations=evaluations)) for evaluations in (0, 7, 60)]
+    for other in cut[1:]:
+        assert_identical(other.policy, cut[0].policy)
+        np.testing.assert_array_equal(rows_of(other), rows_of(cut[0]))
+
+
+def test_one_program_serves_all_segments() -> None:
+    assert train(changed(PLAN, evaluations=7)).segment._cache_size() == 1  # type: ignore[attr-defined]
+
+
+def test_goes_on_from_a_snapshot_as_if_nothing_had_happened() -> None:
+    whole = DeviceTraining(toys.linear, toys.Config(), PLAN, world(), (3, 5))
+    for _ in range(4):
+        whole.advance()
+    kept = jax.tree.map(np.array, whole.snapshot())
+    again = DeviceTraining(toys.linear, toys.Config(), PLAN, world(), (3, 5))
+    again.restore(kept)
+    for training in (whole, again):
+        toys.finish(training)
+    assert_identical(again.policy, whole.policy)
+    assert_identical(again.lane, whole.lane)
+    assert again.step == whole.step
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "config", "env"),
+    [(a2c, a2c.Config(), Choice), (a2c, a2c.Config(), Drift), (dqn, dqn.Config(layers=(8,)), Choice)],
+    ids=["rollouts and indices", "rollouts and numbers", "replay and indices"],
+)
+def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
+    learns = algorithm.learns_from
+    plan = changed(PLAN, warmup=0, updates_per="chunk", updates=1) if learns == "rollout" else PLAN
+    training = train(plan, env=env, algorithm=algorithm, config=config)
+    assert training.done
+    assert training.step == (10 if learns == "rollout" else 26)
+    assert all(np.isfinite(metric).all() for metric in training.report.metrics.values())
+
+
+def test_the_metrics_are_the_mean_over_a_segments_updates() -> None:
+    plan = changed(
+        PLAN, env_steps=1_200, evaluations=0, capacity=1_200
+    )  # several iterations between two rows of the log
+    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), (3,))
+    before = 0
+    for _ in range(6):
+        metrics = training.advance().metrics
+        if metrics is not None:
+            np.testing.assert_allclose(metrics["step"], np.arange(before, training.step).mean(), rtol=1e-6)
+        before = training.step
+    assert before > 0
+
+
+def test_numbers_that_are_not_finite_stop_the_run() -> None:
+    with pytest.raises(RunError, match="seed 3 is not finite"):
+        train(env=Breaking)
+
+
+def test_refuses_updates_by_episode() -> None:
+    with pytest.raises(UsageError, match="--backend host"):
+        train(changed(PLAN, envs=1, updates_per="episode", updates=1))
+
+
+def test_evaluation_plays_each_episode_to_its_end() -> None:
+    """Returns and lengths are those of the same episodes played one by one in Python."""
+    env, config = world(), toys.Config()
+    policies = train(seeds=(3, 5)).policy
+    scores = DeviceEvaluator(toys.linear, config, env).play(policies, [[1, 2, 3], [4, 5, 6]])
+    for lane, seeds in enumerate([[1, 2, 3], [4, 5, 6]]):
+        for i, seed in enumerate(seeds):
+            key, policy = jax.random.key(seed), take(policies, lane)
+            now, t, ended, outcome = env.start(key), 0, False, SimpleNamespace(total=0.0, length=0)
+            while not ended:
+                action = toys.act(config, policy, toys.recall(config, env.spec), now.obs[None], key, False)[0][0]
+                now, outcome = env.step(now, action, jax.random.fold_in(key, t))  # type: ignore[assignment]
+                t, ended = t + 1, bool(outcome.ended)  # type: ignore[attr-defined]
+            np.testing.assert_allclose(scores.returns[lane, i], outcome.total, rtol=1e-4, atol=1e-5)
+            assert scores.lengths[lane, i] == outcome.length
+
+
+def test_learns_what_ddpg_learns_on_the_host() -> None:
+    """An algorithm with exploration memory and networks runs in both, and its acting memory starts anew."""
+    config = small(ddpg.Config(noise="ornstein-uhlenbeck", noise_sigma=0.3))
+    training = train(algorithm=ddpg, config=config)
+    assert np.isfinite(rows_of(training)).all()
+    assert training.step == 26

@@ -28,6 +28,14 @@ def test_seed_and_moment_both_change_the_numbers() -> None:
     assert LaneGenerators([0], [1]).normal((1, 1)) == first[1]
 
 
+def test_at_another_moment_nothing_is_left_of_the_last_one() -> None:
+    lanes = LaneGenerators([3, 4], [0, 0])
+    lanes.normal((2, 3))
+    lanes.uniform((2, 3))  # an odd number: half of a draw is left over
+    lanes.begin([5, 6])
+    np.testing.assert_array_equal(lanes.uniform((2, 3)), LaneGenerators([3, 4], [5, 6]).uniform((2, 3)))
+
+
 def test_numbers_are_normal_and_uniform() -> None:
     lanes = LaneGenerators([1, 2], [0, 0])
     assert stats.kstest(lanes.normal((2, 5000)).reshape(-1), "norm").pvalue > 0.01

@@ -34,6 +34,7 @@ class Acting:
     def restart(self, seeds: Sequence[int]) -> None:
         """Start afresh: acting for these seeds, with the memory of episodes that begin."""
         self.seeds, shape = list(seeds), (len(seeds), self.envs)
+        self.draws = LaneGenerators(self.seeds, [0] * len(self.seeds))
         self.memory = jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
 
     def follow(self, policy: Any) -> None:
@@ -46,7 +47,7 @@ class Acting:
 
     def begin(self, moments: Sequence[int] | np.ndarray) -> None:
         """Make each lane's random numbers depend on its seed and this moment of it alone."""
-        self.draws = LaneGenerators(self.seeds, moments)
+        self.draws.begin(moments)
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""

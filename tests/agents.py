@@ -1,6 +1,7 @@
 """Every registered algorithm, small and in the variants that matter, with its compiled `update` shared by all tests.
 
 A new algorithm in the registry is tested with its default settings at once; VARIANTS may name more of its settings.
+Those under a kind of action are for that kind alone.
 """
 
 import dataclasses
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak.algorithms import REGISTRY
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, MultiDiscrete, Transition
+from polyak.tree import replace
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, MultiDiscrete, Sampling, Transition
 
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
     "ddpg": {
         "plain": {},
         "everything": {
@@ -55,17 +57,24 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
             "alpha": 0.1,
             "alpha_loss": "paper",
             "target_entropy": -0.5,
-            "critic_state_layers": (16,),
-            "critic_action_layers": (8,),
-            "sigma": "softplus",
             "loss": "huber",
             "weight_decay": 0.01,
             "gradient_norm": 0.5,
             "reward_scale": 0.1,
             "normalize_observations": True,
-            "noise_correlation": 0.9,
+            Box: {
+                "critic_state_layers": (16,),
+                "critic_action_layers": (8,),
+                "sigma": "softplus",
+                "noise_correlation": 0.9,
+            },
         },
-        "simba": {"architecture": "simba", "learn_alpha": False, "sigma": "tanh", "priority_alpha": 0.6},
+        "simba": {
+            "architecture": "simba",
+            "learn_alpha": False,
+            "priority_alpha": 0.6,
+            Box: {"sigma": "tanh"},
+        },
     },
     "crossq": {
         "plain": {"batch_norm": "off", "policy_delay": 1},
@@ -159,8 +168,9 @@ class Agent:
 
     def data(self, seed: int = 0, **fixed: float) -> Transition:
         """Make random data of the kind that `update` takes; `fixed` fields hold one number everywhere."""
-        shape = (TIME, ENVS) if self.algorithm.learns_from == "rollout" else (TIME * ENVS,)
-        return transitions(self.spec, shape, seed, **fixed)
+        if self.algorithm.learns_from == "rollout":
+            return transitions(self.spec, (TIME, ENVS), seed, **fixed)
+        return as_drawn(self.sampling, transitions(self.spec, (TIME * ENVS,), seed, **fixed))
 
     def learned(self, updates: int, seed: int = 0) -> Any:
         """Make a state that has been updated some times."""
@@ -174,9 +184,18 @@ class Agent:
         return self.jitted(self.config, state, data, jax.random.key(seed), clock(step))
 
     @property
+    def sampling(self) -> Sampling:
+        """How its minibatches are drawn."""
+        return self.algorithm.sampling(self.config) if hasattr(self.algorithm, "sampling") else Sampling()
+
+    @property
     def normalizes_jointly(self) -> bool:
-        """Whether s and s' pass through a batch norm together, as in CrossQ: each then depends on the other."""
-        return self.name == "crossq" and self.config.batch_norm != "off"
+        """Whether s and s' pass through a batch norm together: each then depends on the other.
+
+        So it must be where critics with a norm have no targets: those in training value s' as well.
+        """
+        state = self.init()
+        return not hasattr(state, "target") and bool(jax.tree.leaves(getattr(state, "critic_statistics", ())))
 
     @cached_property
     def jitted(self) -> Any:
@@ -210,6 +229,17 @@ def transitions(spec: EnvSpec, shape: tuple[int, ...], seed: int = 0, **fixed: f
     return Transition(**{name: jnp.asarray(part, dtypes[name]) for name, part in parts.items()})
 
 
+def as_drawn(sampling: Sampling, batch: Transition) -> Transition:
+    """Add what n-step returns and prioritized replay add to a batch: 1 to n steps ahead, and weights."""
+    rows = len(batch.reward)
+    ahead, weight = 1 + np.arange(rows) % sampling.n_step, np.linspace(0.1, 1, rows)
+    return replace(
+        batch,
+        ahead=None if sampling.n_step == 1 else jnp.asarray(ahead, jnp.float32),
+        weight=None if sampling.priority_alpha is None else jnp.asarray(weight, jnp.float32),
+    )
+
+
 def actions(spec: EnvSpec, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Draw random actions."""
     if isinstance(spec.action, Discrete):
@@ -229,8 +259,14 @@ def small(config: Any) -> Any:
 def agent(name: str, variant: str, kind: type | None = None) -> Agent:
     """Return an agent, always the same one, so that all tests share its compiled functions."""
     algorithm = REGISTRY[name]
-    config = small(algorithm.Config(**VARIANTS.get(name, {"default": {}})[variant]))
-    return Agent(name, variant, SPECS[kind or algorithm.acts_on[0]], config)
+    kind = kind or algorithm.acts_on[0]
+    settings = settings_for(kind, VARIANTS.get(name, {"default": {}})[variant])
+    return Agent(name, variant, SPECS[kind], small(algorithm.Config(**settings)))
+
+
+def settings_for(kind: type, given: dict[Any, Any]) -> dict[str, Any]:
+    """Return the settings for one kind of action: those of all kinds, and its own."""
+    return {name: value for name, value in given.items() if isinstance(name, str)} | given.get(kind, {})
 
 
 def every_agent() -> list[Agent]:

@@ -1,6 +1,7 @@
 """Every registered algorithm learns every probe, through the real host loop: the right values and the right actions.
 
-A probe that fails names the broken part, see `polyak.envs.probe`. A new algorithm needs an entry in LEARNS.
+A probe that fails names the broken part, see `polyak.envs.probe`. A new algorithm needs an entry in LEARNS. All probes
+are learned with the first kind of action that an algorithm takes; the last one, which needs all parts, with every kind.
 """
 
 from collections.abc import Callable
@@ -8,16 +9,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
 
 from polyak.algorithms import REGISTRY
+from polyak.critics import ActionValues
 from polyak.envs import probe
 from polyak.envs.gymnasium import Worlds
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from polyak.types import Box
+from polyak.types import Box, Discrete, MultiDiscrete
+from tests.agents import settings_for
 from tests.toys import finish
 
 GAMMA = 0.8
@@ -27,11 +31,14 @@ ACTIONS = 5  # where they are discrete: -1, -0.5, 0, 0.5, 1
 
 @dataclass(frozen=True)
 class Learns:
-    """How an algorithm is set up for the probes, and how a value is read from its state (None: it has none)."""
+    """How an algorithm is set up for the probes, and how a value is read from its state.
 
-    config: dict[str, Any]
+    What the config has under a kind of action is for that kind alone.
+    """
+
+    config: dict[Any, Any]
     plan: dict[str, Any]
-    value: Callable[[Any, np.ndarray, np.ndarray], Any] | None
+    value: Callable[[Any, np.ndarray, np.ndarray], Any]
 
 
 def q(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
@@ -39,7 +46,8 @@ def q(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
 
 
 def first_q(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
-    return state.critics[0](obs, action)
+    critic = state.critics[0]
+    return of_index(critic(obs), action) if isinstance(critic, ActionValues) else critic(obs, action)
 
 
 def q_in_batch_statistics(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
@@ -48,7 +56,11 @@ def q_in_batch_statistics(state: Any, obs: np.ndarray, action: np.ndarray) -> An
 
 def q_of_index(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
     net = state.policy.q if hasattr(state.policy, "q") else state.policy.critics[0]
-    return np.take_along_axis(np.asarray(net(obs)), action[:, None], -1)[:, 0]
+    return of_index(net(obs), action)
+
+
+def of_index(values: Any, action: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(np.asarray(values), action[:, None], -1)[:, 0]
 
 
 def v(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
@@ -63,12 +75,25 @@ SMALL: dict[str, Any] = {"gamma": GAMMA, "actor_layers": (64, 64), "critic_joint
 
 LEARNS = {
     "reinforce": Learns(
-        config={"gamma": GAMMA, "actor_learning_rate": 3e-3, "baseline_learning_rate": 1e-2, "anneal": 1.0},
+        config={
+            "gamma": GAMMA,
+            "actor_learning_rate": 3e-3,
+            "baseline_learning_rate": 1e-2,
+            "anneal": 1.0,
+            Box: {"actor_learning_rate": 1e-2},  # else the deviation, which costs value, does not vanish in time
+        },
         plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
         value=v,
     ),
     "a2c": Learns(
-        config={"gamma": GAMMA, "optimizer": "adam", "learning_rate": 3e-3, "anneal": 1.0},
+        config={
+            "gamma": GAMMA,
+            "optimizer": "adam",
+            "learning_rate": 3e-3,
+            "anneal": 1.0,
+            # as above; normalized, for else the first large advantages push some seeds to the border, where they stay
+            Box: {"learning_rate": 1e-2, "normalize_advantages": True},
+        },
         plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
         value=v,
     ),
@@ -97,6 +122,8 @@ LEARNS = {
         plan={**OFF_POLICY, "env_steps": 2_400},
         value=first_q,
     ),
+    # without normalization: observations that hardly vary, or not at all, have no variance to normalize by, and some
+    # seeds then end beyond the tolerance; the test at the end has it
     "crossq": Learns(
         config={"gamma": GAMMA, "actor_layers": (64, 64), "critic_layers": (64, 64), "batch_norm": "off", **COOL},
         plan={**OFF_POLICY, "env_steps": 4_800},
@@ -127,28 +154,58 @@ PROBES = {
 }
 
 
-@pytest.mark.parametrize("name", REGISTRY)
-@pytest.mark.parametrize("world", PROBES, ids=lambda world: world.__name__)
-def test_learns(name: str, world: type[probe.Probe]) -> None:
+class Summed(gymnasium.ActionWrapper):  # type: ignore[type-arg]
+    """Two choices instead of one: the numbers of both add up to that of the action."""
+
+    def __init__(self, env: probe.Probe):
+        super().__init__(env)
+        self.action_space = gymnasium.spaces.MultiDiscrete((2, ACTIONS - 1))
+
+    def action(self, action: np.ndarray) -> int:
+        return int(action.sum())
+
+
+WORLDS: dict[type, Callable[[type[probe.Probe]], Any]] = {
+    Box: lambda world: world(),
+    Discrete: lambda world: world(ACTIONS),
+    MultiDiscrete: lambda world: Summed(world(ACTIONS)),
+}
+LAST = list(PROBES)[-1]
+CASES = [
+    pytest.param(name, world, kind, id=f"{world.__name__}-{name}-{kind.__name__.lower()}")
+    for world in PROBES
+    for name, algorithm in REGISTRY.items()
+    for kind in (algorithm.acts_on if world is LAST else algorithm.acts_on[:1])
+]
+
+
+@pytest.mark.parametrize(("name", "world", "kind"), CASES)
+def test_learns(name: str, world: type[probe.Probe], kind: type) -> None:
+    check(name, world, kind, LEARNS[name].config)
+
+
+def test_crossq_learns_with_normalization_where_observations_and_actions_vary() -> None:
+    normalized = {"batch_norm": "renorm", "renorm_warmup": 500, "momentum": 0.05}
+    check("crossq", LAST, Box, {**LEARNS["crossq"].config, **normalized})
+
+
+def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any]) -> None:
+    """Train with these settings, then compare the values and the actions of every lane with the right ones."""
     observations, values, best = PROBES[world]
-    trained = train(name, partial(world, None if REGISTRY[name].acts_on[0] is Box else ACTIONS))
+    config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**LEARNS[name].plan)
+    worlds = Worlds(partial(WORLDS[kind], world), SEEDS, plan.envs)
+    trained = finish(Training(REGISTRY[name], config, plan, worlds, SEEDS))
     obs = np.array(observations, np.float32)[:, None]
     for lane in range(len(SEEDS)):
         state = jax.tree.map(lambda leaf, lane=lane: np.asarray(leaf)[lane], trained.learner.state)
         action, _ = trained.algorithm.act(trained.config, state.policy, (), obs, jax.random.key(0), False)
-        if LEARNS[name].value is not None:
-            np.testing.assert_allclose(LEARNS[name].value(state, obs, np.asarray(action)), values, rtol=0.05)
+        np.testing.assert_allclose(LEARNS[name].value(state, obs, np.asarray(action)), values, rtol=0.05)
         if best is not None:
-            np.testing.assert_allclose(as_number(action), best, atol=0.1)
+            np.testing.assert_allclose(as_number(kind, np.asarray(action)), best, atol=0.1)
 
 
-def train(name: str, world: Callable[[], probe.Probe]) -> Training:
-    plan = Plan(**LEARNS[name].plan)
-    config = REGISTRY[name].Config(**LEARNS[name].config)
-    return finish(Training(REGISTRY[name], config, plan, Worlds(world, SEEDS, plan.envs), SEEDS))
-
-
-def as_number(action: Any) -> np.ndarray:
+def as_number(kind: type, action: np.ndarray) -> np.ndarray:
     """Read the first discrete action as -1, the last as 1."""
-    numbers = np.asarray(action)
-    return 2 * numbers / (ACTIONS - 1) - 1 if np.issubdtype(numbers.dtype, np.integer) else numbers[:, 0]
+    if kind is Box:
+        return action[:, 0]
+    return 2 * (action if kind is Discrete else action.sum(-1)) / (ACTIONS - 1) - 1

@@ -18,7 +18,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
 from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
-from polyak.training import device, devices, learn
+from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
 
 
@@ -96,14 +96,18 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     if backend not in BACKENDS:
         raise UsageError(f"backend = {backend!r} is unknown: {nearest(backend, BACKENDS)}")
     found = functional.find(env)
-    if backend == "auto":
-        return None if plan.updates_per == "episode" else found
-    if found is None:
+    if found is None and backend == "device":
         raise UsageError(
             f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
             f" {', '.join(functional.TWINS)}; use --backend host"
         )
-    device.refuse(plan)
+    if found is not None:
+        try:
+            schedule.refuse(plan, found.limit)
+        except UsageError:
+            if backend == "device":
+                raise
+            return None
     return found
 
 

@@ -1,8 +1,7 @@
 """The device loop: environments, acting, replay and learning of all lanes inside one compiled program.
 
 One iteration collects `chunk` steps with the present policy, then calls the same `learn` as the host loop; there is no
-host to overlap with, so the policy is never one iteration behind. A segment is as many iterations as fit between two
-rows of the log or two evaluations; one program runs all segments, whatever their length.
+host to overlap with, so the policy is never behind. One program runs segments of any number of iterations.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,27 +13,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak import tree
-from polyak.errors import RunError, UsageError
-from polyak.training import devices
+from polyak.errors import RunError
+from polyak.training import devices, schedule
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes
 from polyak.training.learn import Learner, Rollout, Turn, learn, on_host, padded
 from polyak.training.plan import Plan
+from polyak.training.schedule import Schedule
 from polyak.training.worlds import Ended, FunctionalWorld
 from polyak.types import Algorithm, Array, Box, Clock, Discrete
-
-MOST_UPDATES = 1_024  # in a segment, so that an interrupt is heard within seconds
-
-
-@tree.pytree
-class Schedule:
-    """What each iteration of a segment does, `[iteration]`; all lanes share it."""
-
-    steps: Array  # of every environment
-    owed: Array  # updates afterwards
-    updates: Array  # made before
-    progress: Array  # share of the run's environment steps taken before
-    uniform: Array  # whether actions are drawn uniformly
 
 
 @tree.pytree
@@ -54,6 +41,7 @@ class Record:
     metrics: Any  # mean over the segment's updates
     length: Array  # [iteration, time, env] of the episode that ended there, 0: none did
     total: Array  # [iteration, time, env] its return
+    taken: Array  # [] environment steps
     sound: Array  # [] whether all numbers were finite
 
 
@@ -70,16 +58,15 @@ class DeviceTraining:
         most_devices: int | None = None,
     ):
         self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), world.spec
-        refuse(plan)
+        schedule.refuse(plan, world.limit)
         lanes = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
         begin = devices.program(partial(_begin, algorithm, plan, world), self.sharding, lanes=(False, True, True))
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
-        self.most = _most_iterations(plan)
         self.segment = devices.program(
             partial(_segment, algorithm, plan, world),
             self.sharding,
-            lanes=(False, True, True, False, False),
+            lanes=(False, True, True, True, False, False),
             donate=(1,),
         )
         self.sound = True  # whether all numbers so far were finite
@@ -91,7 +78,7 @@ class DeviceTraining:
     @property
     def collected(self) -> bool:
         """Whether every lane has taken all its environment steps."""
-        return bool(self.env_steps[0] >= self.plan.env_steps)
+        return bool((self.env_steps >= self.plan.env_steps).all())
 
     @property
     def done(self) -> bool:
@@ -106,18 +93,19 @@ class DeviceTraining:
 
     def advance(self) -> Report:
         """Run one segment; return its report, which is also kept as `report`. Raises RunError for infinite numbers."""
-        schedule, count, env_steps, updates = self._plan_segment()
-        self.lane, record = self.segment(self.config, self.lane, self.keys, schedule, np.asarray(count, np.int32))
+        rows, room = schedule.segment(self.plan, self.env_steps, self.step)
+        table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
+        self.lane, record = self.segment(self.config, self.lane, self.keys, room, table, count)
         record = jax.device_get(record)
-        learned = updates > self.step
-        self.env_steps, self.step, self.learned = np.full(len(self.seeds), env_steps), updates, True
+        learned = sum(row.owed for row in rows)
+        self.env_steps, self.step, self.learned = self.env_steps + record.taken, self.step + learned, True
         self.report = Report(_episodes(record), record.metrics if learned else None)
         self.sound = bool(record.sound.all())
         if not self.sound:
             seed = self.seeds[int(np.argmin(record.sound))]
             raise RunError(
-                f"a number of seed {seed} is not finite, before environment step {env_steps}: learning diverged, learn"
-                " slower; or the environment is at fault"
+                f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}: learning"
+                " diverged, learn slower; or the environment is at fault"
             )
         return self.report
 
@@ -141,44 +129,6 @@ class DeviceTraining:
         self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
         learner = padded(snapshot["learner"], self.lane.learner)
         self.lane = jax.device_put(tree.replace(snapshot["lane"], learner=learner), self.sharding)
-
-    def _plan_segment(self) -> tuple[Schedule, int, int, int]:
-        """Plan iterations up to the next row of the log, or evaluation; say what will have been done after them."""
-        plan, rows = self.plan, list[tuple[int, int, int, float, bool]]()
-        env_steps, updates = int(self.env_steps[0]), self.step
-        mark = _mark(plan, env_steps)
-        while env_steps < plan.env_steps and len(rows) < self.most and _mark(plan, env_steps) == mark:
-            warming = env_steps < plan.warmup
-            until = plan.warmup if warming else plan.env_steps
-            steps = min(plan.chunk, (until - env_steps) // plan.envs)
-            owed = plan.updates_due(env_steps + steps * plan.envs, updates)
-            uniform = warming and plan.warmup_actions == "uniform"
-            rows.append((steps, owed, updates, env_steps / plan.env_steps, uniform))
-            env_steps, updates = env_steps + steps * plan.envs, updates + owed
-        columns = zip(*(rows + [(0, 0, 0, 0.0, False)] * (self.most - len(rows))), strict=True)
-        kinds = (np.int32, np.int32, np.int32, np.float32, bool)
-        schedule = Schedule(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
-        return schedule, len(rows), env_steps, updates
-
-
-def refuse(plan: Plan) -> None:
-    """Raise UsageError for plans that only the host loop can follow."""
-    if plan.updates_per == "episode":
-        raise UsageError(
-            "the device loop cannot count updates by episodes, which end at different times: use --backend host, or"
-            ' updates_per = "chunk"'
-        )
-
-
-def _most_iterations(plan: Plan) -> int:
-    """Return the most iterations of a segment: those between two rows of the log, within reason."""
-    wanted = -(-plan.log_interval // (plan.chunk * plan.envs))
-    return max(1, min(wanted, MOST_UPDATES // max(plan.most_updates, 1)))
-
-
-def _mark(plan: Plan, env_steps: int) -> tuple[int, int]:
-    """Return a pair that changes where a row of the log, or an evaluation, is due."""
-    return env_steps // plan.log_interval, plan.evaluations * env_steps // plan.env_steps
 
 
 def _episodes(record: Record) -> list[Ended]:
@@ -216,40 +166,49 @@ def _segment(
     config: Any,
     lane: Lane,
     key: jax.Array,
-    schedule: Schedule,
+    room: Array,
+    table: Schedule,
     count: Array,
 ) -> tuple[Lane, Record]:
     """Run the first `count` iterations of a schedule for one lane."""
-    most = schedule.steps.shape[0]
+    most = table.steps.shape[0]
     collect = partial(_collect, algorithm, plan, world, config)
 
     def iterate(i: Any, carried: tuple[Lane, Record]) -> tuple[Lane, Record]:
         lane, record = carried
-        now = tree.take(schedule, i)
-        rollout, ends, lane = collect(lane, _collecting(key, lane.iterations), now)
+        now = tree.take(table, i)
+        rollout, ends, lane = collect(lane, _collecting(key, lane.iterations), room, now)
         turn = Turn(Clock(now.updates, now.progress), now.owed)
         learner, metrics = learn(algorithm, plan, world.spec, config, lane.learner, rollout, key, turn)
         length, total = jax.tree.map(lambda of_all, one: of_all.at[i].set(one), (record.length, record.total), ends)
         summed = jax.tree.map(lambda total, one: total + now.owed * one, record.metrics, metrics)
         sound = record.sound & jnp.isfinite(rollout.rows).all()
-        return tree.replace(lane, learner=learner), Record(summed, length, total, sound)
+        taken = record.taken + rollout.count * plan.envs
+        return tree.replace(lane, learner=learner), Record(summed, length, total, taken, sound)
 
     shape = (most, plan.chunk, plan.envs)
-    rollout = Rollout(jnp.zeros((*shape[1:], world.spec.row_size)), schedule.steps[0], jnp.ones((), bool))
-    turn = Turn(Clock(schedule.updates[0], schedule.progress[0]), schedule.owed[0])
+    rollout = Rollout(jnp.zeros((*shape[1:], world.spec.row_size)), table.steps[0], jnp.ones((), bool))
+    turn = Turn(Clock(table.updates[0], table.progress[0]), table.owed[0])
     of_learning = partial(learn, algorithm, plan, world.spec)
     metrics = jax.eval_shape(of_learning, config, lane.learner, rollout, key, turn)[1]
     nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
-    empty = Record(nothing, jnp.zeros(shape, jnp.int32), jnp.zeros(shape), jnp.ones((), bool))
+    empty = Record(nothing, jnp.zeros(shape, jnp.int32), jnp.zeros(shape), jnp.int32(0), jnp.ones((), bool))
     lane, record = jax.lax.fori_loop(0, count, iterate, (lane, empty))
-    updates = jnp.maximum(schedule.owed.sum(), 1)
+    updates = jnp.maximum(table.owed.sum(), 1)
     return lane, tree.replace(record, metrics=jax.tree.map(lambda total: total / updates, record.metrics))
 
 
 def _collect(
-    algorithm: Algorithm, plan: Plan, world: FunctionalWorld, config: Any, lane: Lane, key: jax.Array, now: Schedule
+    algorithm: Algorithm,
+    plan: Plan,
+    world: FunctionalWorld,
+    config: Any,
+    lane: Lane,
+    key: jax.Array,
+    room: Array,
+    now: Schedule,
 ) -> tuple[Rollout, Any, Lane]:
-    """Take the iteration's steps in all environments of a lane."""
+    """Take the iteration's steps in all environments of a lane, which has room for so many."""
     policy, spec, fresh = lane.learner.state.policy, world.spec, _fresh(algorithm, plan, world, config)
     choose_uniformly = _uniform(spec.action, plan.envs)
 
@@ -273,9 +232,23 @@ def _collect(
     shape = (plan.chunk, plan.envs)
     ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
     begun = (lane.world, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
-    after, memory, rows, ends = jax.lax.fori_loop(0, now.steps, step, begun)
-    rollout = Rollout(rows, now.steps, jnp.ones((), bool))
+    if plan.updates_per == "episode":
+        count, (after, memory, rows, ends) = _while_playing(step, begun, jnp.minimum(now.steps, room), now.to_end)
+    else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched
+        count, (after, memory, rows, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
+    rollout = Rollout(rows, count, room > 0)
     return rollout, ends, tree.replace(lane, world=after, memory=memory, iterations=lane.iterations + 1)
+
+
+def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, to_end: Array) -> tuple[Array, Any]:
+    """Take steps, with `to_end` only to the end of the episode; return how many were taken too."""
+
+    def going(carried: Any) -> Any:
+        t, (_, _, _, (lengths, _)) = carried
+        ended = lengths[jnp.maximum(t - 1, 0)].any() & (t > 0)
+        return (t < steps) & ~(to_end & ended)
+
+    return jax.lax.while_loop(going, lambda carried: (carried[0] + 1, step(*carried)), (jnp.int32(0), begun))
 
 
 def _uniform(kind: Any, envs: int) -> Callable[[jax.Array], jax.Array]:

@@ -46,6 +46,10 @@ class FunctionalWorld(Protocol):
     def spec(self) -> EnvSpec:
         """What an algorithm may know of it."""
 
+    @property
+    def limit(self) -> int | None:
+        """Most steps of an episode; None: there is no limit."""
+
     def start(self, key: jax.Array) -> Any:
         """Begin an episode; return a world whose `obs` is what to act on."""
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak.tree import replace
-from polyak.types import Clock, Transition
-from tests.agents import Agent
+from polyak.types import Clock, Sampling, Transition
+from tests.agents import Agent, as_drawn
 
 
 def descended(optimizer: Any, loss: Callable[[Any], jax.Array], net: Any, moments: Any) -> tuple[Any, Any]:
@@ -36,9 +36,7 @@ def changed(case: Agent, **changes: Any) -> Agent:
 
 def folded(batch: Transition) -> Transition:
     """Return a batch as n-step returns and prioritized replay give it: samples reach 1, 2 or 3 steps ahead."""
-    n = len(batch.reward)
-    ahead, weight = 1 + np.arange(n) % 3, np.linspace(0.1, 1, n)
-    return replace(batch, ahead=jnp.asarray(ahead, jnp.float32), weight=jnp.asarray(weight, jnp.float32))
+    return as_drawn(Sampling(n_step=3, priority_alpha=0.6), batch)
 
 
 def huber(error: jax.Array) -> jax.Array:

@@ -6,11 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from polyak import optimize
 from polyak.algorithms import crossq, sac
-from polyak.tree import named_leaves, replace
+from polyak.batch_norm import Statistics
+from polyak.tree import replace
 from polyak.types import Transition
 from tests.agents import SPECS, Agent, Box, agent, small
 from tests.algorithms.equations import changed, folded, stepped
@@ -134,9 +136,20 @@ def test_acting_uses_running_statistics() -> None:
 
 
 def test_the_running_statistics_are_not_learned() -> None:
-    state = NORMALIZED.init()
-    assert not any("statistics" in name for name in named_leaves((state.actor_moments, state.critic_moments)))
-    assert len(jax.tree.leaves(state.critics)) < len(jax.tree.leaves((state.critics, state.critic_statistics)))
+    state, without = NORMALIZED.init(), PLAIN.init()
+    for moments, running, weights in (
+        (state.actor_moments, state.policy.statistics, without.policy.actor),
+        (state.critic_moments, state.critic_statistics, without.critics),
+    ):
+        norms = jax.tree.leaves(running, is_leaf=lambda part: isinstance(part, Statistics))
+        features = numbers([norm.mean for norm in norms])
+        # each feature that is normalized has a scale and a shift to learn; its mean and variance are no part of that
+        assert numbers(optax.tree_utils.tree_get(moments, "mu")) == numbers(weights) + 2 * features
+
+
+def numbers(tree: Any) -> int:
+    """Count the numbers in all leaves."""
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from polyak.algorithms import ddpg
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
 from tests.agents import agent
+from tests.algorithms.equations import folded
 from tests.compare import assert_close, assert_identical, differs
 
 PLAIN, EVERYTHING = agent("ddpg", "plain"), agent("ddpg", "everything")
@@ -27,23 +28,29 @@ def apart(case: Any) -> tuple[Any, Transition]:
 
 
 def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
-    """y = r + γ·(1 - terminated)·Q'(s', μ'(s')), statistics running, observations normalized."""
+    """y = r + γ^k·(1 - terminated)·Q'(s', μ'(s')), k steps ahead, statistics running, observations normalized."""
     next_obs = state.policy.normalize(batch.next_obs)
     action = state.target.actor(next_obs, state.target.actor_statistics)
     q = state.target.critic(next_obs, action, state.target.critic_statistics)
-    return config.reward_scale * batch.reward + config.gamma * (1 - batch.terminated) * q
+    ahead = 1 if batch.ahead is None else batch.ahead
+    return config.reward_scale * batch.reward + config.gamma**ahead * (1 - batch.terminated) * q
 
 
-def test_the_critic_descends_the_squared_error_to_the_target() -> None:
+@pytest.mark.parametrize("given", [lambda batch: batch, folded], ids=["plain", "with steps ahead and weights"])
+def test_the_critic_descends_the_squared_error_to_the_target(given: Any) -> None:
     state, batch = apart(PLAIN)
+    batch = given(batch)
     y = target_values(PLAIN.config, state, batch)
+    weight = jnp.ones_like(y) if batch.weight is None else batch.weight
 
     def loss(critic: Any) -> jax.Array:
-        return ((critic(batch.obs, batch.action) - y) ** 2).mean()
+        return (weight * (critic(batch.obs, batch.action) - y) ** 2).mean()
 
     after, metrics = PLAIN.update(state, batch)
+    q = state.critic(batch.obs, batch.action)
     np.testing.assert_allclose(metrics["critic_loss"], loss(state.critic), rtol=1e-5)
-    np.testing.assert_allclose(metrics["q"], state.critic(batch.obs, batch.action).mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["q"], q.mean(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(metrics["td_error"], jnp.abs(q - y), rtol=1e-4, atol=1e-5)  # whatever its weight
     steps, _ = ddpg.critic_optimizer(PLAIN.config).update(jax.grad(loss)(state.critic), state.critic_moments)
     assert_close(after.critic, jax.tree.map(jnp.add, state.critic, steps))
 

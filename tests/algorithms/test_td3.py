@@ -148,8 +148,12 @@ SHARED: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("shared", SHARED.values(), ids=SHARED)
-def test_with_one_critic_without_smoothing_or_delay_it_is_ddpg_to_the_bit(shared: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("shared", "given"),
+    [(SHARED["plain"], folded), (SHARED["everything"], lambda batch: batch)],
+    ids=["plain, with steps ahead and weights", "everything"],
+)
+def test_with_one_critic_without_smoothing_or_delay_it_is_ddpg_to_the_bit(shared: dict[str, Any], given: Any) -> None:
     alone: dict[str, Any] = {"critics": 1, "smoothing_sigma": 0.0, "policy_delay": 1}
     one = Agent("td3", "as ddpg", SPECS[Box], small(td3.Config(**shared, **alone)))
     other = Agent("ddpg", "as td3", SPECS[Box], small(ddpg.Config(**shared)))
@@ -158,8 +162,9 @@ def test_with_one_critic_without_smoothing_or_delay_it_is_ddpg_to_the_bit(shared
         assert_identical((ours.policy.actor, ours.critics[0]), (theirs.policy.actor, theirs.critic))
         assert_identical((ours.target.actor, ours.target.critics[0]), (theirs.target.actor, theirs.target.critic))
         assert_identical(ours.policy.normalizer, theirs.policy.normalizer)
-        ours, metrics = one.update(ours, one.data(step), seed=step, step=step)
-        theirs, of_ddpg = other.update(theirs, one.data(step), seed=step, step=step)
+        batch = given(one.data(step))
+        ours, metrics = one.update(ours, batch, seed=step, step=step)
+        theirs, of_ddpg = other.update(theirs, batch, seed=step, step=step)
         assert_identical(metrics, {name: of_ddpg[name] for name in metrics})
 
 

@@ -185,9 +185,43 @@ def test_numbers_that_are_not_finite_stop_the_run() -> None:
         train(env=Breaking)
 
 
-def test_refuses_updates_by_episode() -> None:
-    with pytest.raises(UsageError, match="--backend host"):
-        train(changed(PLAN, envs=1, updates_per="episode", updates=1))
+BY_EPISODE = changed(PLAN, envs=1, chunk=7, warmup=9, updates_per="episode", updates=2, capacity=60)
+
+
+def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
+    training = DeviceTraining(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5))
+    taken = []
+    while not training.done:
+        before, step = training.env_steps.copy(), training.step
+        episodes = training.advance().episodes
+        taken.append(training.env_steps - before)
+        if (before >= 9).all():
+            assert training.step == step + 2
+            playing = before < 60
+            assert ((taken[-1] > 0) == playing).all()
+            ended = {episode.lane for episode in episodes}
+            assert ended | set(np.flatnonzero(training.env_steps >= 60)) == {0, 1}
+        else:
+            assert training.step == 0
+    np.testing.assert_array_equal(training.env_steps, [60, 60])
+    assert len({tuple(steps) for steps in np.array(taken).tolist()}) > 2  # lanes went at their own pace
+    for lane in (0, 1):
+        steps = unpack(world().spec, rows_of(training, lane))
+        going = ((steps.terminated + steps.truncated) == 0)[:-1]
+        np.testing.assert_array_equal(steps.next_obs[:-1][going], steps.obs[1:][going])
+
+
+def test_a_lane_that_is_done_learns_no_more() -> None:
+    alone, together = (train(BY_EPISODE, seeds=seeds) for seeds in ((3,), (3, 5)))
+    later = train(BY_EPISODE, seeds=(5,)).step
+    assert together.step == max(alone.step, later)
+    if alone.step < later:
+        assert_close(take(together.policy, 0), take(alone.policy, 0), rtol=1e-4, atol=1e-5)
+
+
+def test_refuses_updates_by_episode_where_an_episode_may_be_longer_than_a_chunk() -> None:
+    with pytest.raises(UsageError, match="up to 7 steps, not chunk = 6: use --backend host"):
+        train(changed(BY_EPISODE, chunk=6))
 
 
 def test_evaluation_plays_each_episode_to_its_end() -> None:

@@ -1,6 +1,6 @@
 """Fill the tables of learning results in the documentation from benchmarks/results/learning-*.json.
 
-  python benchmarks/results_table.py           write docs/results.md and the results of every algorithm's page
+  python benchmarks/results_table.py           write README.md, docs/results.md and every algorithm's page
   python benchmarks/results_table.py --check   change nothing; exit with 1 if a page or a result is out of date
   python benchmarks/results_table.py --show    print the tables of docs/results.md, change nothing
 
@@ -136,6 +136,13 @@ def of_algorithm(results: Sequence[Result], name: str) -> str:
     return table(("task, preset", *SCORES, "command"), rows) if rows else NONE
 
 
+def at_a_glance(results: Sequence[Result]) -> str:
+    """Make one short table of what the default presets reach."""
+    own = sorted((result for result in results if result.settings == "`default`"), key=lambda result: result.order)
+    rows = [(r.task, f"[`{r.algorithm}`](docs/algorithms/{r.algorithm}.md)", *r.scores[:3]) for r in own]
+    return table(("task", "algorithm", *SCORES[:3]), rows) if rows else NONE
+
+
 def filled(page: Path, content: str) -> str:
     """Return a page's text with new content between its marks. Raises PageError unless each mark is there once."""
     text = page.read_text(encoding="utf-8")
@@ -153,6 +160,8 @@ def pages(results: Sequence[Result], root: Path) -> dict[Path, str]:
     """Return what each page that has results must contain."""
     docs = root / "docs"
     wanted = {docs / "results.md": by_task(results, docs)}
+    if (root / "README.md").exists():
+        wanted[root / "README.md"] = at_a_glance(results)
     wanted |= {page: of_algorithm(results, page.stem) for page in sorted((docs / "algorithms").glob("*.md"))}
     return {page: filled(page, content) for page, content in wanted.items()}
 

@@ -89,6 +89,15 @@ def test_a_new_result_makes_pages_out_of_date_and_is_put_in_order(root: Path) ->
     assert "| `mine.own` | `default` | 20 000 | 2 | 4321 [4321, 4321] | 4321 | 4321 | 1000.0 |" in text
 
 
+def test_the_readme_shows_what_default_presets_reach(root: Path) -> None:
+    (root / "README.md").write_text(f"# Project\n\n{MARKS}\n")
+    write_result(root, "b", preset="paper", command="python benchmarks/learning.py ddpg Pendulum-v1 --preset paper")
+    assert TABLE["main"]([], root) == 0
+    text = (root / "README.md").read_text()
+    assert "| Pendulum-v1 | [`ddpg`](docs/algorithms/ddpg.md) | 20 000 | 2 | -160.0 [-170.0, -150.0] |" in text
+    assert text.count("Pendulum-v1") == 1
+
+
 def test_the_tables_can_be_shown(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = page(root, "results")
     assert TABLE["main"](["--show"], root) == 0

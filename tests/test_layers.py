@@ -14,7 +14,7 @@ GROUND = {"errors", "fields"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
     "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
-    "priorities", "batch_norm", "draws",
+    "priorities", "batch_norm", "draws", "keys",
 }  # fmt: skip
 BELOW = GROUND | WORDS | MECHANISMS
 

@@ -1,8 +1,8 @@
 """A Gymnasium `FuncEnv` written in JAX, as a world inside a compiled program: time limit, true successor, next episode.
 
 `gymnasium.experimental.functional.FuncEnv` has the members `initial`, `transition`, `observation`, `reward` and
-`terminal`, pure functions of a state. Nothing is autoreset behind the learner's back: every step tells its true
-successor, and what the next step starts from.
+`terminal`, pure functions of a state. Nothing is autoreset: every step tells its true successor, and whoever steps
+begins the next episode.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,12 @@ import jax.numpy as jnp
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 
+from polyak import keys
 from polyak.envs.classic import TWINS
 from polyak.envs.gymnasium import from_name, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, reason
-from polyak.tree import pytree, where
+from polyak.tree import pytree
 from polyak.types import Array, EnvSpec
 
 
@@ -92,17 +93,15 @@ class Functional:
         return World(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
     def step(self, world: World, action: Array, key: jax.Array) -> tuple[World, Outcome]:
-        """Take a step with an action in [-1, 1] or an index; where the episode ends, begin the next one."""
-        step_key, start_key = jax.random.split(key)
+        """Take a step with an action in [-1, 1] or an index."""
         scaled = _scaled(self.action_space, action)
-        state = self.call("transition", world.state, scaled, step_key)
-        obs = self._flat(state, step_key)
-        reward = jnp.asarray(self.call("reward", world.state, scaled, state, step_key), jnp.float32)
-        terminated = jnp.asarray(self.call("terminal", state, step_key), bool)
+        state = self.call("transition", world.state, scaled, key)
+        obs = self._flat(state, key)
+        reward = jnp.asarray(self.call("reward", world.state, scaled, state, key), jnp.float32)
+        terminated = jnp.asarray(self.call("terminal", state, key), bool)
         length, total = world.length + 1, world.total + reward
         truncated = jnp.zeros((), bool) if self.limit is None else length >= self.limit
-        outcome = Outcome(obs, reward, terminated, truncated, length, total)
-        return where(outcome.ended, self.start(start_key), World(state, obs, length, total)), outcome
+        return World(state, obs, length, total), Outcome(obs, reward, terminated, truncated, length, total)
 
     def close(self) -> None:
         """Release nothing."""
@@ -119,7 +118,7 @@ class Functional:
 
 def _check(world: Functional) -> None:
     """Raise UsageError where a member fails, or returns what it must not, naming it."""
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(lambda: keys.key(0))
     action = jax.eval_shape(lambda: jnp.asarray(world.action_space.sample()))
     state = _shapes(world, "initial", key)
     if not jax.tree.leaves(state):

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from polyak.draws import LaneGenerators
+from polyak.keys import key
 from polyak.tree import take
 from polyak.types import Algorithm, Box, Discrete, EnvSpec
 
@@ -84,7 +85,7 @@ def _act_in_lanes(
     algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: Any, bits: Any
 ) -> Any:
     def act(policy: Any, memory: Any, obs: Any, bits: Any) -> Any:
-        return algorithm.act(config, policy, memory, obs, jax.random.key(bits), explore)
+        return algorithm.act(config, policy, memory, obs, key(bits), explore)
 
     return jax.vmap(act)(policy, memory, obs, bits)
 

@@ -96,8 +96,7 @@ class DeviceTraining:
         rows, room = schedule.segment(self.plan, self.env_steps, self.step)
         table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
         self.lane, record = self.segment(self.config, self.lane, self.keys, room, table, count)
-        record = jax.device_get(record)
-        learned = sum(row.owed for row in rows)
+        record, learned = jax.device_get(record), sum(row.owed for row in rows)
         self.env_steps, self.step, self.learned = self.env_steps + record.taken, self.step + learned, True
         self.report = Report(_episodes(record), record.metrics if learned else None)
         self.sound = bool(record.sound.all())
@@ -112,13 +111,8 @@ class DeviceTraining:
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays."""
         rest = jax.tree.map(np.array, tree.replace(self.lane, learner=None))
-        return {
-            "learner": on_host(self.lane.learner),
-            "lane": rest,
-            "pending": None,
-            "env_steps": self.env_steps,
-            "step": np.asarray(self.step),
-        }
+        parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
+        return {**parts, "env_steps": self.env_steps, "step": np.asarray(self.step)}
 
     def template(self, pending: bool) -> dict[str, Any]:
         """Return a tree shaped like a snapshot."""
@@ -214,7 +208,7 @@ def _collect(
 
     def step(t: Any, carried: Any) -> Any:
         of_worlds, memory, rows, ends = carried
-        act_key, step_key = jax.random.split(jax.random.fold_in(key, t))
+        act_key, step_key, start_key = jax.random.split(jax.random.fold_in(key, t), 3)
 
         def act() -> Any:
             action, after = algorithm.act(config, policy, memory, of_worlds.obs, act_key, True)
@@ -225,7 +219,13 @@ def _collect(
         after, outcome = jax.vmap(world.step)(of_worlds, action, jax.random.split(step_key, plan.envs))
         parts = (of_worlds.obs, action, outcome.reward, outcome.next_obs, outcome.terminated, outcome.truncated)
         row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(plan.envs, -1) for part in parts], -1)
-        memory = jax.vmap(tree.where)(outcome.ended, fresh, memory)
+
+        def renew() -> Any:
+            started = jax.vmap(world.start)(jax.random.split(start_key, plan.envs)), fresh
+            return jax.vmap(tree.where)(outcome.ended, started, (after, memory))
+
+        # a branch: most steps end nothing, and beginning episodes can be dear
+        after, memory = jax.lax.cond(outcome.ended.any(), renew, lambda: (after, memory))
         found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
         return after, memory, rows.at[t].set(row), jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
 

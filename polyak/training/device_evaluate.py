@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from polyak.keys import key
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Array, Box
@@ -29,7 +30,7 @@ class DeviceEvaluator:
 def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, Array]:
     """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut."""
     spec, count = world.spec, seeds.shape[0]
-    keys = jax.vmap(jax.random.key)(seeds)
+    keys = jax.vmap(key)(seeds)
     fresh = algorithm.recall(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), fresh)
     kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
@@ -43,7 +44,7 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
         act_key = jax.random.fold_in(keys[0], t)
         action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
-        step_keys = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
+        step_keys = jax.vmap(lambda one: jax.random.fold_in(one, t))(keys)
         worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, kind), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)

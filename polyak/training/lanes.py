@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from polyak.keys import key
 from polyak.training import devices
 from polyak.training.learn import Learner, refuse, start
 from polyak.training.plan import Plan
@@ -32,7 +33,7 @@ class Lanes:
         refuse(algorithm, config, plan)
         sharding = devices.spread(len(seeds), most)
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
-        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed)))(np.asarray(seeds, np.uint32))
+        keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
         program = devices.program(partial(start, algorithm, plan, spec), sharding, lanes=(False, True))
         return cls(sharding, placed, learn_keys, program(placed, init_keys))

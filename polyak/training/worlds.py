@@ -54,10 +54,10 @@ class FunctionalWorld(Protocol):
         """Begin an episode; return a world whose `obs` is what to act on."""
 
     def step(self, world: Any, action: Any, key: jax.Array) -> tuple[Any, Any]:
-        """Take a step; return the world to act on next, and the outcome.
+        """Take a step; return the world after it, and the outcome.
 
-        The outcome has the true `next_obs`, `reward`, `terminated`, `truncated`, whether the episode `ended`, and its
-        `length` and `total`. Where it ended, the world is at the next one's start.
+        The outcome has `next_obs`, `reward`, `terminated`, `truncated`, whether the episode `ended`, and its `length`
+        and `total` so far.
         """
 
 

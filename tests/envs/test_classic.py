@@ -66,7 +66,6 @@ def test_steps_as_its_twin_does(name: str, world: Functional, step: Any, episode
         assert (bool(outcome.terminated), bool(outcome.truncated)) == (terminated, truncated)
         if terminated or truncated:
             assert outcome.length == before.length + 1
-            assert now.length == 0
             return
         now = replace(now, state=jnp.asarray(env.unwrapped.state, jnp.float32))  # rounding must not add up
 

@@ -119,6 +119,7 @@ def test_the_time_limit_is_counted_in_steps_and_none_means_none() -> None:
         for _ in range(7):
             now, outcome = env.step(now, jnp.zeros(1), KEY)
             found.append(bool(outcome.truncated))
+            now = env.start(KEY) if outcome.ended else now
         return found
 
     assert ends(3) == [False, False, True, False, False, True, False]

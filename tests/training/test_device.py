@@ -64,7 +64,8 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
         until = plan.warmup if warming else plan.env_steps
         for t in range(min(plan.chunk, (until - len(rows)) // plan.envs)):
             now = jax.random.fold_in(jax.random.fold_in(collecting, iteration), t)
-            act_key, step_key = jax.random.split(now)
+            act_key, step_key, start_key = jax.random.split(now, 3)
+            of_start = jax.random.split(start_key, plan.envs)
             obs = jnp.stack([each.obs for each in worlds])
             if warming:
                 actions = jax.random.uniform(act_key, (plan.envs, 1), minval=-1.0)
@@ -76,7 +77,7 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
                 ends = [outcome.terminated, outcome.truncated]
                 rows.append(np.concatenate([obs[e], actions[e], [outcome.reward], outcome.next_obs, ends]))
                 if outcome.ended:
-                    memories[e] = toys.recall(config, env.spec)
+                    worlds[e], memories[e] = env.start(of_start[e]), toys.recall(config, env.spec)
         iteration, began = iteration + 1, updates
         learning, progress = jax.random.fold_in(key, began), jnp.float32(0)
         batch_key, update_key = jax.random.split(learning)

@@ -34,7 +34,8 @@ def _hash(words: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array,
             x = x + y
             y = x ^ ((y << rotation) | (y >> (32 - rotation)))
         x, y = x + keys[(i + 1) % 3], y + keys[(i + 2) % 3] + jnp.uint32(i + 1)
-    return x, y
+    # keys are made of keys: without a barrier XLA fuses them all, and repeats each in everything that is made of it
+    return jax.lax.optimization_barrier((x, y))
 
 
 def _count(words: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:

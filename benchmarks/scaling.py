@@ -1,0 +1,109 @@
+"""Scaling curves: how speed changes with seeds, environments, width, batch and buffer, each point in a fresh process.
+
+`python benchmarks/scaling.py` prints a table, writes results/scaling.json, and draws docs/images/scaling.png: above,
+environment steps per second; below, the time of an update, beside the time that its products would take at the
+machine's measured rate.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import measuring
+
+PICTURE = measuring.HERE.parent / "docs" / "images" / "scaling.png"
+LARGE = ("--layers", "256", "256", "--batch", "256")
+# axis → (what it is, what scaling_point.py is asked, the values)
+AXES: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
+    "seeds": ("seeds, host loop, DDPG 128-64, batch 32", ("seeds", "--count"), (1, 2, 4, 8, 16, 32, 64)),
+    "envs": ("environments of one seed, device loop, A2C 64-64", ("envs", "--count"), (1, 4, 16, 64, 256, 1024)),
+    "width": ("width of both layers, DDPG, batch 256", ("update", "--batch", "256"), (64, 128, 256, 512, 1024)),
+    "batch": ("batch, DDPG 256-256", ("update", *LARGE[:3], "--batch"), (32, 64, 128, 256, 512, 1024, 2048, 4096)),
+    "buffer": (
+        "transitions in the buffer, DDPG 128-64, batch 32",
+        ("update", "--capacity"),
+        (10**4, 10**5, 10**6, 10**7),
+    ),
+}
+
+
+def words_for(axis: str, value: int) -> list[str]:
+    """Return what scaling_point.py is asked for one point."""
+    words = list(AXES[axis][1])
+    return [*words, "--layers", str(value), str(value)] if axis == "width" else [*words, str(value)]
+
+
+def picture(points: dict[str, dict[int, list[dict[str, Any]]]], out: Path) -> None:
+    """Draw a panel for each axis."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
+    for panel, (axis, of_axis) in zip(panels.flat, points.items(), strict=False):
+        values = sorted(of_axis)
+        rates = "env_steps_per_second" in of_axis[values[0]][0]
+        key = "env_steps_per_second" if rates else "seconds_per_update"
+        scale = 1.0 if rates else 1e6
+        spreads = [measuring.spread([scale * point[key] for point in of_axis[value]]) for value in values]
+        medians = [spread["median"] for spread in spreads]
+        below, above = ([abs(s["median"] - s[end]) for s in spreads] for end in ("min", "max"))
+        panel.errorbar(values, medians, yerr=(below, above), marker="o", color="#1f5fa8", label="measured")
+        if not rates:
+            floor = [min(1e6 * point["flops"] / point["flops_per_second"] for point in of_axis[v]) for v in values]
+            panel.plot(values, floor, linestyle="--", color="#b0462a", label="its products alone")
+            panel.legend(frameon=False)
+        panel.set(xscale="log", yscale="log", xlabel=AXES[axis][0])
+        panel.set_ylabel("environment steps per second" if rates else "microseconds per update")
+        panel.grid(alpha=0.3)
+    for panel in panels.flat[len(points) :]:
+        panel.set_axis_off()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=110)
+
+
+def report(points: dict[str, dict[int, list[dict[str, Any]]]]) -> str:
+    """Lay the medians out as a table."""
+    rows = []
+    for axis, of_axis in points.items():
+        for value, found in sorted(of_axis.items()):
+            if "env_steps_per_second" in found[0]:
+                middle = measuring.spread([point["env_steps_per_second"] for point in found])["median"]
+                rows.append((f"{axis} {value:,}", f"{middle:,.0f} env steps/s", ""))
+            else:
+                middle = measuring.spread([point["seconds_per_update"] for point in found])["median"]
+                floor = min(point["flops"] / point["flops_per_second"] for point in found)
+                rows.append((f"{axis} {value:,}", f"{1e6 * middle:,.0f} µs per update", f"{middle / floor:.2f}"))
+    return measuring.table(("", "median of the rounds", "over its products"), rows)
+
+
+def main() -> None:
+    """Measure in rounds, print, write, draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=measuring.at_least_one, default=3)
+    parser.add_argument("--quick", action="store_true", help="one second each: does it run at all?")
+    parser.add_argument("--axes", nargs="+", choices=tuple(AXES), default=tuple(AXES))
+    parser.add_argument("--out", type=Path, help="the JSON file, by default results/scaling.json")
+    parser.add_argument("--picture", type=Path, default=PICTURE)
+    asked = parser.parse_args()
+    seconds = "1" if asked.quick else "5"
+    facts = {**measuring.circumstances(), "rounds": asked.rounds, "quick": asked.quick}
+    points: dict[str, dict[int, list[dict[str, Any]]]] = {axis: defaultdict(list) for axis in asked.axes}
+    for turn in range(1, asked.rounds + 1):
+        for axis in asked.axes:
+            for value in AXES[axis][2]:
+                words = [*words_for(axis, value), "--seconds", seconds]
+                points[axis][value].append(measuring.measure("scaling_point.py", words))
+                measuring.say(f"round {turn}: {axis} {value:,}")
+    print(report(points))
+    place = measuring.place_of("scaling", asked.out, asked.quick)
+    measuring.write_json(place, {**facts, "points": points})
+    if not asked.quick:
+        picture(points, asked.picture)
+    measuring.say(f"written: {place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,10 +8,10 @@ runs. Each run writes learning-NAME.json into the folder of --out.
 """
 
 import dataclasses
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +85,12 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
             raise polyak.UsageError(f"episodes = {options.episodes} is too small: it must be at least 1")
         facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
         with tempfile.TemporaryDirectory() as folder:
-            results = measured(algorithm, env, options, Path(folder) / "run")
+            results = measured(algorithm, env, options, options.run or Path(folder) / "run")
     except (polyak.UsageError, polyak.RunError) as error:
         sys.exit(f"learning.py: {error}")
     except KeyboardInterrupt:
-        sys.exit(130)  # the message would name the temporary folder, which is gone by now
+        # the library's message might name the temporary folder, which is gone by now
+        sys.exit(f"interrupted: the same command goes on with {options.run}" if options.run else 130)
     print(report(algorithm, env, options.preset, results))
     out = options.out / f"learning-{options.name or default_name(algorithm, env, options, results)}.json"
     measuring.write_json(out, {**facts, **results})
@@ -124,6 +125,8 @@ def flags_of(module: Any, start: Any) -> Any:
         """Name of the result; by default made of algorithm, environment, preset and steps."""
         out: Path = measuring.RESULTS
         """Folder of the result."""
+        run: Path | None = None
+        """Folder of the run, which is kept, and gone on with if it was interrupted; by default a temporary one."""
 
     return Learning
 
@@ -132,20 +135,34 @@ def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, 
     """Train into a folder and return what came of it."""
     import polyak
 
-    began = time.monotonic()
-    run = polyak.train(algorithm, env, **options.asked(), out=folder, quiet=False)
-    seconds = time.monotonic() - began
+    if (folder / "run.json").exists():
+        run = polyak.load(folder)
+        refuse_another(run, algorithm, env, options)
+        run = run if run.facts["status"] == "finished" else polyak.resume(folder, quiet=False)
+    else:
+        run = polyak.train(algorithm, env, **options.asked(), out=folder, quiet=False)
     return {
         "config": run.facts["config"],
         "plan": run.facts["plan"],
         "seeds": run.facts["seeds"],
         "env_steps": run.facts["env_steps"],
         "updates": run.facts["updates"],
-        "seconds": {"whole": round(seconds, 3), **run.facts["seconds"]},
+        "seconds": {"whole": round(sum(run.facts["seconds"].values()), 3), **run.facts["seconds"]},
         "scores": {which: run.evaluate(options.episodes, which) for which in ("final", "best")},
         "exploring_returns": run.facts.get("exploring_returns"),
         "curve": curve(folder),
     }
+
+
+def refuse_another(run: Any, algorithm: str, env: str, options: Any) -> None:
+    """Raise UsageError where a folder holds a run of something else."""
+    import polyak
+
+    asked = options.asked()
+    settings = {name: dataclasses.asdict(asked[name]) for name in ("config", "plan")}
+    facts = {"algorithm": algorithm, "env": env, "preset": options.preset, "seeds": list(asked["seeds"]), **settings}
+    if json.loads(json.dumps(facts)) != {key: run.facts[key] for key in facts}:
+        raise polyak.UsageError(f"{run.folder} holds another run: choose another --run")
 
 
 def curve(folder: Path) -> list[dict[str, Any]]:

@@ -77,7 +77,7 @@ def train(words: list[str]) -> None:
         raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
     algorithm, env, *rest = words
     from polyak import algorithms
-    from polyak.envs.gymnasium import from_name
+    from polyak.envs.make import from_name
     from polyak.runs import presets
     from polyak.runs import run as runs
     from polyak.training import devices

@@ -109,6 +109,16 @@ def unpack(spec: EnvSpec, rows: Any) -> Transition:
     )
 
 
+@dataclass
+class Episode:
+    """One finished episode of training: exploring return, not discounted, not scaled."""
+
+    lane: int
+    env: int
+    total: float
+    length: int
+
+
 @pytree
 class Clock:
     """When an update is made. All lanes share it, so that a branch on it stays a branch under `vmap`."""

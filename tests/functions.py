@@ -44,3 +44,14 @@ class Breaking(Drift):
 
     def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> Any:
         return jnp.where(next_state["steps"] > 5, jnp.nan, 1.0)
+
+
+class Pictured(Drift):
+    """The same point, as a picture whose color is where it is."""
+
+    def render_init(self, params: Any = None, **asked: Any) -> Any:
+        return {"pictures": 0}
+
+    def render_image(self, state: Any, render_state: Any, params: Any = None) -> Any:
+        color = int(128 + 50 * float(state["place"]))
+        return {"pictures": render_state["pictures"] + 1}, np.full((8, 8, 3), color, np.uint8)

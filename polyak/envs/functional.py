@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from polyak import keys
 from polyak.envs.classic import TWINS
-from polyak.envs.gymnasium import from_name, functional_of, limit_of, name_of
+from polyak.envs.make import from_name, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, reason
 from polyak.tree import pytree

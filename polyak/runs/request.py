@@ -15,7 +15,8 @@ import jax
 from polyak import algorithms
 from polyak.envs import functional
 from polyak.envs.functional import Functional
-from polyak.envs.gymnasium import Environment, Maker, Worlds, name_of
+from polyak.envs.gymnasium import Environment, Worlds
+from polyak.envs.make import Maker, name_of
 from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
 from polyak.training import devices, learn, schedule
@@ -101,13 +102,9 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
             f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
             f" {', '.join(functional.TWINS)}; use --backend host"
         )
-    if found is not None:
-        try:
-            schedule.refuse(plan, found.limit)
-        except UsageError:
-            if backend == "device":
-                raise
-            return None
+    if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
+        return None
+    schedule.refuse(plan, found.limit)
     return found
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import jax
 
 from polyak import algorithms
-from polyak.envs.gymnasium import Environment, Maker, Worlds, episode_seed, from_name, name_of
+from polyak.envs.gymnasium import Environment, Worlds, episode_seed
+from polyak.envs.make import Maker, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, request, scores
 from polyak.runs.log import ProgressLine

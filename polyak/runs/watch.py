@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from polyak.envs.gymnasium import Environment, Maker, from_name, make, name_of
+from polyak.envs.gymnasium import Environment
+from polyak.envs.make import Maker, from_name, make, name_of
 from polyak.envs.spaces import spec_of, to_json
 from polyak.errors import RunError, UsageError, installing, reason
 from polyak.runs.files import replacing
@@ -60,7 +61,7 @@ def has_display() -> bool:
 
 def _drawn(env: Maker, mode: str) -> Any:
     if not isinstance(env, str):
-        made = make(env)
+        made = make(env, render_mode=mode)
         if made.render_mode != mode:
             made.close()
             raise UsageError(

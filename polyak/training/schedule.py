@@ -1,20 +1,18 @@
 """What each iteration of a segment of the device loop does, planned on the host by the plan's own arithmetic."""
 
-from typing import NamedTuple
-
 import numpy as np
 
+from polyak import tree
 from polyak.errors import UsageError
 from polyak.training.plan import Plan
-from polyak.tree import pytree
 from polyak.types import Array
 
 MOST_UPDATES = 1_024  # in a segment, so that an interrupt is heard within seconds
 
 
-@pytree
+@tree.pytree
 class Schedule:
-    """What each iteration of a segment does, `[iteration]`; all lanes share it."""
+    """What one iteration does, or each of a segment `[iteration]`; all lanes share it."""
 
     steps: Array  # of every environment
     owed: Array  # updates afterwards
@@ -24,25 +22,14 @@ class Schedule:
     to_end: Array  # whether it stops where the episode does
 
 
-class Row(NamedTuple):
-    """One iteration of a schedule, as the host plans it."""
-
-    steps: int
-    owed: int
-    updates: int
-    progress: float
-    uniform: bool
-    to_end: bool
-
-
-def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Row], np.ndarray]:
+def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Schedule], np.ndarray]:
     """Plan the iterations of the next segment; say too how many steps each lane has room for (`[lane]`).
 
     `env_steps` (`[lane]`) and `updates` were made before. A segment goes up to the next row of the log, or evaluation.
     """
     if plan.updates_per == "episode":
         return _one_episode(plan, env_steps, updates)
-    rows, taken, most = list[Row](), int(env_steps[0]), most_iterations(plan)
+    rows, taken, most = list[Schedule](), int(env_steps[0]), most_iterations(plan)
     mark = _mark(plan, taken)
     while taken < plan.env_steps and len(rows) < most and _mark(plan, taken) == mark:
         warming = taken < plan.warmup
@@ -50,30 +37,38 @@ def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Row],
         steps = min(plan.chunk, (until - taken) // plan.envs)
         owed = plan.updates_due(taken + steps * plan.envs, updates)
         uniform = warming and plan.warmup_actions == "uniform"
-        rows.append(Row(steps, owed, updates, taken / plan.env_steps, uniform, False))
+        rows.append(_row(steps, owed, updates, taken / plan.env_steps, uniform, False))
         taken, updates = taken + steps * plan.envs, updates + owed
     return rows, np.full(len(env_steps), plan.chunk, np.int32)
 
 
-def _one_episode(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Row], np.ndarray]:
+def _one_episode(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Schedule], np.ndarray]:
     """Plan one iteration: an episode in every lane that is not done, or a chunk of the warm-up."""
     warming = bool(env_steps.max() < plan.warmup)
     room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
     progress = env_steps[room > 0].min() / plan.env_steps  # of the slowest lane, so that it never falls
     uniform, owed = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
-    return [Row(plan.chunk, owed, updates, float(progress), uniform, not warming)], room.astype(np.int32)
+    return [_row(plan.chunk, owed, updates, float(progress), uniform, not warming)], room.astype(np.int32)
 
 
-def table(rows: list[Row], most: int) -> Schedule:
-    """Turn rows into columns, filled up to the length that the program has."""
-    columns = zip(*rows, *[Row(0, 0, 0, 0.0, False, False)] * (most - len(rows)), strict=True)
+def _row(*values: float) -> Schedule:
     kinds = (np.int32, np.int32, np.int32, np.float32, bool, bool)
-    return Schedule(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    return Schedule(*(np.asarray(value, kind) for value, kind in zip(values, kinds, strict=True)))
+
+
+def table(rows: list[Schedule], most: int) -> Schedule:
+    """Join iterations, filled up with empty ones to the length that the program has."""
+    return tree.stack([*rows, *[_row(0, 0, 0, 0.0, False, False)] * (most - len(rows))])
+
+
+def fits(plan: Plan, limit: int | None) -> bool:
+    """Say whether the device loop can follow a plan in an environment with this time limit."""
+    return plan.updates_per != "episode" or (limit is not None and limit <= plan.chunk)
 
 
 def refuse(plan: Plan, limit: int | None) -> None:
     """Raise UsageError for plans that only the host loop can follow in an environment with this time limit."""
-    if plan.updates_per == "episode" and (limit is None or limit > plan.chunk):
+    if not fits(plan, limit):
         raise UsageError(
             "updates per episode on the device need a chunk that holds a whole episode, of"
             f" {'any length' if limit is None else f'up to {limit} steps'}, not chunk = {plan.chunk}:"

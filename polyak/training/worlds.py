@@ -1,13 +1,12 @@
 """What training needs of environments; `polyak.envs.gymnasium` has both of them for any of Gymnasium's."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from polyak.types import EnvSpec
+from polyak.types import EnvSpec, Episode
 
 
 class Environment(Protocol):
@@ -27,16 +26,6 @@ class Environment(Protocol):
 
     def close(self) -> None:
         """Release the environment."""
-
-
-@dataclass
-class Ended:
-    """One finished episode of training: exploring return, not discounted, not scaled."""
-
-    lane: int
-    env: int
-    total: float
-    length: int
 
 
 class FunctionalWorld(Protocol):
@@ -73,7 +62,7 @@ class Worlds(Protocol):
     episodes: np.ndarray  # [lane, env] number of the episode under way
     actions: list[list[list[np.ndarray]]]  # [lane][env] the actions of the episode under way
 
-    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> Sequence[Ended]:
+    def step(self, actions: np.ndarray, lanes: Sequence[int]) -> Sequence[Episode]:
         """Step some lanes; return the episodes that ended."""
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:

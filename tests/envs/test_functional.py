@@ -12,10 +12,10 @@ from gymnasium import spaces
 from polyak import UsageError
 from polyak.envs.classic import CartPole
 from polyak.envs.functional import Functional, find
-from polyak.envs.gymnasium import make
+from polyak.envs.make import make
 from polyak.envs.spaces import ActionScale
 from polyak.types import Box, Discrete, EnvSpec
-from tests.functions import Choice, Drift
+from tests.functions import Choice, Drift, Pictured
 
 KEY = jax.random.key(0)
 
@@ -164,3 +164,24 @@ def test_a_functional_environment_can_be_stepped_from_the_host() -> None:
         if terminated or truncated:
             break
     assert terminated or truncated
+
+
+def test_a_functional_environment_is_drawn_by_its_own_pictures() -> None:
+    env: Any = make(Pictured, render_mode="rgb_array")
+    env.reset(seed=3)
+    first = env.render()
+    env.step(np.full(1, 3.0, np.float32))
+    assert first.shape == (8, 8, 3)
+    assert (env.render() != first).all()
+
+
+@pytest.mark.parametrize(
+    ("env", "mode", "says"),
+    [
+        (Drift, "rgb_array", "Drift cannot be drawn: it has no render_init"),
+        (Pictured, "human", "Pictured cannot be drawn as human: a FuncEnv offers rgb_array"),
+    ],
+)
+def test_a_functional_environment_that_cannot_be_drawn_is_refused(env: Any, mode: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        make(env, render_mode=mode)

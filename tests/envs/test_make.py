@@ -6,7 +6,7 @@ from typing import Any
 import gymnasium
 import pytest
 
-from polyak.envs.gymnasium import from_name, make, name_of
+from polyak.envs.make import from_name, make, name_of
 from polyak.errors import UsageError
 from tests.walk import Kept, Walk
 

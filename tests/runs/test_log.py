@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak.envs.gymnasium import Episode
 from polyak.runs.log import Log, ProgressLine, read_table
 from polyak.training.host import Report
+from polyak.types import Episode
 from tests.runs import small
 
 BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
@@ -25,7 +25,7 @@ def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = Non
     log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(position)))
     for at in steps:
         metrics = {"loss": np.array([at, -at])} if at >= 15 else None
-        report = Report([Episode(lane=1, env=0, total=float(at), length=4, terminated=True)], metrics)
+        report = Report([Episode(lane=1, env=0, total=float(at), length=4)], metrics)
         log.iteration(report, np.array([at, at]), updates=at // 2, last=False)
     log.close()
     return log.position()
@@ -113,7 +113,7 @@ def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path: Path, cut: int):
 def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(total=1000, seeds=2, shown=True)
     for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10, True)], None), steps)
+        progress.update(Report([Episode(0, 0, -12.5, 10)], None), steps)
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["250", "500", "750", "1,000"]

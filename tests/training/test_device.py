@@ -213,11 +213,15 @@ def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
 
 
 def test_a_lane_that_is_done_learns_no_more() -> None:
-    alone, together = (train(BY_EPISODE, seeds=seeds) for seeds in ((3,), (3, 5)))
-    later = train(BY_EPISODE, seeds=(5,)).step
-    assert together.step == max(alone.step, later)
-    if alone.step < later:
-        assert_close(take(together.policy, 0), take(alone.policy, 0), rtol=1e-4, atol=1e-5)
+    seeds = (3, 5, 8)
+    alone = [train(BY_EPISODE, seeds=(seed,)) for seed in seeds]
+    together = train(BY_EPISODE, seeds=seeds)
+    updates = [training.step for training in alone]
+    assert together.step == max(updates)
+    sooner = [lane for lane in range(len(seeds)) if updates[lane] < together.step]
+    assert sooner
+    for lane in sooner:
+        assert_close(take(together.policy, lane), take(alone[lane].policy, 0), rtol=1e-4, atol=1e-5)
 
 
 def test_refuses_updates_by_episode_where_an_episode_may_be_longer_than_a_chunk() -> None:
@@ -242,8 +246,7 @@ def test_evaluation_plays_each_episode_to_its_end() -> None:
             assert scores.lengths[lane, i] == outcome.length
 
 
-def test_learns_what_ddpg_learns_on_the_host() -> None:
-    """An algorithm with exploration memory and networks runs in both, and its acting memory starts anew."""
+def test_serves_an_algorithm_whose_acting_has_a_memory() -> None:
     config = small(ddpg.Config(noise="ornstein-uhlenbeck", noise_sigma=0.3))
     training = train(algorithm=ddpg, config=config)
     assert np.isfinite(rows_of(training)).all()

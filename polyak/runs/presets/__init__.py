@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from polyak.envs.gymnasium import newest
+from polyak.envs.make import newest
 from polyak.errors import UsageError, nearest
 from polyak.runs.presets import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
 from polyak.runs.presets.preset import ON_POLICY, Preset, Presets

@@ -141,13 +141,14 @@ def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, 
         run = run if run.facts["status"] == "finished" else polyak.resume(folder, quiet=False)
     else:
         run = polyak.train(algorithm, env, **options.asked(), out=folder, quiet=False)
+    seconds = run.facts["seconds"]
     return {
         "config": run.facts["config"],
         "plan": run.facts["plan"],
         "seeds": run.facts["seeds"],
         "env_steps": run.facts["env_steps"],
         "updates": run.facts["updates"],
-        "seconds": {"whole": round(sum(run.facts["seconds"].values()), 3), **run.facts["seconds"]},
+        "seconds": {"whole": round(sum(seconds[part] for part in ("setup", "training", "evaluation")), 3), **seconds},
         "scores": {which: run.evaluate(options.episodes, which) for which in ("final", "best")},
         "exploring_returns": run.facts.get("exploring_returns"),
         "curve": curve(folder),

@@ -223,6 +223,13 @@ class ProgressLine:
             self.quarter = env_steps * 4 // self.total
             print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=sys.stderr, flush=True)
 
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the line."""
+        if self.live:
+            self.progress.console.print(sentence, markup=False, highlight=False)
+        elif self.shown:
+            print(sentence, file=sys.stderr, flush=True)
+
     def close(self) -> None:
         """Take the line away."""
         if self.live:

@@ -116,30 +116,43 @@ def refuse_unfit(module: Any, config: Any, worlds: Worlds | Functional) -> None:
 COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that in the file's form
 
 
+def replay_bytes(plan: Plan, worlds: Worlds | Functional, lanes: int) -> int:
+    """Return the size of all lanes' replay buffers."""
+    return min(plan.capacity, plan.env_steps) * _row_bytes(worlds, lanes)
+
+
+def _row_bytes(worlds: Worlds | Functional, lanes: int) -> int:
+    return 4 * worlds.spec.row_size * lanes
+
+
 def refuse_too_large(module: Any, plan: Plan, worlds: Worlds | Functional, lanes: int) -> None:
     """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
     if module.learns_from != "replay":
         return
-    capacity, memory = min(plan.capacity, plan.env_steps), devices.memory()
-    per_row = 4 * worlds.spec.row_size * lanes
+    replay, per_row, memory = replay_bytes(plan, worlds, lanes), _row_bytes(worlds, lanes), devices.memory()
     most = int(memory * 0.8 / COPIES)
-    if capacity * per_row > most:
+    if replay > most:
         raise UsageError(
-            f"the replay buffer would take {_gib(capacity * per_row)} ({lanes} × {capacity:,} transitions),"
-            f" and {COPIES} times that while a checkpoint is written, of {_gib(memory)} of memory:"
+            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions),"
+            f" and {COPIES} times that while a checkpoint is written, of {size(memory)} of memory:"
             f" use a capacity of {most // per_row:,} or less"
         )
     drawn = plan.most_updates * plan.batch * per_row
     if drawn > memory * 0.8:
         raise UsageError(
-            f"the minibatches of one iteration, which are drawn at once, would take {_gib(drawn)} of {_gib(memory)} of"
+            f"the minibatches of one iteration, which are drawn at once, would take {size(drawn)} of {size(memory)} of"
             f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or chunk = {plan.chunk}"
         )
 
 
-def _gib(size: int) -> str:
-    gib = Decimal(size) / 2**30  # a float cannot hold every size that is refused
-    return f"{gib:,.1f} GiB" if gib < 10**6 else f"{gib:.1e} GiB"
+def size(count: int) -> str:
+    """Write a number of bytes in words."""
+    amount = Decimal(count) / 1024  # a float cannot hold every size that is refused
+    for unit in ("KiB", "MiB"):
+        if amount < 1000:
+            return f"{amount:,.1f} {unit}"
+        amount /= 1024
+    return f"{amount:,.1f} GiB" if amount < 10**6 else f"{amount:.1e} GiB"
 
 
 def new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:

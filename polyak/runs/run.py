@@ -2,23 +2,18 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from polyak import algorithms
 from polyak.envs.gymnasium import Environment, Worlds, episode_seed
 from polyak.envs.make import Maker, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, request, scores
+from polyak.runs.circumstances import circumstances
 from polyak.runs.log import ProgressLine
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
@@ -126,7 +121,7 @@ def train(
         "plan": files.settings_to_json(settings[1]),
         "seeds": lanes,
         "backend": "host" if isinstance(worlds, Worlds) else "device",
-        **_circumstances(),
+        **circumstances(),
     }
     return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
 
@@ -170,33 +165,57 @@ def load(folder: str | Path) -> Run:
 def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
-    progress = ProgressLine(plan.env_steps, len(run.facts["seeds"]), shown=not quiet)
-    with Interrupts() as interrupts, contextlib.closing(progress), contextlib.closing(worlds):
-        stepped = isinstance(worlds, Worlds)
-        training = (Training if stepped else DeviceTraining)(*parts, run.facts["seeds"], run.facts.get("devices"))
+    seeds, stepped = run.facts["seeds"], isinstance(worlds, Worlds)
+    progress = ProgressLine(plan.env_steps, len(seeds), shown=not quiet)
+    with (
+        Interrupts() as interrupts,
+        devices.Compiling() as compiling,
+        contextlib.closing(progress),
+        contextlib.closing(worlds),
+    ):
+        training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
+        run.facts["devices"] = training.sharding.num_devices
+        progress.say(_heading(run, parts))
         scorer = Evaluator(module, config, lambda: Environment(env))
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress)
         with contextlib.closing(scorer):
             session.resume() if resumed else session.save()
-            run.facts["devices"] = training.sharding.num_devices
             setup = time.monotonic() - began
-            _write(run, "training", setup, session)
+
+            def write(status: str, error: str | None = None) -> None:
+                seconds = {"setup": setup, "compiling": compiling.seconds, **session.seconds}
+                _write(run, status, {part: round(value, 3) for part, value in seconds.items()}, session, error)
+
+            write("training")
             try:
                 session.train(interrupts)
                 interrupts.at_once = True
                 run.facts["scores"] = _final_scores(run.saved, scorer, plan.score_episodes)
             except KeyboardInterrupt:
-                _write(run, "interrupted", setup, session)
+                write("interrupted")
                 raise Interrupted(_how_to_go_on(run, session)) from None
             except RunError as error:
-                _write(run, "failed", setup, session, error=str(error))
+                write("failed", str(error))
                 raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
-            _write(run, "finished", setup, session)
+            write("finished")
     if session.evaluated:
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
             plot([run.folder], run.folder / "curve.png")
     return run
+
+
+def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
+    """Say in a line what is trained where, and what it takes."""
+    (module, _, plan, worlds), count, spread = parts, len(run.facts["seeds"]), run.facts["devices"]
+    words = [
+        f"{run.facts['algorithm']} on {run.facts['env']}: {count} seed{'s' * (count > 1)}",
+        f"{spread} device{'s' * (spread > 1)} ({run.facts['device']})",
+        f"environments {'in Python' if isinstance(worlds, Worlds) else 'compiled'}",
+    ]
+    if module.learns_from == "replay":
+        words.append(f"replay buffer{'s' * (count > 1)} {request.size(request.replay_bytes(plan, worlds, count))}")
+    return ", ".join(words)
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:
@@ -217,38 +236,13 @@ def _score(
     return scores.summary(played, saved.seeds, which, deterministic)
 
 
-def _write(run: Run, status: str, setup: float, session: Session, error: str | None = None) -> None:
+def _write(run: Run, status: str, seconds: dict[str, float], session: Session, error: str | None) -> None:
     run.facts.update(
         status=status,
         error=error,
         **session.kept,
         exploring_returns=session.log.exploring_returns() if session.log else None,
-        seconds={"setup": round(setup, 3), **{key: round(value, 3) for key, value in session.seconds.items()}},
+        seconds=seconds,
         updated=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     files.write_json(run.folder / "run.json", run.facts)
-
-
-def _circumstances() -> dict[str, Any]:
-    packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    used = jax.local_devices()[0]
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
-        "commit": _commit(),
-        "device": f"{used.platform} ({used.device_kind}), {devices.cores()} cores",
-    }
-
-
-def _commit() -> str | None:
-    try:
-        here = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, cwd=os.getcwd())
-    except OSError:
-        return None
-    return here.stdout.strip() if here.returncode == 0 else None

@@ -96,6 +96,31 @@ def program(
     return jax.jit(sharded, donate_argnums=tuple(donate))
 
 
+class Compiling:
+    """Counts the seconds in which JAX traces and compiles while this is open."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[float, float]] = []
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return sum(end - start for start, end in self.spans)
+
+    def __enter__(self) -> "Compiling":
+        jax.monitoring.register_event_time_span_listener(self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        jax.monitoring.unregister_event_time_span_listener(self._hear)
+
+    def _hear(self, event: str, start_time: float, end_time: float, **_: Any) -> None:
+        if event.startswith("/jax/core/compile/"):
+            while self.spans and self.spans[-1][0] >= start_time:  # of what was traced or compiled within
+                self.spans.pop()
+            self.spans.append((start_time, end_time))
+
+
 def memory() -> int:
     """Return the bytes of memory that the learner's device has: of the machine, its container, or the GPU."""
     stats = jax.local_devices()[0].memory_stats() or {}

@@ -122,6 +122,7 @@ def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pyt
 
 def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(1000, 1, shown=False)
+    progress.say("what is trained")
     progress.update(None, 500, "compiling…")
     progress.close()
     assert capsys.readouterr() == ("", "")

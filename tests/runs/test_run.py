@@ -34,7 +34,14 @@ def test_a_run_says_what_made_it(finished: polyak.Run):
     assert facts["config"].keys() == set(ddpg.Config.__dataclass_fields__)
     assert facts["plan"]["chunk"] == small.PLAN["chunk"]
     assert "cpu" in facts["device"]
-    assert facts["seconds"].keys() == {"setup", "training", "evaluation"}
+    assert facts["seconds"].keys() == {"setup", "compiling", "training", "evaluation"}
+
+
+def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture[str]):
+    small.train("shown", **SHORT, quiet=False)
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(f"ddpg on {small.ENV}: 1 seed, 1 device (cpu (cpu), ")
+    assert first.endswith("environments in Python, replay buffer 3.4 KiB")
 
 
 def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
@@ -139,7 +146,7 @@ def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, w
 
 def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
-    with pytest.raises(UsageError, match=r"would take 0.1 GiB \(2 × 1,000,000 transitions\)") as refused:
+    with pytest.raises(UsageError, match=r"would take 83.9 MiB \(2 × 1,000,000 transitions\)") as refused:
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
     worlds = Worlds(small.ENV, [0], 1)

@@ -1,5 +1,6 @@
 """Lanes are spread over devices; what a lane computes does not depend on where."""
 
+import time
 from typing import Any
 
 import jax
@@ -72,3 +73,25 @@ def test_a_resumed_run_uses_no_more_devices_than_before() -> None:
     assert devices.spread(4, most=1).num_devices == 1
     assert devices.spread(4, most=3).num_devices == 2
     assert devices.spread(3, most=2).num_devices == 1
+
+
+def test_counts_the_seconds_of_compiling_once() -> None:
+    @jax.jit
+    def inner(x: jax.Array) -> jax.Array:
+        return jnp.sin(x)
+
+    began = time.monotonic()
+    with devices.Compiling() as compiling:
+        jax.jit(lambda x: inner(x) + inner(x + 1))(jnp.ones(3))
+    assert 0 < compiling.seconds <= time.monotonic() - began
+    before = compiling.seconds
+    jax.jit(lambda x: inner(x) - 2)(jnp.ones(4))
+    assert compiling.seconds == before
+
+
+def test_spans_within_others_count_once() -> None:
+    compiling = devices.Compiling()
+    for span in [(1.0, 2.0), (2.5, 3.0), (0.5, 4.0), (5.0, 6.0)]:
+        compiling._hear("/jax/core/compile/any", *span)
+    compiling._hear("/jax/other", 6.0, 9.0)
+    assert compiling.seconds == 3.5 + 1.0

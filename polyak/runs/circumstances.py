@@ -1,0 +1,38 @@
+"""Where and with what a run was made."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from typing import Any
+
+import jax
+
+from polyak.training import devices
+
+
+def circumstances() -> dict[str, Any]:
+    """Return what run.json says of time, versions, commit and machine."""
+    packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    used = jax.local_devices()[0]
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "commit": _commit(),
+        "device": f"{used.platform} ({used.device_kind}), {devices.cores()} cores",
+    }
+
+
+def _commit() -> str | None:
+    try:
+        here = subprocess.run(["git", "rev-parse", "--verify", "HEAD"], capture_output=True, text=True, cwd=os.getcwd())
+    except OSError:
+        return None
+    return here.stdout.strip() if here.returncode == 0 else None

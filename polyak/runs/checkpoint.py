@@ -62,7 +62,7 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
         "best": best,
         "best_returns": np.zeros(len(training.seeds)),
     }
-    any_length = ("training.actions", "training.learner.buffer.rows")
-    arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, any_length)
+    replay = "training.learner.buffer.rows"
+    arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, ("training.actions", replay), (replay,))
     training.restore(arrays["training"])
     return Progress(arrays["best"], arrays["best_returns"], facts["evaluated"], seconds, settings, position)

@@ -5,14 +5,14 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from polyak.errors import RunError, UsageError, reason
 from polyak.tree import from_named_leaves, named_leaves
@@ -102,10 +102,13 @@ def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, An
             other.unlink(missing_ok=True)
 
 
-def load_arrays(folder: Path, entry: Any, template: T, any_length: Collection[str] = ()) -> T:
+def load_arrays(
+    folder: Path, entry: Any, template: T, any_length: Sequence[str] = (), by_part: Sequence[str] = ()
+) -> T:
     """Load a tree shaped like `template` from the file that `entry` names.
 
-    Under the names in `any_length` the shape may differ. Raises UsageError if the file is missing, damaged or changed.
+    Of names that begin as in `any_length` the shape may differ. What begins as in `by_part` is left in the file, to be
+    read by slices. Raises UsageError if the file is missing, damaged or changed.
     """
     try:
         path = folder / Path(str(entry["file"])).name
@@ -113,16 +116,53 @@ def load_arrays(folder: Path, entry: Any, template: T, any_length: Collection[st
             raise UsageError(f"{path} is missing")
         if _digest(path) != entry["sha256"]:
             raise UsageError(f"{path} was changed or damaged: its checksum is not the recorded one")
-        return from_named_leaves(template, load_file(path), lambda *leaf: _fitting(path, any_length, *leaf))
+        stored = {name: array if _starts(name, by_part) else array[:] for name, array in _arrays_in(path).items()}
+        return from_named_leaves(template, stored, lambda *leaf: _fitting(path, any_length, *leaf))
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise UsageError(
             f"the arrays in {folder} cannot be read ({error}): they are damaged or were changed"
         ) from error
 
 
-def _fitting(path: Path, any_length: Collection[str], name: str, template: Any, stored: np.ndarray) -> np.ndarray:
-    free = any(name.startswith(prefix) for prefix in any_length)
-    if stored.dtype != template.dtype or (not free and stored.shape != template.shape):
+def _starts(name: str, prefixes: Sequence[str]) -> bool:
+    return name.startswith(tuple(prefixes))
+
+
+def _arrays_in(path: Path) -> "dict[str, Stored]":
+    """List the arrays in a safetensors file: its header is JSON, with their places in what follows."""
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    return {
+        name: Stored(path, np.dtype(KINDS[entry["dtype"]]), tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
+        for name, entry in header.items()
+    }
+
+
+KINDS = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U32": "<u4", "U8": "u1", "BOOL": "?"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An array in a file, read by slices of its first axis: safetensors' own reader takes all of it into memory."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Read the rows `[start:stop]`; of an array without axes all there is."""
+        start, stop, _ = part.indices(self.shape[0] if self.shape else 1)
+        row = int(np.prod(self.shape[1:]))
+        offset = self.offset + start * row * self.dtype.itemsize
+        numbers = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
+        return numbers.reshape((stop - start, *self.shape[1:]) if self.shape else ())
+
+
+def _fitting(path: Path, any_length: Sequence[str], name: str, template: Any, stored: Any) -> Any:
+    if stored.dtype != template.dtype or (not _starts(name, any_length) and stored.shape != template.shape):
         raise UsageError(
             f"{path}: {name} is {stored.dtype}{stored.shape}, expected {template.dtype}{tuple(template.shape)}"
         )

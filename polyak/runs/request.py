@@ -113,9 +113,6 @@ def refuse_unfit(module: Any, config: Any, worlds: Worlds | Functional) -> None:
     jax.eval_shape(lambda key: module.init(config, worlds.spec, key), jax.random.key(0))
 
 
-COPIES = 3  # of the replay buffer, at most: its own, the checkpoint's, and that in the file's form
-
-
 def replay_bytes(plan: Plan, worlds: Worlds | Functional, lanes: int) -> int:
     """Return the size of all lanes' replay buffers."""
     return min(plan.capacity, plan.env_steps) * _row_bytes(worlds, lanes)
@@ -130,12 +127,11 @@ def refuse_too_large(module: Any, plan: Plan, worlds: Worlds | Functional, lanes
     if module.learns_from != "replay":
         return
     replay, per_row, memory = replay_bytes(plan, worlds, lanes), _row_bytes(worlds, lanes), devices.memory()
-    most = int(memory * 0.8 / COPIES)
+    most = int(memory * 0.8)
     if replay > most:
         raise UsageError(
-            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions),"
-            f" and {COPIES} times that while a checkpoint is written, of {size(memory)} of memory:"
-            f" use a capacity of {most // per_row:,} or less"
+            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions) of"
+            f" {size(memory)} of memory: use a capacity of {most // per_row:,} or less"
         )
     drawn = plan.most_updates * plan.batch * per_row
     if drawn > memory * 0.8:

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from polyak import tree
+from polyak import keys, tree
 from polyak.errors import RunError
 from polyak.training import devices, schedule
 from polyak.training.host import Report
-from polyak.training.lanes import Lanes
-from polyak.training.learn import Learner, Rollout, Turn, learn, on_host, padded
+from polyak.training.lanes import Lanes, on_host, put_back, shapes
+from polyak.training.learn import Learner, Rollout, Turn, learn
 from polyak.training.plan import Plan
 from polyak.training.schedule import Schedule
 from polyak.training.worlds import FunctionalWorld
@@ -106,20 +106,20 @@ class DeviceTraining:
         return self.report
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything the run is at this moment, as a tree of arrays."""
+        """Return everything the run is at this moment, as a tree of arrays, good until the next segment."""
         rest = jax.tree.map(np.array, tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
         return {**parts, "env_steps": self.env_steps, "step": np.asarray(self.step)}
 
     def template(self, pending: bool) -> dict[str, Any]:
-        """Return a tree shaped like a snapshot."""
-        return self.snapshot()
+        """Return the shapes of a snapshot; the length of the replay may differ."""
+        return shapes(self.snapshot())
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
         self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
-        learner = padded(snapshot["learner"], self.lane.learner)
-        self.lane = jax.device_put(tree.replace(snapshot["lane"], learner=learner), self.sharding)
+        learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
+        self.lane = tree.replace(jax.device_put(snapshot["lane"], self.sharding), learner=learner)
 
 
 def _episodes(record: Record) -> list[Episode]:
@@ -190,6 +190,7 @@ class Programs:
         self, config: Any, lane: Lane, key: jax.Array, room: Array, now: Schedule
     ) -> tuple[Rollout, Any, Lane]:
         """Take the iteration's steps in all environments of a lane, which has room for so many."""
+        key = keys.written_out(key)
         envs, spec, fresh = self.plan.envs, self.world.spec, self._fresh(config)
 
         def step(t: Any, carried: Any) -> Any:

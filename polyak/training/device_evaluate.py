@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from polyak.keys import key
+from polyak import keys
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Array, Box
@@ -30,7 +30,7 @@ class DeviceEvaluator:
 def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, Array]:
     """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut."""
     spec, count = world.spec, seeds.shape[0]
-    keys = jax.vmap(key)(seeds)
+    of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
     fresh = algorithm.recall(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), fresh)
     kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
@@ -41,16 +41,16 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
 
     def step(carried: Any) -> Any:
         t, worlds, memory, (returns, lengths, ended) = carried
-        act_key = jax.random.fold_in(keys[0], t)
+        act_key = jax.random.fold_in(of_episodes[0], t)
         action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
-        step_keys = jax.vmap(lambda one: jax.random.fold_in(one, t))(keys)
+        step_keys = jax.vmap(lambda one: jax.random.fold_in(one, t))(of_episodes)
         worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, kind), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
         return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended)
 
-    begun = jax.vmap(world.start)(keys)
+    begun = jax.vmap(world.start)(of_episodes)
     nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)
     _, _, _, (returns, lengths, _) = jax.lax.while_loop(playing, step, (jnp.int32(0), begun, memory, nothing))
     return returns, lengths

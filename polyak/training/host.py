@@ -18,8 +18,8 @@ import numpy as np
 from polyak.errors import RunError
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.lanes import Lanes
-from polyak.training.learn import Rollout, Turn, learn, on_host, padded
+from polyak.training.lanes import Lanes, on_host, put_back, shapes
+from polyak.training.learn import Rollout, Turn, learn
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
 from polyak.types import Algorithm, Clock, unpack
@@ -104,7 +104,7 @@ class Training:
         return self.report
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything the run is at this moment, as a tree of arrays."""
+        """Return everything the run is at this moment, as a tree of arrays, good until the next iteration."""
         return {
             "learner": on_host(self.learner),
             "acting": self.acting.followed,
@@ -120,13 +120,13 @@ class Training:
         }
 
     def template(self, pending: bool) -> dict[str, Any]:
-        """Return a tree shaped like a snapshot; only the lengths of the unfinished episodes' actions may differ."""
-        return {**self.snapshot(), "pending": self._empty_rollout() if pending else None}
+        """Return the shapes of a snapshot; the lengths of the replay and of the unfinished episodes may differ."""
+        return shapes({**self.snapshot(), "pending": self._empty_rollout() if pending else None})
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
         self.step = int(snapshot["step"])
-        self.learner = jax.device_put(padded(snapshot["learner"], self.learner), self.sharding)
+        self.learner = put_back(snapshot["learner"], self.learner, self.sharding)
         self.acting.memory = snapshot["memory"]
         self.pending, self.owed = snapshot["pending"], int(snapshot["owed"])
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])

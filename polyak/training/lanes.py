@@ -1,19 +1,23 @@
-"""The learners of all lanes on their devices: what both loops begin with."""
+"""The learners of all lanes on their devices: made, read out and put back; what both loops begin with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
+from polyak import tree
 from polyak.keys import key
+from polyak.replay import Buffer
 from polyak.training import devices
 from polyak.training.learn import Learner, refuse, start
 from polyak.training.plan import Plan
 from polyak.types import Algorithm, EnvSpec
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -37,3 +41,53 @@ class Lanes:
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
         program = devices.program(partial(start, algorithm, plan, spec), sharding, lanes=(False, True))
         return cls(sharding, placed, learn_keys, program(placed, init_keys))
+
+
+def on_host(learner: Learner) -> Learner:
+    """Read the learners of all lanes out, for a checkpoint.
+
+    The rows of the replay become a tuple of arrays, one for each lane, without those that nothing was written to. On a
+    CPU they are views of the device's memory, good until the learner learns again: there is no second copy of a replay.
+    """
+    if learner.buffer is None:
+        return jax.tree.map(np.array, learner)
+    state, added, ranks = jax.tree.map(np.array, (learner.state, learner.buffer.added, learner.ranks))
+    rows: jax.Array = learner.buffer.rows  # type: ignore[assignment]
+    filled = min(int(added.max()), rows.shape[1])
+    shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    of_lanes = tuple(lane[:filled] for shard in shards for lane in np.asarray(shard.data))
+    return Learner(state, Buffer(of_lanes, added), ranks)  # type: ignore[arg-type]
+
+
+def shapes(snapshot: T) -> T:
+    """Replace arrays by shapes and types: an array that looks at a learner's memory would keep it from being reused."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
+
+
+def put_back(kept: Learner, fresh: Learner, sharding: NamedSharding) -> Learner:
+    """Undo `on_host`: put what was kept onto the devices, the rows part by part into the memory of a fresh learner."""
+    if kept.buffer is None or fresh.buffer is None:
+        return jax.device_put(kept, sharding)
+    rows = _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
+    rest = jax.device_put(tree.replace(kept, buffer=tree.replace(kept.buffer, rows=())), sharding)
+    return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
+
+
+PART = 2**20  # numbers of each lane that are put back at a time
+
+
+def _filled(rows: Any, kept: Any, sharding: NamedSharding) -> Any:
+    count = kept[0].shape[0]
+    if not count:
+        return rows
+    part = min(count, max(PART // rows.shape[2], 1))
+
+    def write(rows: jax.Array, some: jax.Array, first: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_update_slice_in_dim(rows, some, first, 0)
+
+    program = devices.program(write, sharding, lanes=(True, True, False), donate=(0,))
+    for begin in range(0, count, part):
+        first = min(begin, count - part)  # the last part has the same size, and so the same program
+        some = np.stack([lane[first : first + part] for lane in kept])
+        rows = program(rows, some, np.asarray(first, np.int32))
+    return rows

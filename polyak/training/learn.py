@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from polyak import maths, priorities, replay, tree
 from polyak.errors import UsageError
@@ -211,24 +210,3 @@ def _nothing_like(shapes: Metrics) -> Metrics:
 
 def _mean_of_owed(metrics: Metrics, owed: Array) -> Metrics:
     return jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(owed, 1), metrics)
-
-
-def on_host(learner: Learner) -> Learner:
-    """Copy the learners of all lanes to the host, leaving out rows of the replay that nothing was written to."""
-    if learner.buffer is None:
-        return jax.tree.map(np.array, learner)
-    rows: jax.Array = learner.buffer.rows  # type: ignore[assignment]
-    filled = min(int(learner.buffer.added.max()), rows.shape[1])
-    shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    kept = np.concatenate([np.asarray(shard.data)[:, :filled] for shard in shards])  # the only copy that is made
-    state, ranks = jax.tree.map(np.array, (learner.state, learner.ranks))
-    return Learner(state, replay.Buffer(kept, np.array(learner.buffer.added)), ranks)
-
-
-def padded(learner: Learner, like: Learner) -> Learner:
-    """Undo what `on_host` left out."""
-    if learner.buffer is None or like.buffer is None:
-        return learner
-    rows = np.zeros(like.buffer.rows.shape, np.float32)
-    rows[:, : learner.buffer.rows.shape[1]] = learner.buffer.rows
-    return tree.replace(learner, buffer=tree.replace(learner.buffer, rows=rows))

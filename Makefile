@@ -12,7 +12,7 @@ demo: $(STAMP)
 	@echo "curve: runs/demo/curve.png   agent: runs/demo/agent.gif"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(STAMP) format lint types test
 

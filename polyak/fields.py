@@ -1,6 +1,7 @@
 """Fields of settings that know their own limits, checked when the settings are made.
 
-Numbers of NumPy become Python's. JAX's arrays pass unchecked: inside a compiled function the same fields are traced.
+Numbers of NumPy and JAX become Python's. What is traced, as all fields are in a compiled function, passes unchecked,
+and so do JAX's arrays with axes: a value for each of several agents.
 """
 
 import dataclasses
@@ -40,7 +41,7 @@ def check(settings: Any) -> None:
     kinds = _types(cls)
     for field in dataclasses.fields(settings):
         given, kind = getattr(settings, field.name), kinds[field.name]
-        if isinstance(given, jax.Array):
+        if isinstance(given, jax.Array) and (isinstance(given, jax.core.Tracer) or given.ndim):
             continue
         value = _in_python(given)
         _check_kind(field.name, value, kind)
@@ -56,12 +57,14 @@ def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name in names and not isinstance(value, jax.Array) and value != field.default:
-            raise UsageError(f"{field.name} = {reprlib.repr(value)} is for {what} only: leave it out")
+            raise UsageError(
+                f"{field.name} = {reprlib.repr(value)} is for {what} only: leave it out, or choose a preset without it"
+            )
 
 
 def _in_python(value: Any) -> Any:
-    """Turn NumPy's numbers, alone or in a tuple or an array, into Python's."""
-    if isinstance(value, np.generic | np.ndarray):
+    """Turn NumPy's and JAX's numbers, alone or in a tuple or an array, into Python's."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
         value = value.tolist()
         return tuple(value) if isinstance(value, list) else value
     return tuple(map(_in_python, value)) if isinstance(value, tuple) else value

@@ -143,8 +143,9 @@ WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word"
 
 
 def _first_sentence(box: str) -> str:
-    """Take the message out of the frame that tyro draws around it."""
+    """Take the message out of the frame that tyro draws around it: of dashes where the terminal has nothing finer."""
     lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
+    lines = ["" if set(line) == {"-"} else line for line in lines]
     body = [line for line in lines[1:] if line]
     end = next((i for i, line in enumerate(lines[1:], 1) if i > 1 and not line), len(lines))
     return " ".join(line for line in lines[1:end] if line) or " ".join(body) or "wrong flags"

@@ -26,6 +26,11 @@ def written_out(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=IMPLEMENTATION)
 
 
+def ordinary(key: jax.Array) -> jax.Array:
+    """Undo `written_out`: return the same key as one of JAX's own, with which more of `jax.random` works."""
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
+
+
 def _seeded(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.zeros_like(seed), seed
 

@@ -71,6 +71,11 @@ class Linear:
         columns = orthonormal(jax.random.normal(key, (max(size_in, size_out), min(size_in, size_out))))
         return cls(gain * (columns.T if size_in < size_out else columns), jnp.zeros(size_out))
 
+    @classmethod
+    def he(cls, key: jax.Array, size_in: int, size_out: int) -> "Linear":
+        """Draw weights from a truncated normal of variance 2/size_in, without bias. Source: He et al. 2015."""
+        return cls(jax.nn.initializers.he_normal()(key, (size_in, size_out)), jnp.zeros(size_out))
+
     def __call__(self, x: Float[Array, "batch in"]) -> Float[Array, "batch out"]:
         """Apply to a batch."""
         return x @ self.weight + self.bias[..., None, :]

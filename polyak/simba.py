@@ -29,7 +29,8 @@ class Simba:
     """SimBa: a linear embedding, residual blocks, a LayerNorm, a linear output. It is called as `MLP` is.
 
     Source: Lee et al. 2025, "SimBa: simplicity bias for scaling up parameters in deep reinforcement learning"
-    (arXiv 2410.09754). The input is to be normalized by running statistics, which the algorithm keeps.
+    (arXiv 2410.09754); initial weights as in the authors' program (github.com/SonyResearch/simba, 4e83770). The input
+    is to be normalized by running statistics, which the algorithm keeps.
     """
 
     embedding: Linear
@@ -39,19 +40,22 @@ class Simba:
 
     @classmethod
     def create(cls, key: jax.Array, sizes: Sequence[int], final_init: Any = None) -> "Simba":
-        """Make a block for each hidden size; they are all alike."""
+        """Make a block for each hidden size; they are all alike. `final_init` is the limit of the output's weights."""
         width, count = sizes[1], len(sizes) - 2
         keys = jax.random.split(key, 2 * count + 2)
         blocks = tuple(
             Block(
                 LayerNorm.create(width),
-                Linear.create(keys[2 * i + 2], width, 4 * width),
-                Linear.create(keys[2 * i + 3], 4 * width, width),
+                Linear.he(keys[2 * i + 2], width, 4 * width),
+                Linear.he(keys[2 * i + 3], 4 * width, width),
             )
             for i in range(count)
         )
-        output = Linear.create(keys[1], width, sizes[-1], final_init)
-        return cls(Linear.create(keys[0], sizes[0], width), blocks, LayerNorm.create(width), output)
+        if final_init is None:
+            output = Linear.orthogonal(keys[1], width, sizes[-1], 1.0)
+        else:
+            output = Linear.create(keys[1], width, sizes[-1], final_init)
+        return cls(Linear.orthogonal(keys[0], sizes[0], width, 1.0), blocks, LayerNorm.create(width), output)
 
     def statistics(self) -> tuple[()]:
         """Return nothing: there is no batch norm."""

@@ -146,6 +146,8 @@ SPECS = {
 }
 CASES = [(name, variant) for name in REGISTRY for variant in VARIANTS.get(name, {"default": {}})]
 TIME, ENVS = 8, 2  # of a rollout; a batch has as many rows
+# for programs that run a few times only; compiling is nearly all that their tests do
+QUICKLY: dict[str, Any] = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,11 +202,11 @@ class Agent:
     @cached_property
     def jitted(self) -> Any:
         """The compiled `update`."""
-        return jax.jit(self.algorithm.update)
+        return jax.jit(self.algorithm.update, compiler_options=QUICKLY)
 
     @cached_property
     def _init(self) -> Any:
-        return jax.jit(lambda config, key: self.algorithm.init(config, self.spec, key))
+        return jax.jit(lambda config, key: self.algorithm.init(config, self.spec, key), compiler_options=QUICKLY)
 
 
 def clock(step: int) -> Clock:

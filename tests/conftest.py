@@ -1,9 +1,11 @@
 """Strict numerics for all tests: set before JAX starts, which is when the first array is made."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import pytest
 from hypothesis import settings
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "polyak" / "tests"
@@ -20,3 +22,18 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # the first example of a compiled function compiles it, which takes longer than any deadline; no examples are stored
 settings.register_profile("polyak", deadline=None, max_examples=50, derandomize=True, database=None)
 settings.load_profile("polyak")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give all tests of an agent to one process, which compiles it once."""
+    for item in items:
+        agent = getattr(item, "callspec", None) and item.callspec.params.get("agent")  # type: ignore[attr-defined]
+        if agent is not None:
+            item.add_marker(pytest.mark.xdist_group(repr((agent.name, agent.variant, agent.spec))))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs_in_memory() -> Iterator[None]:
+    """Forget what a module compiled: together the programs of all tests take gigabytes."""
+    yield
+    jax.clear_caches()

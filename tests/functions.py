@@ -46,6 +46,18 @@ class Breaking(Drift):
         return jnp.where(next_state["steps"] > 5, jnp.nan, 1.0)
 
 
+class Keyed(Drift):
+    """The same point, whose chance comes from a key of its own, and in whole numbers."""
+
+    def initial(self, rng: jax.Array, params: Any = None) -> Any:
+        return {**super().initial(rng), "key": rng}
+
+    def transition(self, state: Any, action: Any, rng: jax.Array, params: Any = None) -> Any:
+        key, draw = jax.random.split(state["key"])
+        moved = super().transition({"place": state["place"], "steps": state["steps"]}, action, rng)
+        return {**moved, "place": moved["place"] + 0.01 * jax.random.poisson(draw, 1.0), "key": key}
+
+
 class Pictured(Drift):
     """The same point, as a picture whose color is where it is."""
 

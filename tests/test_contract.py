@@ -12,7 +12,7 @@ from polyak.draws import LaneGenerators
 from polyak.training.acting import acts_in_numpy
 from polyak.tree import from_named_leaves, named_leaves, replace, stack, take
 from polyak.types import Box, Discrete, Sampling
-from tests.agents import Agent, clock, every_agent, label
+from tests.agents import QUICKLY, Agent, clock, every_agent, label
 from tests.compare import assert_close, assert_identical, differs
 
 LANES, ENVS = 3, 5
@@ -44,7 +44,7 @@ def test_lane_of_a_vmap_equals_solo(agent: Agent) -> None:
     states = [agent.learned(2, seed) for seed in range(LANES)]
     data = [agent.data(seed) for seed in range(LANES)]
     keys = jax.random.split(jax.random.key(0), LANES)
-    in_lanes = jax.jit(jax.vmap(agent.algorithm.update, in_axes=(None, 0, 0, 0, None)))
+    in_lanes = jax.jit(jax.vmap(agent.algorithm.update, in_axes=(None, 0, 0, 0, None)), compiler_options=QUICKLY)
     together = in_lanes(agent.config, stack(states), stack(data), keys, clock(2))
     for lane in range(LANES):
         alone = agent.jitted(agent.config, states[lane], data[lane], keys[lane], clock(2))
@@ -58,7 +58,7 @@ def test_changing_numbers_in_the_config_does_not_compile_anew(agent: Agent) -> N
         traces.append(1)
         return agent.algorithm.update(*arguments)
 
-    compiled = jax.jit(update)
+    compiled = jax.jit(update, compiler_options=QUICKLY)
     numbers, structure = jax.tree.flatten(agent.config)
     for i in range(len(numbers) + 1):
         changed = jax.tree.unflatten(structure, [n * 0.5 if i == j else n for j, n in enumerate(numbers)])

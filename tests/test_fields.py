@@ -85,6 +85,7 @@ def test_accepts_the_limits_themselves(right: dict[str, Any]) -> None:
         ({"layers": np.array([4, 2])}, {"layers": (4, 2)}),
         ({"layers": (np.int32(4), 2)}, {"layers": (4, 2)}),
         ({"kind": np.str_("fancy")}, {"kind": "fancy"}),
+        ({"share": jnp.float32(0.25)}, {"share": 0.25}),
     ],
     ids=str,
 )
@@ -95,6 +96,11 @@ def test_numbers_of_numpy_become_pythons(given: dict[str, Any], kept: dict[str, 
         found = getattr(settings, name)
         assert type(found) is type(value)
         assert not isinstance(value, tuple) or all(type(part) is int for part in found)
+
+
+def test_numbers_of_jax_are_checked() -> None:
+    with pytest.raises(UsageError, match="share"):
+        Settings(share=jnp.float32(5.0))
 
 
 def test_jax_may_put_anything_into_the_fields() -> None:

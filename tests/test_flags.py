@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from polyak.errors import UsageError
-from polyak.flags import parse, value_of
+from polyak.flags import _first_sentence, parse, value_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,3 +52,8 @@ def test_a_wrong_value_says_what_the_flag_takes(words: str, says: str):
     with pytest.raises(UsageError) as refused:
         parse(Options, words.split(), "x")
     assert str(refused.value) == says
+
+
+def test_a_frame_of_dashes_is_taken_off_too():
+    box = " Value error  \n ------------ \n  Error parsing --sizes: invalid  \n ------------ \n  Argument helptext: \n"
+    assert _first_sentence(box) == "Error parsing --sizes: invalid"

@@ -156,7 +156,13 @@ def test_the_blocks_of_simba_start_different_and_its_output_within_its_limit() -
     net = Simba.create(KEY, SIZES, 1e-3)
     assert differs(net.blocks[0].widen, net.blocks[1].widen)
     assert 0 < np.abs(net.output.weight).max() <= 1e-3
-    assert 0.8 * 8**-0.5 < np.abs(net.blocks[0].widen.weight).max() <= 8**-0.5
+    widen = net.blocks[0].widen
+    np.testing.assert_allclose(widen.weight.std(), (2 / 8) ** 0.5, rtol=0.15)
+    assert not widen.bias.any()
+    for layer, name in ((net.embedding, "embedding"), (Simba.create(KEY, SIZES).output, "output")):
+        weight = np.asarray(layer.weight)
+        columns = weight if weight.shape[0] >= weight.shape[1] else weight.T
+        np.testing.assert_allclose(columns.T @ columns, np.eye(columns.shape[1]), atol=1e-5, err_msg=name)
 
 
 def test_decay_applies_to_all_weights_of_simba_and_spares_those_before_a_layer_norm() -> None:

@@ -146,6 +146,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         critics: Any = tuple(ActionValues.create(k, spec.obs_size, n, widths, style=style) for k in keys)
         entropy = config.target_share * np.log(n)
     else:
+        refuse_changed(config, ("target_share",), "discrete actions")
         size = spec.action_size
         actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma, style)
         layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)

@@ -32,6 +32,9 @@ def _from_callable(env: Callable[[], Any], render_mode: str | None = None) -> gy
         return _stepped(name_of(env), made, render_mode)
     if not isinstance(made, gymnasium.Env):
         raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
+    for space in ("observation_space", "action_space"):
+        if not isinstance(getattr(made, space, None), gymnasium.Space):
+            raise UsageError(f"{name_of(env)} has no {space}: an environment must have one")
     return made
 
 
@@ -66,8 +69,13 @@ def functional_of(env: Callable[[], Any]) -> Any:
 
 
 def limit_of(env: Any) -> int | None:
-    """Return the time limit that a FuncEnv declares, as Gymnasium's registry names it."""
-    return getattr(env, "max_episode_steps", None)
+    """Return the time limit that a FuncEnv declares, as Gymnasium's registry names it. Raises UsageError."""
+    limit = getattr(env, "max_episode_steps", None)
+    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+        raise UsageError(
+            f"{type(env).__name__}.max_episode_steps = {limit!r} must be a whole number of steps, at least 1, or None"
+        )
+    return limit
 
 
 def _from_registry(env: str, render_mode: str | None) -> gymnasium.Env[Any, Any]:

@@ -59,6 +59,8 @@ def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
 def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     """List the seeds: a number counts from 0. Raises UsageError for none, repeated or impossible ones."""
     try:
+        if isinstance(seeds, bool):
+            raise TypeError
         lanes = [operator.index(seed) for seed in seeds] if isinstance(seeds, Iterable) else list(range(seeds))
     except TypeError:
         raise UsageError(f"seeds = {seeds!r} must be a whole number, or a list of them") from None
@@ -95,7 +97,7 @@ def make_worlds(
 def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     """Return the functional form of an environment; with "auto" None where it has none, or the plan needs the host."""
     if backend not in BACKENDS:
-        raise UsageError(f"backend = {backend!r} is unknown: {nearest(backend, BACKENDS)}")
+        raise UsageError(f"backend = {backend!r} is unknown: {nearest(str(backend), BACKENDS)}")
     found = functional.find(env)
     if found is None and backend == "device":
         raise UsageError(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import numbers
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -69,6 +70,8 @@ class Run:
         Raises UsageError for a damaged run, RunError where the environment fails.
         """
         for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+                raise UsageError(f"{name} = {value!r} must be a whole number")
             if value < least:
                 raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
         maker = env or self.env or from_name(self.facts["env"])
@@ -197,7 +200,8 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
                 raise Interrupted(_how_to_go_on(run, session)) from None
             except RunError as error:
                 write("failed", str(error))
-                raise RunError(f"{error}; what was learned before it is kept in {run.folder}") from error
+                kept = session.kept["env_steps"]
+                raise RunError(f"{error}; what was learned up to step {kept:,} is kept in {run.folder}") from error
             write("finished")
     if session.evaluated:
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong

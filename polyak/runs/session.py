@@ -83,7 +83,8 @@ class Session:
             self.log.close()
 
     def save(self) -> None:
-        """Write checkpoint and policies."""
+        """Write checkpoint and policies. Raises RunError, and writes nothing, where learning diverged."""
+        self._refuse_diverged()
         if self.log is not None and not self.log.tables["metrics.csv"].file.closed:
             self.log.flush()
         position = self.log.position() if self.log else self.log_position
@@ -96,6 +97,19 @@ class Session:
         spaces = self.worlds.observation_space, self.worlds.action_space
         policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
         self._count_kept()
+
+    def _refuse_diverged(self) -> None:
+        """Raise RunError where a policy holds what is not finite: of such values an index may still be chosen."""
+        finite = [
+            np.isfinite(leaf).reshape(len(self.seeds), -1).all(1) for leaf in jax.tree.leaves(self.training.policy)
+        ]
+        sound = np.all(finite, 0)
+        if not sound.all():
+            self.training.sound = False
+            seed, step = self.seeds[int(np.argmin(sound))], int(self.training.env_steps.max())
+            raise RunError(
+                f"the policy of seed {seed} is not finite at environment step {step:,}: learning diverged, learn slower"
+            )
 
     def _count_kept(self) -> None:
         self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": self.training.step}
@@ -122,6 +136,7 @@ class Session:
 
     def _evaluate(self, log: Log, taken: int, due: int) -> None:
         began = time.monotonic()
+        self._refuse_diverged()
         self.progress.update(None, taken, "evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
         scores = self.play(self.training.policy, self.plan.evaluation_episodes)

@@ -16,7 +16,7 @@ from polyak import keys, tree
 from polyak.errors import RunError
 from polyak.training import devices, schedule
 from polyak.training.host import Report
-from polyak.training.lanes import Lanes, on_host, put_back, shapes
+from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, shapes, with_keys
 from polyak.training.learn import Learner, Rollout, Turn, learn
 from polyak.training.plan import Plan
 from polyak.training.schedule import Schedule
@@ -107,7 +107,7 @@ class DeviceTraining:
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays, good until the next segment."""
-        rest = jax.tree.map(np.array, tree.replace(self.lane, learner=None))
+        rest = of_numbers(tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
         return {**parts, "env_steps": self.env_steps, "step": np.asarray(self.step)}
 
@@ -119,7 +119,8 @@ class DeviceTraining:
         """Go back to the moment of a snapshot."""
         self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
-        self.lane = tree.replace(jax.device_put(snapshot["lane"], self.sharding), learner=learner)
+        rest = with_keys(snapshot["lane"], tree.replace(self.lane, learner=None))
+        self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)
 
 
 def _episodes(record: Record) -> list[Episode]:

@@ -62,7 +62,8 @@ def spread(lanes: int, most: int | None = None) -> NamedSharding:
 
     On a CPU there are more devices than cores, on purpose: the operating system balances them better than lanes
     batched by core (measured 1.1 times the speed with 4 lanes on 2 cores), and a lane alone on its device computes
-    the same bits whatever the other lanes are.
+    the same bits whatever the other lanes are, as long as JAX has as many devices: XLA may share a sum out by their
+    number, and round differently.
     """
     devices = jax.local_devices()
     count = max(d for d in range(1, min(lanes, len(devices), most or lanes) + 1) if lanes % d == 0)
@@ -79,7 +80,7 @@ def program(
 ) -> Callable[..., Any]:
     """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
 
-    A device with one lane runs the plain function, so that a lane computes the same bits as it would alone; a device
+    A device with one lane runs the plain function, so that the other lanes do not matter to it (see `spread`); a device
     with several runs it batched.
     """
     axes = tuple(0 if has_lanes else None for has_lanes in lanes)

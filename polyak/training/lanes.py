@@ -59,6 +59,24 @@ def on_host(learner: Learner) -> Learner:
     return Learner(state, Buffer(of_lanes, added), ranks)  # type: ignore[arg-type]
 
 
+def of_numbers(tree: T) -> T:
+    """Turn arrays into NumPy's, and random keys into the numbers that they are, for a checkpoint."""
+    return jax.tree.map(lambda leaf: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf), tree)
+
+
+def with_keys(numbers: T, like: T) -> T:
+    """Undo `of_numbers`, for a tree that had keys where `like` has them."""
+
+    def made(leaf: Any, known: Any) -> Any:
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(known)) if _is_key(known) else leaf
+
+    return jax.tree.map(made, numbers, like)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
 def shapes(snapshot: T) -> T:
     """Replace arrays by shapes and types: an array that looks at a learner's memory would keep it from being reused."""
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)

@@ -49,8 +49,10 @@ class Plan:
         for name in ("env_steps", "warmup"):
             if getattr(self, name) % self.envs:
                 count = getattr(self, name)
-                fixed = -(-count // whole) * whole
-                raise UsageError(f"{name} = {count} is not a multiple of envs = {self.envs}: use {fixed}")
+                fixed = f"use {-(-count // whole) * whole}"
+                if name == "warmup":
+                    fixed += ", or 0, as an algorithm must that learns from rollouts"
+                raise UsageError(f"{name} = {count} is not a multiple of envs = {self.envs}: {fixed}")
         if self.warmup >= self.env_steps:
             raise UsageError(
                 f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower"
@@ -77,6 +79,12 @@ class Plan:
                 )
             if self.warmup or self.updates_per != "chunk" or self.updates != 1:
                 raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')
+            for name in ("batch", "capacity", "warmup_actions"):
+                if getattr(self, name) != getattr(Plan, name):
+                    raise UsageError(
+                        f"{name} = {getattr(self, name)} is for algorithms that learn from a replay buffer, not from"
+                        " rollouts: leave it out"
+                    )
 
     def _refuse_small_capacity(self) -> None:
         if self.batch > self.capacity:

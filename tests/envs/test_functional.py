@@ -185,3 +185,11 @@ def test_a_functional_environment_is_drawn_by_its_own_pictures() -> None:
 def test_a_functional_environment_that_cannot_be_drawn_is_refused(env: Any, mode: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
         make(env, render_mode=mode)
+
+
+@pytest.mark.parametrize("limit", ["10", 10.0, 0, -1, True])
+def test_a_time_limit_that_is_none_is_refused(limit: Any) -> None:
+    env = type("Odd", (Drift,), {"max_episode_steps": limit})
+    for use in (find, make):
+        with pytest.raises(UsageError, match=r"Odd.max_episode_steps = .* must be a whole number of steps"):
+            use(env)

@@ -82,3 +82,8 @@ def test_names_lead_back_to_what_makes_the_environment() -> None:
 def test_a_name_that_leads_nowhere_never_leads_somewhere_else(env: Any) -> None:
     with pytest.raises(UsageError, match="give it again"):
         from_name(name_of(env))
+
+
+def test_an_environment_without_spaces_is_refused():
+    with pytest.raises(UsageError, match="has no observation_space: an environment must have one"):
+        make(gymnasium.Env)

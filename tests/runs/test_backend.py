@@ -88,6 +88,19 @@ def test_numbers_that_are_not_finite_keep_the_last_good_checkpoint(tmp_path: Pat
     assert all(np.isfinite(leaf).all() for leaf in leaves(policies))
 
 
+@pytest.mark.parametrize("backend", ["host", "device"])
+@pytest.mark.parametrize("evaluations", [0, 1])
+def test_learning_that_diverged_is_no_result(backend: str, evaluations: int, tmp_path: Path) -> None:
+    """Of values that are not numbers an index is chosen all the same, so nothing else would show it."""
+    config = {"learning_rate": 1e20, "layers": (8,)}
+    plan = {"env_steps": 300, "warmup": 50, "batch": 8, "evaluations": evaluations, "score_episodes": 1}
+    with pytest.raises(RunError, match=r"policy of seed 0 is not finite.*up to step 0 is kept"):
+        polyak.train("dqn", "CartPole-v1", config=config, plan=plan, backend=backend, out=tmp_path / "run")
+    run = polyak.load(tmp_path / "run")
+    assert run.facts["status"] == "failed"
+    assert all(np.isfinite(leaf).all() for which in ("final", "best") for leaf in leaves(run.saved.tree(which)))
+
+
 def leaves(tree: Any) -> list[np.ndarray]:
     import jax
 

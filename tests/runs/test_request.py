@@ -8,6 +8,7 @@ import gymnasium
 import pytest
 
 import polyak
+from polyak import UsageError
 from polyak.runs.request import new_folder
 from tests.runs.small import ENV, command
 
@@ -97,6 +98,20 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(words: str, tmp_path: Pa
     assert err.startswith("polyak: error: ")
     assert WRONG[words] in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"), [({"backend": None}, "backend = None is unknown"), ({"seeds": True}, "seeds = True must be")]
+)
+def test_a_wrong_type_is_a_wrong_request(wrong: dict[str, Any], says: str):
+    with pytest.raises(UsageError, match=says):
+        polyak.train("ddpg", "Pendulum-v1", **wrong)
+
+
+@pytest.mark.parametrize("episodes", ["3", 2.5, True])
+def test_episodes_are_counted_in_whole_numbers(finished: polyak.Run, episodes: Any):
+    with pytest.raises(UsageError, match=r"episodes = .* must be a whole number"):
+        finished.evaluate(episodes)
 
 
 def test_a_wrong_request_about_a_run_is_one_line(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):

@@ -89,7 +89,8 @@ def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, 
     for word in ("step", "of seed 0", "episode", "environment 0"):
         assert word in message
     facts = polyak.load("failed").facts
-    assert message == f"{facts['error']}; what was learned before it is kept in failed"
+    kept = f"what was learned up to step {facts['env_steps']:,} is kept in failed"
+    assert message == f"{facts['error']}; {kept}"
     assert facts["status"] == "failed"
     assert 0 < facts["env_steps"] < BREAKS_AT * envs
     assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == facts["env_steps"]

@@ -124,7 +124,7 @@ def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
     assert training.policy.updates.tolist() == [30, 30]
 
 
-ON_POLICY = Plan(env_steps=3000, envs=10, chunk=10, warmup=0, updates=1, updates_per="chunk", batch=1)
+ON_POLICY = Plan(env_steps=3000, envs=10, chunk=10, warmup=0, updates=1, updates_per="chunk")
 
 
 def on_policy(plan: Plan = ON_POLICY) -> Training:

@@ -45,7 +45,7 @@ def told(trained: Training, name: str = "progress") -> list[float]:
 
 
 def test_on_policy_progress_is_0_for_the_first_rollout_and_below_1_for_the_last() -> None:
-    plan = Plan(env_steps=80, envs=4, chunk=5, warmup=0, updates=1, updates_per="chunk", batch=1)
+    plan = Plan(env_steps=80, envs=4, chunk=5, warmup=0, updates=1, updates_per="chunk")
     np.testing.assert_allclose(told(training(plan, ON_POLICY)), [0, 0.25, 0.5, 0.75])
     np.testing.assert_allclose(told(training(plan, ON_POLICY), "step"), [0, 1, 2, 3])
 

@@ -21,7 +21,7 @@ from polyak.types import Clock, unpack
 from tests import toys
 from tests.agents import small
 from tests.compare import assert_close, assert_identical
-from tests.functions import Breaking, Choice, Drift
+from tests.functions import Breaking, Choice, Drift, Keyed
 
 PLAN = Plan(env_steps=60, envs=2, warmup=8, chunk=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 
@@ -139,17 +139,18 @@ def test_one_program_serves_all_segments() -> None:
     assert train(changed(PLAN, evaluations=7)).segment._cache_size() == 1  # type: ignore[attr-defined]
 
 
-def test_goes_on_from_a_snapshot_as_if_nothing_had_happened() -> None:
-    whole = DeviceTraining(toys.linear, toys.Config(), PLAN, world(), (3, 5))
+@pytest.mark.parametrize("env", [Drift, Keyed])
+def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
+    whole = DeviceTraining(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
     for _ in range(4):
         whole.advance()
     kept = jax.tree.map(np.array, whole.snapshot())
-    again = DeviceTraining(toys.linear, toys.Config(), PLAN, world(), (3, 5))
+    again = DeviceTraining(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
     again.restore(kept)
     for training in (whole, again):
         toys.finish(training)
     assert_identical(again.policy, whole.policy)
-    assert_identical(again.lane, whole.lane)
+    assert_identical(again.snapshot(), whole.snapshot())
     assert again.step == whole.step
 
 
@@ -160,7 +161,8 @@ def test_goes_on_from_a_snapshot_as_if_nothing_had_happened() -> None:
 )
 def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
     learns = algorithm.learns_from
-    plan = changed(PLAN, warmup=0, updates_per="chunk", updates=1) if learns == "rollout" else PLAN
+    rollouts: dict[str, Any] = {"warmup": 0, "updates_per": "chunk", "updates": 1, "evaluations": 3}
+    plan = Plan(env_steps=60, envs=2, chunk=3, **rollouts) if learns == "rollout" else PLAN
     training = train(plan, env=env, algorithm=algorithm, config=config)
     assert training.done
     assert training.step == (10 if learns == "rollout" else 26)

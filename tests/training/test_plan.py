@@ -59,7 +59,15 @@ def test_refuses_a_small_capacity_where_there_is_a_replay(changes: dict[str, Any
     with pytest.raises(UsageError) as error:
         Plan(**SOUND | changes).refuse_for("replay")
     assert message in str(error.value)
-    Plan(**{**SOUND, "updates_per": "chunk", "updates": 1, "warmup": 0, "envs": 10, "chunk": 10}).refuse_for("rollout")
+    rollouts: dict[str, Any] = {"updates_per": "chunk", "updates": 1, "warmup": 0, "envs": 10, "chunk": 10}
+    Plan(env_steps=SOUND["env_steps"], **rollouts).refuse_for("rollout")
+
+
+@pytest.mark.parametrize("changes", [{"batch": 8}, {"capacity": 9}, {"warmup_actions": "policy"}], ids=str)
+def test_refuses_settings_of_the_replay_where_there_is_none(changes: dict[str, Any]) -> None:
+    plan = Plan(env_steps=60, chunk=10, warmup=0, updates=1, updates_per="chunk", **changes)
+    with pytest.raises(UsageError, match="learn from a replay buffer, not from rollouts: leave it out"):
+        plan.refuse_for("rollout")
 
 
 def test_the_defaults_are_sound() -> None:

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test check format lint types clean
+.PHONY: demo test slow check format lint types clean
 
 demo: $(STAMP)
 	$(BIN)/polyak train ddpg Pendulum-v1 --seeds 5 --out runs/demo --force
@@ -12,9 +12,12 @@ demo: $(STAMP)
 	@echo "curve: runs/demo/curve.png   agent: runs/demo/agent.gif"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
-check: $(STAMP) format lint types test
+slow: $(STAMP)
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
+
+check: $(STAMP) format lint types test slow
 
 format: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -51,7 +51,7 @@ def test_settings_are_those_of_the_config(name: str) -> None:
 def test_metrics_are_those_of_update(name: str) -> None:
     found: set[str] = set()
     for case in (case for case in every_agent() if case.name == name):
-        state = jax.eval_shape(case.init)
+        state = jax.eval_shape(lambda key, case=case: case.algorithm.init(case.config, case.spec, key), KEY)
         found |= set(jax.eval_shape(case.algorithm.update, case.config, state, case.data(), KEY, clock(0))[1])
     described = set(re.findall(r"^\| `(\w+)`", section(name, "Metrics"), re.MULTILINE)) - COMMON
     assert described == found

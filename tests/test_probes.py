@@ -2,6 +2,7 @@
 
 A probe that fails names the broken part, see `polyak.envs.probe`. A new algorithm needs an entry in LEARNS. All probes
 are learned with the first kind of action that an algorithm takes; the last one, which needs all parts, with every kind.
+The others, which tell which part is missing, are slow tests.
 """
 
 from collections.abc import Callable
@@ -172,7 +173,13 @@ WORLDS: dict[type, Callable[[type[probe.Probe]], Any]] = {
 }
 LAST = list(PROBES)[-1]
 CASES = [
-    pytest.param(name, world, kind, id=f"{world.__name__}-{name}-{kind.__name__.lower()}")
+    pytest.param(
+        name,
+        world,
+        kind,
+        id=f"{world.__name__}-{name}-{kind.__name__.lower()}",
+        marks=() if world is LAST else pytest.mark.slow,
+    )
     for world in PROBES
     for name, algorithm in REGISTRY.items()
     for kind in (algorithm.acts_on if world is LAST else algorithm.acts_on[:1])

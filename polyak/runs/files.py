@@ -140,7 +140,12 @@ def _arrays_in(path: Path) -> "dict[str, Stored]":
     }
 
 
-KINDS = {"F32": "<f4", "F64": "<f8", "I32": "<i4", "I64": "<i8", "U32": "<u4", "U8": "u1", "BOOL": "?"}
+KINDS: dict[str, Any] = {
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
+    "BF16": jax.numpy.bfloat16,
+    "BOOL": "?",
+}
 
 
 @dataclasses.dataclass(frozen=True)

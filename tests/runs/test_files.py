@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -81,6 +82,23 @@ def test_only_the_length_that_may_differ_does(tmp_path: Path):
     entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
     template = {**ARRAYS, "a": np.zeros((0, 3), np.float32)}
     assert files.load_arrays(tmp_path, entry, template, ("a",))["a"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "kind", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?", jnp.bfloat16], ids=str
+)
+def test_every_kind_of_number_comes_back_whole_and_by_part(tmp_path: Path, kind: Any):
+    rows = np.arange(24).reshape(4, 3, 2).astype(kind)
+    tree = {"before": np.ones(3, np.int8), "rows": rows, "none": rows[:0], "one": rows[1, 1, 1]}
+    entry = files.save_arrays(tmp_path / "x.safetensors", tree)
+    whole = files.load_arrays(tmp_path, entry, tree)
+    for name, array in tree.items():
+        assert (whole[name].dtype, whole[name].shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(whole[name], array)
+    stored = files.load_arrays(tmp_path, entry, tree, by_part=("rows",))["rows"]
+    assert stored.shape == (4, 3, 2)
+    np.testing.assert_array_equal(stored[1:3], rows[1:3])
+    np.testing.assert_array_equal(stored[3:9], rows[3:])
 
 
 def test_an_entry_cannot_point_out_of_its_folder(tmp_path: Path):

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 SLACK = 0.25  # of a buffer: 97 MB, for what is compiled and for the parts that are read
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak is asked of Linux")
 def test_there_is_never_a_second_replay_buffer(tmp_path: Path) -> None:
     saved, loaded = (stages(tmp_path, *words) for words in ([], ["load"]))

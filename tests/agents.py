@@ -164,6 +164,12 @@ class Agent:
         """The module."""
         return REGISTRY[self.name]
 
+    @property
+    def fullest(self) -> bool:
+        """Whether this is the variant with most switches on, the second one, on the first kind of action."""
+        variants = [variant for name, variant in CASES if name == self.name]
+        return self.variant == variants[:2][-1] and isinstance(self.spec.action, self.algorithm.acts_on[0])
+
     def init(self, seed: int = 0) -> Any:
         """Make a fresh state."""
         return self._init(self.config, jax.random.key(seed))

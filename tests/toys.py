@@ -1,6 +1,6 @@
 """Algorithms small enough to compile at once, for tests of the loops, which do not care how well an agent learns."""
 
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -66,9 +66,19 @@ def finish(training: Any) -> Any:
     return training
 
 
-linear = SimpleNamespace(
-    Config=Config, learns_from="replay", acts_on=(Box,), init=init, recall=recall, act=act, update=update
-)
+def module(**parts: Any) -> Any:
+    """Make an algorithm of its parts."""
+    made = ModuleType("tests.toys")
+    vars(made).update(parts)
+    return made
+
+
+def variant(algorithm: Any, **parts: Any) -> Any:
+    """Make another algorithm that differs in some parts."""
+    return module(**{**vars(algorithm), **parts})
+
+
+linear = module(Config=Config, learns_from="replay", acts_on=(Box,), init=init, recall=recall, act=act, update=update)
 
 
 def act_in_jax(config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explore: bool) -> tuple[Any, Any]:
@@ -77,7 +87,7 @@ def act_in_jax(config: Config, policy: Policy, memory: Any, obs: Array, key: Any
     return jnp.clip(jax.lax.dot(obs, policy.weight) + x * explore, -1, 1), x
 
 
-linear_in_jax = SimpleNamespace(**{**vars(linear), "act": act_in_jax})
+linear_in_jax = variant(linear, act=act_in_jax)
 
 
 def sampling(config: Config) -> Sampling:
@@ -91,7 +101,7 @@ def update_by_error(config: Config, state: State, batch: Transition, key: Any, c
     return state, {**metrics, "td_error": batch.reward - state.policy.weight.sum()}
 
 
-by_priority = SimpleNamespace(**{**vars(linear), "update": update_by_error, "sampling": sampling})
+by_priority = variant(linear, update=update_by_error, sampling=sampling)
 
 
 def init_at_zero(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -124,13 +134,11 @@ def update_on_policy(
     return replace(state, policy=Policy(weight, state.policy.updates + 1)), metrics
 
 
-on_policy = SimpleNamespace(
-    **{
-        **vars(linear),
-        "learns_from": "rollout",
-        "init": init_at_zero,
-        "recall": recall_nothing,
-        "act": act_around_mean,
-        "update": update_on_policy,
-    }
+on_policy = variant(
+    linear,
+    learns_from="rollout",
+    init=init_at_zero,
+    recall=recall_nothing,
+    act=act_around_mean,
+    update=update_on_policy,
 )

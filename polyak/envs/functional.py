@@ -6,6 +6,7 @@ begins the next episode.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import gymnasium
@@ -172,6 +173,11 @@ def _scaled(space: Any, action: Any) -> Any:
     return within.astype(jnp.int32) if scale.whole else within
 
 
+@cache
+def _twin(name: str) -> Functional:  # one for all, so that what was compiled for it serves again
+    return Functional(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
+
+
 def find(env: Any) -> Functional | None:
     """Return the functional form of an environment, where it has one: a twin of Gymnasium's own, or a user's FuncEnv.
 
@@ -179,7 +185,7 @@ def find(env: Any) -> Functional | None:
     """
     name = name_of(env)
     if isinstance(env, str) and name in TWINS:
-        return Functional(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
+        return _twin(name)
     found = from_name(env) if isinstance(env, str) else env
     if isinstance(found, str):
         return None

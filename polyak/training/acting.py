@@ -12,6 +12,7 @@ import numpy as np
 
 from polyak.draws import LaneGenerators
 from polyak.keys import key
+from polyak.training import devices
 from polyak.tree import take
 from polyak.types import Algorithm, Box, Discrete, EnvSpec
 
@@ -29,7 +30,7 @@ class Acting:
         self.in_numpy: bool | None = None
         self.followed: Any = None
         self.policy: Any = None
-        self.compiled = jax.jit(partial(_act_in_lanes, algorithm, explore))
+        self.compiled = devices.kept(_program, algorithm, explore)
         self.restart(seeds)
 
     def restart(self, seeds: Sequence[int]) -> None:
@@ -81,6 +82,10 @@ class Acting:
         self.memory = jax.tree.map(refreshed, self.memory, self.fresh)
 
 
+def _program(algorithm: Algorithm, explore: bool) -> Any:
+    return jax.jit(partial(_act_in_lanes, algorithm, explore))
+
+
 def _act_in_lanes(
     algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: Any, bits: Any
 ) -> Any:
@@ -113,7 +118,7 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
     if not _agree(exploring, alone):
         return False
     with jax.default_device(jax.local_devices(backend="cpu")[-1]):
-        compiled = jax.jit(partial(_act_in_lanes, algorithm, False))
+        compiled = devices.kept(_program, algorithm, False)
         return _agree(greedy, compiled(config, lanes, memory, obs, np.zeros(2, np.uint32)))
 
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak import keys
+from polyak.training import devices
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Array, Box
@@ -19,12 +20,16 @@ class DeviceEvaluator:
 
     def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld):
         self.config = jax.tree.map(np.float32, config)
-        self.program = jax.jit(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
+        self.program = devices.kept(_program, algorithm, world)
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis)."""
         returns, lengths = self.program(self.config, policies, np.asarray(seeds, np.uint32))
         return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64))
+
+
+def _program(algorithm: Algorithm, world: FunctionalWorld) -> Any:
+    return jax.jit(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
 
 
 def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, Array]:

@@ -3,7 +3,9 @@
 import contextlib
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -76,25 +78,63 @@ def everywhere(sharding: NamedSharding) -> NamedSharding:
 
 
 def program(
-    function: Callable[..., Any], sharding: NamedSharding, lanes: Sequence[bool], donate: Sequence[int] = ()
+    function: Callable[..., Any],
+    fixed: Sequence[Any],
+    sharding: NamedSharding,
+    lanes: Sequence[bool],
+    donate: Sequence[int] = (),
 ) -> Callable[..., Any]:
     """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
 
-    A device with one lane runs the plain function, so that the other lanes do not matter to it (see `spread`); a device
-    with several runs it batched.
+    `fixed` are arguments before those, which are no arrays; `donate` counts from behind them. A device with one lane
+    runs the plain function, so that the other lanes do not matter to it (see `spread`); a device with several runs it
+    batched.
     """
-    axes = tuple(0 if has_lanes else None for has_lanes in lanes)
+    return kept(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate))
+
+
+def _program(
+    function: Callable[..., Any],
+    fixed: tuple[Any, ...],
+    sharding: NamedSharding,
+    lanes: tuple[bool, ...],
+    donate: tuple[int, ...],
+) -> Callable[..., Any]:
+    axes, bound = tuple(0 if has_lanes else None for has_lanes in lanes), partial(function, *fixed)
 
     def on_one_device(*arguments: Any) -> Any:
         here = next(jax.tree.leaves(a)[0].shape[0] for a, has_lanes in zip(arguments, lanes, strict=True) if has_lanes)
         if here > 1:
-            return jax.vmap(function, in_axes=axes)(*arguments)
+            return jax.vmap(bound, in_axes=axes)(*arguments)
         alone = [take(a, 0) if has_lanes else a for a, has_lanes in zip(arguments, lanes, strict=True)]
-        return jax.tree.map(lambda leaf: leaf[None], function(*alone))
+        return jax.tree.map(lambda leaf: leaf[None], bound(*alone))
 
     specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
     sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
-    return jax.jit(sharded, donate_argnums=tuple(donate))
+    return jax.jit(sharded, donate_argnums=donate)
+
+
+MOST_KEPT = 32  # programs, each with what it was compiled to
+
+
+def kept(make: Callable[..., Any], *parts: Any) -> Any:
+    """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
+
+    So a training that differs from an earlier one of the same process in float settings alone compiles nothing. A
+    module that was loaded again, or had a function replaced, is not what it was.
+    """
+    flat = [part for some in parts for part in (some if isinstance(some, tuple) else (some,))]
+    functions = tuple(tuple(filter(callable, vars(part).values())) for part in flat if isinstance(part, ModuleType))
+    try:
+        hash((parts, functions))
+    except TypeError:
+        return make(*parts)
+    return _kept(make, parts, functions)
+
+
+@lru_cache(MOST_KEPT)
+def _kept(make: Callable[..., Any], parts: tuple[Any, ...], functions: tuple[Any, ...]) -> Any:
+    return make(*parts)
 
 
 class Compiling:

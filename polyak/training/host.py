@@ -9,7 +9,6 @@ collected; chunk 1 without overlap is the textbook loop.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -50,7 +49,8 @@ class Training:
         begun = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
         self.learn = devices.program(
-            partial(learn, algorithm, plan, self.spec),
+            learn,
+            (algorithm, plan, self.spec),
             self.sharding,
             lanes=(False, True, True, True, False),
             donate=(1,),

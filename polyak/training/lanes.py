@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -39,7 +38,7 @@ class Lanes:
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
         keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
-        program = devices.program(partial(start, algorithm, plan, spec), sharding, lanes=(False, True))
+        program = devices.program(start, (algorithm, plan, spec), sharding, lanes=(False, True))
         return cls(sharding, placed, learn_keys, program(placed, init_keys))
 
 
@@ -99,13 +98,13 @@ def _filled(rows: Any, kept: Any, sharding: NamedSharding) -> Any:
     if not count:
         return rows
     part = min(count, max(PART // rows.shape[2], 1))
-
-    def write(rows: jax.Array, some: jax.Array, first: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_update_slice_in_dim(rows, some, first, 0)
-
-    program = devices.program(write, sharding, lanes=(True, True, False), donate=(0,))
+    program = devices.program(_write, (), sharding, lanes=(True, True, False), donate=(0,))
     for begin in range(0, count, part):
         first = min(begin, count - part)  # the last part has the same size, and so the same program
         some = np.stack([lane[first : first + part] for lane in kept])
         rows = program(rows, some, np.asarray(first, np.int32))
     return rows
+
+
+def _write(rows: jax.Array, some: jax.Array, first: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(rows, some, first, 0)

@@ -1,13 +1,13 @@
 """Algorithms by name, by module, and by what is wrong with them."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from polyak.algorithms import ddpg, find
 from polyak.errors import UsageError
+from tests import toys
 from tests.toys import linear
 
 
@@ -44,7 +44,7 @@ def test_a_module_that_is_no_algorithm_is_refused(
 @pytest.mark.parametrize("config", [dict, None, linear.Config()], ids=["class", "None", "instance"])
 def test_a_config_that_is_no_dataclass_is_refused(config: Any):
     with pytest.raises(UsageError, match=r"make its Config a class with the decorator polyak\.tree\.pytree"):
-        find(SimpleNamespace(**{**vars(linear), "Config": config}))
+        find(toys.variant(linear, Config=config))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Acting for all lanes at once, in NumPy or compiled; on-policy algorithms, which act with what they just learned."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -47,7 +46,7 @@ def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
         return act(*arguments)[0], arguments[2][10]  # only JAX clips indices
 
     for wrong in (act, raises):
-        one_lane = SimpleNamespace(**{**vars(toys.linear), "act": wrong})
+        one_lane = toys.variant(toys.linear, act=wrong)
         actor = acting(one_lane, explore=False)
         assert not actor.in_numpy
         expected = np.clip(OBS[:, :, :1] * POLICIES.weight[:, None, 0], -1, 1)
@@ -58,7 +57,7 @@ def test_actions_have_the_type_in_which_they_are_stored() -> None:
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return toys.act(config, policy, memory, obs, key, explore)[0] + np.float64(1e-9), memory
 
-    actions = acting(SimpleNamespace(**{**vars(toys.linear), "act": act}))(OBS)
+    actions = acting(toys.variant(toys.linear, act=act))(OBS)
     assert actions.dtype == np.float32
 
 
@@ -162,7 +161,7 @@ def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any]
 
 
 def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
-    offline = SimpleNamespace(**{**vars(toys.linear), "learns_from": "dataset"})
+    offline = toys.variant(toys.linear, learns_from="dataset")
     with pytest.raises(UsageError, match="dataset"):
         Training(offline, toys.Config(), Plan(), Worlds(Walk, (0,), 1), (0,))
 
@@ -174,7 +173,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
         state, metrics = toys.update(config, state, batch, key, step)
         return state, {**metrics, "busy": matrix.sum()}
 
-    slowly = SimpleNamespace(**{**vars(algorithm), "update": slow})
+    slowly = toys.variant(algorithm, update=slow)
     plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, updates=0.1)
     training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
     while training.step == 0:  # compiles

@@ -1,6 +1,5 @@
 """The clock of updates: which step it is, and how far the run had come when the rollout began."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ def telling(algorithm: Any) -> Any:
         state, _ = algorithm.update(config, state, data, key, clock)
         return state, {"progress": clock.progress, "step": jnp.float32(clock.step)}
 
-    return SimpleNamespace(**{**vars(algorithm), "update": update})
+    return toys.variant(algorithm, update=update)
 
 
 OFF_POLICY, ON_POLICY = telling(toys.linear), telling(toys.on_policy)

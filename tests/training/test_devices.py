@@ -32,7 +32,7 @@ def test_a_program_runs_the_function_for_every_lane(lanes: int) -> None:
     keys = jax.random.split(jax.random.key(0), lanes)
     own = jax.device_put({"x": jnp.arange(2.0 * lanes).reshape(lanes, 2), "key": keys}, sharding)
     shared = jax.device_put(jnp.float32(100), devices.everywhere(sharding))
-    out = devices.program(function, sharding, lanes=(False, True))(shared, own)
+    out = devices.program(function, (), sharding, lanes=(False, True))(shared, own)
     # lane i holds 2i and 2i + 1
     np.testing.assert_array_equal(out["sum"], [100 + 4 * i + 1 for i in range(lanes)])
     np.testing.assert_allclose(out["key"], [jax.random.normal(key) for key in keys], rtol=1e-6)
@@ -43,13 +43,13 @@ def test_lanes_that_share_a_device_draw_orthogonal_weights() -> None:  # for whi
         return Linear.orthogonal(key, 8, 8, 1.0).weight
 
     sharding, keys = devices.spread(8), jax.random.split(jax.random.key(0), 8)
-    weights = devices.program(draw, sharding, lanes=(True,))(jax.device_put(keys, sharding))
+    weights = devices.program(draw, (), sharding, lanes=(True,))(jax.device_put(keys, sharding))
     np.testing.assert_allclose(weights, [draw(key) for key in keys], atol=1e-6)
 
 
 def test_a_donated_argument_is_reused() -> None:
     sharding = devices.spread(2)
-    add = devices.program(lambda state, x: state + x, sharding, lanes=(True, True), donate=(0,))
+    add = devices.program(lambda state, x: state + x, (), sharding, lanes=(True, True), donate=(0,))
     x = jax.device_put(np.ones((2, 1000), np.float32), sharding)
     state = add(jax.device_put(np.ones((2, 1000), np.float32), sharding), x)  # a device's own memory, not NumPy's
     places = [shard.data.unsafe_buffer_pointer() for shard in state.addressable_shards]

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -89,7 +88,7 @@ def test_the_memory_of_acting_starts_afresh_in_every_episode() -> None:
     def count(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return 0.1 * memory, memory + 1
 
-    counting = SimpleNamespace(**{**vars(toys.linear), "act": count})
+    counting = toys.variant(toys.linear, act=count)
     evaluator = Evaluator(counting, CONFIG, lambda: Environment(Recording))
     evaluator.play(POLICIES, [list(range(40))] * 2)  # more than side by side
     assert firsts == [0.0] * 80
@@ -166,7 +165,7 @@ def test_an_algorithm_that_fails_is_not_blamed_on_the_environment() -> None:
     def act(*_: Any) -> Any:
         raise LookupError("the algorithm is wrong")
 
-    wrong = SimpleNamespace(**{**vars(toys.linear), "act": act})
+    wrong = toys.variant(toys.linear, act=act)
     with pytest.raises(Exception, match="the algorithm is wrong") as error:
         Evaluator(wrong, CONFIG, lambda: Environment(Walk)).play(POLICIES, SEEDS)
     assert "the environment failed" not in str(error.value)

@@ -1,7 +1,6 @@
 """How `learn` draws minibatches: n-step returns of several environments, and by priority; without copies."""
 
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -174,7 +173,7 @@ def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, la
     own = [shapes(tree, sharding) for tree in (learner, rollout(0), KEY)]
     shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, Turn(Clock(0, 0.5), 8))]
     program = devices.program(
-        partial(learn.learn, algorithm, LARGE, SPEC), sharding, lanes=(False, True, True, True, False), donate=(1,)
+        learn.learn, (algorithm, LARGE, SPEC), sharding, lanes=(False, True, True, True, False), donate=(1,)
     )
     assert not copies(program.lower(shared[0], *own, shared[1]), least=100_000)
 
@@ -200,7 +199,7 @@ def test_an_algorithm_may_refuse_a_plan() -> None:
         if config.rate * plan.chunk > 1:
             raise UsageError("too much at once")
 
-    careful = SimpleNamespace(**{**vars(toys.linear), "refuse": refuse})
+    careful = toys.variant(toys.linear, refuse=refuse)
     learn.refuse(careful, toys.Config(rate=0.1), PLAN)
     with pytest.raises(UsageError, match="too much at once"):
         learn.refuse(careful, toys.Config(rate=0.3), PLAN)

@@ -1,0 +1,174 @@
+"""What the device loop compiles: environments, acting, replay and learning of one lane, for a segment of iterations."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from polyak import keys, tree
+from polyak.training.learn import Learner, Rollout, Turn, learn
+from polyak.training.plan import Plan
+from polyak.training.schedule import Schedule
+from polyak.training.worlds import FunctionalWorld
+from polyak.types import Algorithm, Array, Box, Clock, Discrete
+
+
+@tree.pytree
+class Lane:
+    """One lane between two iterations."""
+
+    learner: Learner
+    world: Any  # [env, ...]
+    memory: Any  # [env, ...]
+    iterations: Array  # [] made so far: what the random numbers of collecting depend on
+
+
+@tree.pytree
+class Record:
+    """What happened in a segment, of one lane."""
+
+    metrics: Any  # mean over the segment's updates
+    length: Array  # [iteration, time, env] of the episode that ended there, 0: none did
+    total: Array  # [iteration, time, env] its return
+    taken: Array  # [] environment steps
+    sound: Array  # [] whether all numbers were finite
+
+
+def begin(algorithm: Algorithm, plan: Plan, world: FunctionalWorld, *arguments: Any) -> Any:
+    """Put a fresh learner into fresh environments: `Programs.begin`, as `devices.program` takes it."""
+    return Programs(algorithm, plan, world).begin(*arguments)
+
+
+def segment(algorithm: Algorithm, plan: Plan, world: FunctionalWorld, *arguments: Any) -> Any:
+    """Run some iterations: `Programs.segment`, as `devices.program` takes it."""
+    return Programs(algorithm, plan, world).segment(*arguments)
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What is compiled, of one lane."""
+
+    algorithm: Algorithm
+    plan: Plan
+    world: FunctionalWorld
+
+    def begin(self, config: Any, learner: Learner, key: jax.Array) -> Lane:
+        """Put a fresh learner into fresh environments."""
+        starts = jax.random.split(_collecting(key, jnp.int32(0)), self.plan.envs)
+        return Lane(learner, jax.vmap(self.world.start)(starts), self._fresh(config), jnp.ones((), jnp.int32))
+
+    def segment(
+        self, config: Any, lane: Lane, key: jax.Array, room: Array, table: Schedule, count: Array
+    ) -> tuple[Lane, Record]:
+        """Run the first `count` iterations of a schedule, for a lane with `room` for so many steps in each."""
+
+        def iterate(i: Any, carried: tuple[Lane, Record]) -> tuple[Lane, Record]:
+            lane, record = carried
+            now = tree.take(table, i)
+            rollout, ends, lane = self._collect(config, lane, _collecting(key, lane.iterations), room, now)
+            learner, metrics = self._learn(config, lane.learner, rollout, key, now)
+            length, total = jax.tree.map(lambda all_, one: all_.at[i].set(one), (record.length, record.total), ends)
+            summed = jax.tree.map(lambda total, one: total + now.owed * one, record.metrics, metrics)
+            sound = record.sound & jnp.isfinite(rollout.rows).all()
+            taken = record.taken + rollout.count * self.plan.envs
+            return tree.replace(lane, learner=learner), Record(summed, length, total, taken, sound)
+
+        empty = self._record(config, lane, key, table)
+        lane, record = jax.lax.fori_loop(0, count, iterate, (lane, empty))
+        updates = jnp.maximum(table.owed.sum(), 1)
+        return lane, tree.replace(record, metrics=jax.tree.map(lambda total: total / updates, record.metrics))
+
+    def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
+        """Return a record of nothing."""
+        shape, now = (self.plan.chunk, self.plan.envs), tree.take(table, 0)
+        rollout = Rollout(jnp.zeros((*shape, self.world.spec.row_size)), now.steps, jnp.ones((), bool))
+        metrics = jax.eval_shape(self._learn, config, lane.learner, rollout, key, now)[1]
+        nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
+        whole = (*table.steps.shape, *shape)
+        return Record(nothing, jnp.zeros(whole, jnp.int32), jnp.zeros(whole), jnp.int32(0), jnp.ones((), bool))
+
+    def _learn(
+        self, config: Any, learner: Learner, rollout: Rollout, key: jax.Array, now: Schedule
+    ) -> tuple[Learner, Any]:
+        """Learn from a rollout, as the host loop does."""
+        turn = Turn(Clock(now.updates, now.progress), now.owed)
+        return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, turn)
+
+    def _fresh(self, config: Any) -> Any:
+        """Return the memory of episodes that begin, `[env, ...]`."""
+        fresh = self.algorithm.recall(config, self.world.spec)
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), fresh)
+
+    def _collect(
+        self, config: Any, lane: Lane, key: jax.Array, room: Array, now: Schedule
+    ) -> tuple[Rollout, Any, Lane]:
+        """Take the iteration's steps in all environments of a lane, which has room for so many."""
+        key = keys.written_out(key)
+        envs, spec, fresh = self.plan.envs, self.world.spec, self._fresh(config)
+
+        def step(t: Any, carried: Any) -> Any:
+            of_worlds, memory, rows, ends = carried
+            act_key, step_key, start_key = jax.random.split(jax.random.fold_in(key, t), 3)
+            action, memory = self._act(config, lane, memory, of_worlds.obs, act_key, now)
+            after, outcome = jax.vmap(self.world.step)(of_worlds, action, jax.random.split(step_key, envs))
+            parts = (of_worlds.obs, action, outcome.reward, outcome.next_obs, outcome.terminated, outcome.truncated)
+            row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(envs, -1) for part in parts], -1)
+
+            def renew() -> Any:
+                started = jax.vmap(self.world.start)(jax.random.split(start_key, envs)), fresh
+                return jax.vmap(tree.where)(outcome.ended, started, (after, memory))
+
+            # a branch: most steps end nothing, and beginning episodes can be dear
+            after, memory = jax.lax.cond(outcome.ended.any(), renew, lambda: (after, memory))
+            found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
+            return after, memory, rows.at[t].set(row), jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
+
+        shape = (self.plan.chunk, envs)
+        ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
+        begun = (lane.world, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
+        if self.plan.updates_per == "episode":
+            count, (after, memory, rows, ends) = _while_playing(step, begun, jnp.minimum(now.steps, room), now.to_end)
+        else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched
+            count, (after, memory, rows, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
+        rollout = Rollout(rows, count, room > 0)
+        return rollout, ends, tree.replace(lane, world=after, memory=memory, iterations=lane.iterations + 1)
+
+    def _act(
+        self, config: Any, lane: Lane, memory: Any, obs: Array, key: jax.Array, now: Schedule
+    ) -> tuple[Array, Any]:
+        """Choose actions for all environments of a lane: uniformly, or by its policy."""
+        kind = self.world.spec.action
+
+        def by_policy() -> Any:
+            action, after = self.algorithm.act(config, lane.learner.state.policy, memory, obs, key, True)
+            dtype = jnp.float32 if isinstance(kind, Box) else jnp.int32
+            return jnp.asarray(action, dtype), jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
+
+        return jax.lax.cond(now.uniform, lambda: (_uniform(kind, self.plan.envs, key), memory), by_policy)
+
+
+def _collecting(key: jax.Array, iteration: Array) -> jax.Array:
+    """Return a key of collecting; learning, which folds in the number of updates, never comes to this one."""
+    return jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), iteration)
+
+
+def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, to_end: Array) -> tuple[Array, Any]:
+    """Take steps, with `to_end` only to the end of the episode; return how many were taken too."""
+
+    def going(carried: Any) -> Any:
+        t, (_, _, _, (lengths, _)) = carried
+        ended = lengths[jnp.maximum(t - 1, 0)].any() & (t > 0)
+        return (t < steps) & ~(to_end & ended)
+
+    return jax.lax.while_loop(going, lambda carried: (carried[0] + 1, step(*carried)), (jnp.int32(0), begun))
+
+
+def _uniform(kind: Any, envs: int, key: jax.Array) -> jax.Array:
+    """Draw actions uniformly at random, `[env, ...]`."""
+    if isinstance(kind, Box):
+        return jax.random.uniform(key, (envs, kind.size), minval=-1.0)
+    if isinstance(kind, Discrete):
+        return jax.random.randint(key, (envs,), 0, kind.n)
+    return jax.random.randint(key, (envs, len(kind.sizes)), 0, jnp.array(kind.sizes))

@@ -1,0 +1,85 @@
+"""What was compiled for one training serves the next: only static settings compile anew."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from polyak import tree
+from polyak.envs import functional
+from polyak.envs.gymnasium import Worlds
+from polyak.training.device import DeviceTraining
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from tests import toys
+from tests.walk import Walk
+
+PLAN = Plan(env_steps=40, warmup=8, chunk=8, batch=4, evaluations=1)
+
+
+class Counted:
+    """An algorithm that counts how often its parts are traced."""
+
+    def __init__(self) -> None:
+        self.traces = 0
+
+        def update(*arguments: Any) -> Any:
+            self.traces += 1
+            return toys.update(*arguments)
+
+        self.algorithm = toys.variant(toys.linear, update=update)
+
+
+def on_host(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
+    return toys.finish(Training(algorithm, config, plan, Worlds(Walk, (3,), plan.envs), (3,)))
+
+
+def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
+    return toys.finish(DeviceTraining(algorithm, config, plan, functional.find("Pendulum-v1"), (3,)))
+
+
+@pytest.mark.parametrize("train", [on_host, on_device])
+def test_warm_up_partial_and_full_iterations_are_one_program(train: Any) -> None:
+    counted, once = Counted(), Counted()
+    train(counted.algorithm, plan=replace(PLAN, env_steps=45, warmup=9))
+    train(once.algorithm, plan=replace(PLAN, env_steps=16, chunk=8))
+    assert counted.traces == once.traces > 0
+
+
+@pytest.mark.parametrize("train", [on_host, on_device])
+def test_a_second_training_with_other_numbers_compiles_nothing(train: Any) -> None:
+    counted = Counted()
+    first = train(counted.algorithm)
+    traces = counted.traces
+    second = train(counted.algorithm, config=tree.replace(toys.Config(), rate=0.2))
+    assert counted.traces == traces
+    assert not np.array_equal(first.policy.weight, second.policy.weight)  # the number was heard all the same
+
+
+@pytest.mark.parametrize("train", [on_host, on_device])
+def test_another_plan_is_another_program(train: Any) -> None:
+    counted = Counted()
+    train(counted.algorithm)
+    traces = counted.traces
+    train(counted.algorithm, plan=replace(PLAN, batch=8))
+    assert counted.traces > traces
+
+
+def test_a_module_that_was_changed_in_place_is_compiled_again() -> None:
+    algorithm = toys.variant(toys.linear)
+    before = on_host(algorithm)
+    algorithm.update = lambda config, state, *rest: (state, toys.update(config, state, *rest)[1])  # as if reloaded
+    after = on_host(algorithm)
+    assert not np.array_equal(before.policy.weight, after.policy.weight)
+
+
+def test_what_cannot_be_told_apart_is_compiled_each_time() -> None:
+    class Listed(list[int]):  # no hash
+        pass
+
+    algorithm = Listed()
+    for name, part in vars(toys.linear).items():
+        if not name.startswith("__"):
+            setattr(algorithm, name, part)
+    assert on_host(algorithm).done

@@ -83,7 +83,7 @@ def another(group: str, field: "dataclasses.Field[Any]") -> tuple[list[str], Any
 @pytest.mark.parametrize(("group", "field"), FIELDS, ids=[f"{group}.{field.name}" for group, field in FIELDS])
 def test_every_setting_has_a_flag(group: str, field: "dataclasses.Field[Any]", asked: dict[str, Any]):
     flags, value = another(group, field)
-    assert command("train", "ddpg", "MountainCarContinuous-v0", *flags) == 1
+    assert command("train", "ddpg", "MountainCarContinuous-v0", "--seeds", "2", *flags) == 1  # 2 workers need 2 seeds
     unset = {"config": Config(), "plan": Plan(warmup=5_000)}  # as the default preset has it
     expected = {**unset, group: dataclasses.replace(unset[group], **{field.name: value})}
     assert {"config": asked["config"], "plan": asked["plan"]} == expected

@@ -73,17 +73,17 @@ def _truth(name: str, value: Any) -> bool:
 
 
 class Worlds:
-    """The environments of all lanes: `envs` for each lane seed.
+    """The environments of all lanes: `envs` for each lane seed, numbered from `first`.
 
     After `step`, `next_obs`, `reward`, `terminated` and `truncated` (`[lane, env, ...]`) describe the step just taken,
     and `obs` is what to act on next: it differs from `next_obs` where an episode ended and the next one began.
     """
 
-    def __init__(self, env: Maker, seeds: Sequence[int], envs: int):
-        self.seeds, self.envs = list(seeds), envs
+    def __init__(self, env: Maker, seeds: Sequence[int], envs: int, first: int = 0):
+        self.seeds, self.envs, self.first = list(seeds), envs, first
         self.copies = [[Environment(env) for _ in range(envs)] for _ in seeds]
-        first = self.copies[0][0]
-        self.spec, self.action_space, self.observation_space = first.spec, first.action_space, first.observation_space
+        one = self.copies[0][0]
+        self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         shape = (len(self.seeds), envs)
         self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
         self.reward, self.terminated, self.truncated = (np.zeros(shape, np.float32) for _ in range(3))
@@ -145,7 +145,7 @@ class Worlds:
     def _reset(self, lane: int, e: int) -> None:
         self.totals[lane][e], self.actions[lane][e] = 0.0, []
         try:
-            seed = episode_seed(self.seeds[lane], e, int(self.episodes[lane, e]))
+            seed = episode_seed(self.seeds[lane], self.first + e, int(self.episodes[lane, e]))
             self.obs[lane, e] = self.copies[lane][e].reset(seed)
         except Exception as error:
             where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
@@ -153,4 +153,4 @@ class Worlds:
 
     def _where(self, lane: int, e: int) -> str:
         step, episode = len(self.actions[lane][e]), self.episodes[lane, e]
-        return f"at step {step} of episode {episode} of seed {self.seeds[lane]}, environment {e}"
+        return f"at step {step} of episode {episode} of seed {self.seeds[lane]}, environment {self.first + e}"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 
@@ -17,6 +17,7 @@ from polyak.envs import functional
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, name_of
+from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
 from polyak.training import devices, learn, schedule
@@ -71,12 +72,11 @@ def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     return lanes
 
 
+AnyWorlds: TypeAlias = Worlds | Workers | Functional
 BACKENDS = ("auto", "host", "device")
 
 
-def make_worlds(
-    name: str, module: Any, env: Maker, lanes: list[int], plan: Plan, backend: str = "host"
-) -> Worlds | Functional:
+def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan, backend: str = "host") -> AnyWorlds:
     """Make every environment of the run, or its functional form for the device loop.
 
     Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.
@@ -91,7 +91,9 @@ def make_worlds(
         raise UsageError(
             f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
         )
-    return compiled or Worlds(env, lanes, plan.envs)
+    if compiled is not None:
+        return compiled
+    return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else Worlds(env, lanes, plan.envs)
 
 
 def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
@@ -110,21 +112,21 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     return found
 
 
-def refuse_unfit(module: Any, config: Any, worlds: Worlds | Functional) -> None:
+def refuse_unfit(module: Any, config: Any, worlds: AnyWorlds) -> None:
     """Raise UsageError where an algorithm cannot start with its settings on these environments."""
     jax.eval_shape(lambda key: module.init(config, worlds.spec, key), jax.random.key(0))
 
 
-def replay_bytes(plan: Plan, worlds: Worlds | Functional, lanes: int) -> int:
+def replay_bytes(plan: Plan, worlds: AnyWorlds, lanes: int) -> int:
     """Return the size of all lanes' replay buffers."""
     return min(plan.capacity, plan.env_steps) * _row_bytes(worlds, lanes)
 
 
-def _row_bytes(worlds: Worlds | Functional, lanes: int) -> int:
+def _row_bytes(worlds: AnyWorlds, lanes: int) -> int:
     return 4 * worlds.spec.row_size * lanes
 
 
-def refuse_too_large(module: Any, plan: Plan, worlds: Worlds | Functional, lanes: int) -> None:
+def refuse_too_large(module: Any, plan: Plan, worlds: AnyWorlds, lanes: int) -> None:
     """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
     if module.learns_from != "replay":
         return

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from polyak import algorithms
-from polyak.envs.gymnasium import Environment, Worlds, episode_seed
+from polyak.envs.functional import Functional
+from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, request, scores
@@ -112,21 +113,21 @@ def train(
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
-    worlds = request.make_worlds(name, module, env, lanes, settings[1], backend)
-    request.refuse_unfit(module, settings[0], worlds)
-    request.refuse_too_large(module, settings[1], worlds, len(lanes))
-    folder = request.new_folder(out, name, name_of(env), force)
-    facts = {
-        "algorithm": name,
-        "env": name_of(env),
-        "preset": preset,
-        "config": files.settings_to_json(settings[0]),
-        "plan": files.settings_to_json(settings[1]),
-        "seeds": lanes,
-        "backend": "host" if isinstance(worlds, Worlds) else "device",
-        **circumstances(),
-    }
-    return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
+    with contextlib.closing(request.make_worlds(name, module, env, lanes, settings[1], backend)) as worlds:
+        request.refuse_unfit(module, settings[0], worlds)
+        request.refuse_too_large(module, settings[1], worlds, len(lanes))
+        folder = request.new_folder(out, name, name_of(env), force)
+        facts = {
+            "algorithm": name,
+            "env": name_of(env),
+            "preset": preset,
+            "config": files.settings_to_json(settings[0]),
+            "plan": files.settings_to_json(settings[1]),
+            "seeds": lanes,
+            "backend": "device" if isinstance(worlds, Functional) else "host",
+            **circumstances(),
+        }
+        return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
 
 
 def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) -> Run:
@@ -141,9 +142,9 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     run.env = maker = env or from_name(run.facts["env"])
     backend = run.facts.get("backend", "host")  # of older runs
-    worlds = request.make_worlds(name, module, maker, run.facts["seeds"], plan, backend)
-    request.refuse_too_large(module, plan, worlds, len(run.facts["seeds"]))
-    return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
+    with contextlib.closing(request.make_worlds(name, module, maker, run.facts["seeds"], plan, backend)) as worlds:
+        request.refuse_too_large(module, plan, worlds, len(run.facts["seeds"]))
+        return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
 
 def load(folder: str | Path) -> Run:
@@ -168,14 +169,9 @@ def load(folder: str | Path) -> Run:
 def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
-    seeds, stepped = run.facts["seeds"], isinstance(worlds, Worlds)
+    seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
     progress = ProgressLine(plan.env_steps, len(seeds), shown=not quiet)
-    with (
-        Interrupts() as interrupts,
-        devices.Compiling() as compiling,
-        contextlib.closing(progress),
-        contextlib.closing(worlds),
-    ):
+    with Interrupts() as interrupts, devices.Compiling() as compiling, contextlib.closing(progress):
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(_heading(run, parts))
@@ -212,10 +208,11 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
 def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
     """Say in a line what is trained where, and what it takes."""
     (module, _, plan, worlds), count, spread = parts, len(run.facts["seeds"]), run.facts["devices"]
+    stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
     words = [
         f"{run.facts['algorithm']} on {run.facts['env']}: {count} seed{'s' * (count > 1)}",
         f"{spread} device{'s' * (spread > 1)} ({run.facts['device']})",
-        f"environments {'in Python' if isinstance(worlds, Worlds) else 'compiled'}",
+        f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
     ]
     if module.learns_from == "replay":
         words.append(f"replay buffer{'s' * (count > 1)} {request.size(request.replay_bytes(plan, worlds, count))}")

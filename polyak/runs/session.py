@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from polyak.envs.functional import Functional
-from polyak.envs.gymnasium import Worlds, episode_seed
+from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
 from polyak.runs import checkpoint, files, policy
 from polyak.runs.log import Log, ProgressLine
+from polyak.runs.request import AnyWorlds
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
@@ -31,7 +31,7 @@ class Session:
         folder: Path,
         facts: dict[str, Any],
         training: Training | DeviceTraining,
-        worlds: Worlds | Functional,
+        worlds: AnyWorlds,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
     ):

@@ -17,6 +17,8 @@ class Plan:
     """Environment steps to train for, all environments of a seed together."""
     envs: int = number(default=1, least=1)
     """Environments of each seed."""
+    workers: int = number(default=0, least=0)
+    """Processes that step the environments, for environments that are slow; 0: this process does."""
     chunk: int = number(default=128, least=1)
     """Steps of every environment between two visits to the learner."""
     updates: float = number(default=1.0, above=0)

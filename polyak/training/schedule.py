@@ -63,11 +63,16 @@ def table(rows: list[Schedule], most: int) -> Schedule:
 
 def fits(plan: Plan, limit: int | None) -> bool:
     """Say whether the device loop can follow a plan in an environment with this time limit."""
-    return plan.updates_per != "episode" or (limit is not None and limit <= plan.chunk)
+    return not plan.workers and (plan.updates_per != "episode" or (limit is not None and limit <= plan.chunk))
 
 
 def refuse(plan: Plan, limit: int | None) -> None:
     """Raise UsageError for plans that only the host loop can follow in an environment with this time limit."""
+    if plan.workers:
+        raise UsageError(
+            f"workers = {plan.workers} step environments in Python, which the device loop does not: use workers = 0, or"
+            " --backend host"
+        )
     if not fits(plan, limit):
         raise UsageError(
             "updates per episode on the device need a chunk that holds a whole episode, of"

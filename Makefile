@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test slow check format lint types clean
+.PHONY: demo test slow mjx check format lint types clean
 
 demo: $(STAMP)
 	$(BIN)/polyak train ddpg Pendulum-v1 --seeds 5 --out runs/demo --force
@@ -16,6 +16,15 @@ test: $(STAMP)
 
 slow: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
+
+# not in check: MuJoCo Playground brings a gigabyte of packages
+mjx: $(VENV)-mjx/.installed
+	$(VENV)-mjx/bin/python -m pytest tests/envs/test_mjx.py
+
+$(VENV)-mjx/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-mjx
+	$(VENV)-mjx/bin/python -m pip install --quiet --disable-pip-version-check -e ".[dev,mjx]"
+	touch $@
 
 check: $(STAMP) format lint types test slow
 

@@ -128,7 +128,8 @@ def _check(world: Functional) -> None:
     obs = _shapes(world, "observation", state, key)
     _refuse_unlike(world, "observation", obs, world.observation_space.shape, "the observation space")
     moved = _shapes(world, "transition", state, action, key)
-    before, after = (str(jax.tree.structure(tree)) for tree in (state, moved))
+    structures: list[Any] = [jax.tree.structure(tree) for tree in (state, moved)]
+    before, after = structures
     if before != after:
         raise UsageError(f"{world.name}.transition returned {after}, but a state is {before}")
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(moved), strict=True):

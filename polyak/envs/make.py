@@ -41,6 +41,8 @@ def _from_callable(env: Callable[[], Any], render_mode: str | None = None) -> gy
 def _call(env: Callable[[], Any]) -> Any:
     try:
         return env()
+    except UsageError:
+        raise
     except Exception as error:
         raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
 

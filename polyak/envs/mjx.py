@@ -1,0 +1,76 @@
+"""The tasks of MuJoCo Playground, which MJX computes, as FuncEnvs for the device loop.
+
+Every task of Playground's registry is a name in this module: `polyak train sac polyak.envs.mjx:CartpoleBalance
+--backend device`. They need the extra `mjx`. Zakka et al. 2025, "MuJoCo Playground", arXiv:2502.08844.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import jax
+import numpy as np
+from gymnasium import spaces
+from gymnasium.experimental.functional import FuncEnv
+
+from polyak.errors import UsageError, installing, nearest
+
+
+class Task(FuncEnv):
+    """A task of Playground. Its state is Playground's own; of several observations the one for policies is taken.
+
+    Raises UsageError where Playground is not installed, or has no such task.
+    """
+
+    def __init__(self, name: str):
+        try:
+            from mujoco_playground import registry
+        except ImportError as error:
+            raise UsageError(f"{name} needs a package that is missing: {installing('mjx')}") from error
+        if name not in registry.ALL_ENVS:
+            raise UsageError(f"MuJoCo Playground has no task {name!r}: {nearest(name, registry.ALL_ENVS)}")
+        config = registry.get_default_config(name)
+        if config.get("action_repeat", 1) != 1:
+            raise UsageError(f"{name} repeats each action {config.action_repeat} times, which is not supported")
+        self.task = registry.load(name, config_overrides={"impl": "jax"} if "impl" in config else None)
+        self.max_episode_steps = int(config.episode_length)
+        state = jax.eval_shape(self.task.reset, jax.random.key(0))
+        self.observation_space = spaces.Box(-np.inf, np.inf, _seen(state).shape, np.float32)
+        self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_size,), np.float32)
+
+    def initial(self, rng: Any, params: Any = None) -> Any:
+        """Begin an episode."""
+        return self.task.reset(rng)
+
+    def transition(self, state: Any, action: Any, rng: Any, params: Any = None) -> Any:
+        """Take a step; its randomness comes from a key that the state holds."""
+        return self.task.step(state, action)
+
+    def observation(self, state: Any, rng: Any, params: Any = None) -> Any:
+        """Return what a policy may see."""
+        return _seen(state)
+
+    def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> Any:
+        """Return the reward of the step that led to `next_state`."""
+        return next_state.reward
+
+    def terminal(self, state: Any, rng: Any, params: Any = None) -> Any:
+        """Say whether the task ended; its time limit is `max_episode_steps`."""
+        return state.done > 0
+
+
+def _seen(state: Any) -> Any:
+    return state.obs["state"] if isinstance(state.obs, Mapping) else state.obs
+
+
+@cache
+def __getattr__(name: str) -> Callable[[], Task]:
+    """Return what makes the task of this name."""
+    if not name[:1].isupper():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def make() -> Task:
+        return Task(name)
+
+    make.__name__ = make.__qualname__ = name
+    return make

@@ -109,6 +109,8 @@ def _program(
         alone = [take(a, 0) if has_lanes else a for a, has_lanes in zip(arguments, lanes, strict=True)]
         return jax.tree.map(lambda leaf: leaf[None], bound(*alone))
 
+    if sharding.num_devices == 1:  # calling it costs less so: A2C, with short iterations, is 1.2 times as fast
+        return jax.jit(on_one_device, donate_argnums=donate)
     specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
     sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
     return jax.jit(sharded, donate_argnums=donate)

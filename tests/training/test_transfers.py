@@ -1,0 +1,78 @@
+"""What goes between host and device in one iteration: little, and not more with longer chunks or more updates.
+
+On a GPU every one of these is a message. On the CPU of the tests JAX tells those to the device when asked; those to the
+host are counted where arrays are read.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from polyak.envs import functional
+from polyak.envs.gymnasium import Worlds
+from polyak.training.device import DeviceTraining
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+from tests import toys
+from tests.walk import Walk
+
+PLAN = Plan(env_steps=4_000, warmup=8, chunk=8, batch=4, evaluations=1)
+LONGER = replace(PLAN, chunk=64, updates=2.0)
+
+
+def on_host(algorithm: Any, plan: Plan) -> Any:
+    return Training(algorithm, toys.Config(), plan, Worlds(Walk, (3,), plan.envs), (3,))
+
+
+def on_device(algorithm: Any, plan: Plan) -> Any:
+    return DeviceTraining(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,))
+
+
+@pytest.fixture
+def fetched(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+    """Return what gathers all device arrays that are read on the host."""
+    arrays: dict[int, Any] = {}
+
+    def noting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(tree: Any, *arguments: Any, **options: Any) -> Any:
+            arrays.update({id(leaf): leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)})
+            return read(tree, *arguments, **options)
+
+        return noted
+
+    for module, names in ((np, ("array", "asarray")), (jax, ("device_get",))):
+        for name in names:
+            monkeypatch.setattr(module, name, noting(getattr(module, name)))
+    return arrays
+
+
+def transfers(training: Any, capfd: Any, fetched: dict[int, Any]) -> tuple[int, int]:
+    """Run iterations after the warm-up; return the transfers of one to the device, and to the host."""
+    for _ in range(6):
+        training.advance()
+    capfd.readouterr()
+    fetched.clear()
+    with jax.transfer_guard_host_to_device("log_explicit"):
+        for _ in range(5):
+            training.advance()
+    told = capfd.readouterr().err.count("host-to-device transfer")
+    assert told % 5 == len(fetched) % 5 == 0
+    return told // 5, len(fetched) // 5
+
+
+@pytest.mark.parametrize(
+    ("begin", "sent", "read"),
+    # sent: the rollout's rows, count and activity, the turn's step and updates (nobody asks for the progress), or the
+    # schedule's columns, each lane's room and the number of iterations; read: policy and metrics, or the record
+    [(on_host, 3 + 2, 2 + 3), (on_device, 6 + 2, 3 + 4)],
+    ids=["host", "device"],
+)
+@pytest.mark.parametrize("plan", [PLAN, LONGER], ids=["short", "long"])
+def test_an_iteration_sends_and_reads_a_fixed_number_of_arrays(
+    begin: Callable[..., Any], sent: int, read: int, plan: Plan, capfd: Any, fetched: dict[int, Any]
+) -> None:
+    assert transfers(begin(toys.linear, plan), capfd, fetched) == (sent, read)

@@ -7,28 +7,33 @@ from typing import Any
 
 from tasks import EPSILON, TARGET_PERIOD, Task
 
-MODULES = {"polyak": "polyak", "sbx": "sbx", "sb3": "stable_baselines3", "torch": "torch"}
-NAMES = {"polyak": "polyak", "sbx": "SBX", "sb3": "Stable-Baselines3", "torch": "plain PyTorch"}
+MODULES = {"polyak": "polyak", "device": "polyak", "sbx": "sbx", "sb3": "stable_baselines3", "torch": "torch"}
+NAMES = {
+    "polyak": "polyak",
+    "device": "polyak, device loop",
+    "sbx": "SBX",
+    "sb3": "Stable-Baselines3",
+    "torch": "plain PyTorch",
+}
 CLASSES = {"crossq": "CrossQ"}  # of the other algorithms: the name in capitals
 FOREVER = 1_000_000_000  # more steps than any measurement takes
 
 
-def limit_threads(system: str, threads: int) -> None:
+def limit_threads(system: str, threads: int, core: int | None = None) -> None:
     """Use this many threads for arithmetic; 0 leaves it to the library. Call it before the library starts.
 
-    PyTorch has a setting. XLA has none, so that its process is bound to as many cores. Raises OSError where the
-    operating system cannot.
+    PyTorch has a setting. XLA has none, so that its process is bound to as many cores. With `core` any process is bound
+    to that one. Raises OSError where the operating system cannot.
     """
-    if not threads:
-        return
-    if system in ("sb3", "torch"):
+    if threads and system in ("sb3", "torch"):
         import torch
 
         torch.set_num_threads(threads)
-    elif hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    else:
-        raise OSError("this operating system cannot bind a process to cores")
+    cores = slice(core, core + 1) if core is not None else slice(threads if system not in ("sb3", "torch") else 0)
+    if cores.stop:
+        if not hasattr(os, "sched_setaffinity"):
+            raise OSError("this operating system cannot bind a process to cores")
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[cores])
 
 
 def make(system: str, task: Task, seed: int) -> Any:

@@ -53,17 +53,22 @@ class Stopwatch:
         return {"seconds": seconds, "env_steps": env_steps, "updates": updates, **rates}
 
 
-def polyak(task: Task, seeds: int, watch: Stopwatch) -> None:
-    """Train polyak as its host loop does; steps and updates are those of all seeds together."""
+def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
+    """Train polyak as one of its loops does; steps and updates are those of all seeds together."""
     from polyak.training import devices
 
     devices.prepare(seeds)
+    from polyak.envs.functional import find
     from polyak.envs.gymnasium import Worlds
+    from polyak.training.device import DeviceTraining
     from polyak.training.host import Training
 
     algorithm, config, plan = polyak_settings(task)
     lanes = list(range(seeds))
-    training = Training(algorithm, config, plan, Worlds(task.env, lanes, plan.envs), lanes)
+    if compiled:
+        training: Any = DeviceTraining(algorithm, config, plan, find(task.env), lanes)
+    else:
+        training = Training(algorithm, config, plan, Worlds(task.env, lanes, plan.envs), lanes)
     watch.start *= seeds
     each = task.epochs * task.minibatches * seeds
     while not watch.enough(int(training.env_steps.sum()), training.step * each):
@@ -119,21 +124,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("system", choices=tuple(peers.NAMES))
     parser.add_argument("--task", choices=tuple(TASKS), default="small")
-    parser.add_argument("--seeds", type=int, default=1, help="agents side by side (polyak only)")
+    parser.add_argument("--seeds", type=int, default=1, help="agents side by side (of polyak)")
+    parser.add_argument("--core", type=int, help="bind the process to this core, the first being 0")
     parser.add_argument("--threads", type=int, default=0, help="threads for arithmetic; 0: the library's own choice")
     parser.add_argument("--seconds", type=float, default=10.0, help="time to measure, after the warm-up")
     options = parser.parse_args()
     task = TASKS[options.task]
-    if options.seeds > 1 and options.system != "polyak":
+    ours = options.system in peers.OURS
+    if options.seeds > 1 and not ours:
         parser.error(f"{options.system} trains one seed")
     if task.per_episode and options.system in ("sb3", "sbx"):
         parser.error("the tutorial recipe is for polyak and torch")
     if task.algorithm != "ddpg" and options.system == "torch":
         parser.error("the plain loop is DDPG")
     watch = Stopwatch(task.start, options.seconds)
-    peers.limit_threads(options.system, options.threads)
-    if options.system == "polyak":
-        polyak(task, options.seeds, watch)
+    peers.limit_threads(options.system, options.threads, options.core)
+    if ours:
+        polyak(task, options.seeds, watch, compiled=options.system == "device")
     elif options.system == "torch":
         plain(task, watch)
     else:

@@ -59,6 +59,17 @@ TASKS = {
         epochs=10,
         start=8 * 2_048,
     ),
+    "ppo-wide": Task(
+        "PPO, 64-64, 64 × 256 steps, 10 epochs, batch 64",
+        "ppo",
+        "CartPole-v1",
+        (64, 64),
+        64,
+        envs=64,
+        rollout=256,
+        epochs=10,
+        start=64 * 256,
+    ),
     "crossq-small": Task("CrossQ, 128-64, batch 32", "crossq", "Pendulum-v1", (128, 64), 32),
     "crossq-medium": Task("CrossQ, 256-256, batch 256", "crossq", "Pendulum-v1", (256, 256), 256),
 }

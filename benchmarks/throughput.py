@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,10 @@ class Measurements:
         """Measure once, unless the peer is missing or has failed before; polyak must not fail."""
         if entry.system in self.missing or entry in self.failed:
             return
-        words = [entry.system, "--task", entry.task, "--seeds", str(entry.seeds)]
-        words += ["--threads", str(entry.threads), "--seconds", str(seconds)]
         try:
-            result = measuring.measure("steady_state.py", words)
+            result = measure(entry, seconds)
         except measuring.ChildError as error:
-            if entry.system == "polyak":
+            if entry.system in peers.OURS:
                 sys.exit(f"throughput.py: polyak failed:\n{error}")
             self.failed[entry] = f"it failed: {error.reason}"
             measuring.say(f"{title(entry)} is skipped: {self.failed[entry]}")
@@ -99,6 +98,18 @@ class Measurements:
         measurements = [result for result in self.raw if result["task"] in wanted]
         found = [ratio for ratio in ratios if ratio]
         return {"medians": medians, "ratios": found, "skipped": skipped, "measurements": measurements}
+
+
+def measure(entry: Entry, seconds: float) -> dict[str, Any]:
+    """Measure once. Of peers, several seeds are as many runs, two at a time on a core each: twice what both make."""
+    words = [entry.system, "--task", entry.task, "--threads", str(entry.threads), "--seconds", str(seconds)]
+    if entry.system in peers.OURS or entry.seeds == 1:
+        return measuring.measure("steady_state.py", [*words, "--seeds", str(entry.seeds)])
+    with ThreadPoolExecutor() as pool:  # which wait for processes
+        pair = [pool.submit(measuring.measure, "steady_state.py", [*words, "--core", str(core)]) for core in (0, 1)]
+    both = [run.result() for run in pair]
+    sums = {key: sum(run[key] for run in both) for key in both[0] if key.endswith("_per_second")}
+    return {**both[0], **sums, "seeds": entry.seeds, "runs": both}
 
 
 def title(entry: Entry) -> str:

@@ -73,3 +73,30 @@ def test_gumbel_numbers_are_finite_at_both_ends_of_the_uniform_ones(number: floa
 def test_every_lane_needs_a_moment() -> None:
     with pytest.raises(ValueError, match="shorter"):
         LaneGenerators([1, 2], [0])
+
+
+ORDER = jax.jit(jax.vmap(draws.permutation, in_axes=(0, None)), static_argnums=1)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1_024, 1_025, 1_500, 2_048, 2_049, 4_095, 16_384, 20_000])
+def test_an_order_has_every_number_once(size: int) -> None:
+    orders = np.asarray(ORDER(jax.random.split(jax.random.key(size), 3), size))
+    np.testing.assert_array_equal(np.sort(orders, 1), np.tile(np.arange(size), (3, 1)))
+    assert size < 4 or not (orders[0] == orders[1]).all()
+
+
+@pytest.mark.parametrize("size", [1_030, 2_048], ids=["just above a power of two", "a power of two"])
+def test_orders_are_as_random_as_sorted_random_numbers(size: int) -> None:
+    count = 2_000
+    orders = np.asarray(ORDER(jax.random.split(jax.random.key(1), count), size))
+    for place in (0, 1, size - 1):  # where each number goes
+        assert stats.kstest(orders[:, place] / size, "uniform").pvalue > 0.001
+    fixed, followed = (orders == np.arange(size)).sum(1), (np.diff(orders, axis=1) == 1).sum(1)
+    for found in (fixed, followed):  # both are nearly Poisson-distributed with mean 1
+        assert abs(found.mean() - 1) < 4 / np.sqrt(count)
+        assert abs(found.var() - 1) < 0.25
+    halves = orders < size // 2  # as if drawn for one of two minibatches
+    for a, b in ((0, 1), (0, size // 2), (5, 600), (512, 1_023)):
+        together = (halves[:, a] == halves[:, b]).mean()
+        assert abs(together - 0.5) < 4 * 0.5 / np.sqrt(count)
+    assert abs(stats.spearmanr(orders[0], np.arange(size)).statistic) < 0.15

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from polyak import maths, optimize
+from polyak import draws, maths, optimize
 from polyak.actors import StochasticActor
 from polyak.distributions import Distribution
 from polyak.errors import UsageError
@@ -164,7 +164,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     batch = _estimated(config, state, rollout)
     size = batch.returns.size
     keys = jax.random.split(key, config.epochs)
-    order = jax.vmap(lambda k: jax.random.permutation(k, size))(keys).reshape(-1, config.minibatch)
+    order = jax.vmap(lambda k: draws.permutation(k, size))(keys).reshape(-1, config.minibatch)
 
     def step(carried: tuple[Any, Any, Array], minibatch: Batch) -> tuple[Any, Metrics]:
         nets, moments, stopped = carried

@@ -7,7 +7,7 @@ from polyak.errors import UsageError
 from polyak.training.plan import Plan
 from polyak.types import Array
 
-MOST_UPDATES = 1_024  # in a segment, so that an interrupt is heard within seconds
+MOST_UPDATES, MOST_STEPS = 1_024, 65_536  # in a segment of each seed, so that an interrupt is heard within seconds
 
 
 @tree.pytree
@@ -85,8 +85,9 @@ def most_iterations(plan: Plan) -> int:
     """Return the most iterations of a segment: those between two rows of the log, within reason."""
     if plan.updates_per == "episode":
         return 1
-    wanted = -(-plan.log_interval // (plan.chunk * plan.envs))
-    return max(1, min(wanted, MOST_UPDATES // max(plan.most_updates, 1)))
+    steps = plan.chunk * plan.envs
+    wanted = -(-plan.log_interval // steps)
+    return max(1, min(wanted, MOST_UPDATES // max(plan.most_updates, 1), MOST_STEPS // steps))
 
 
 def _mark(plan: Plan, env_steps: int) -> tuple[int, int]:

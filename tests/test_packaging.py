@@ -28,6 +28,9 @@ def test_types_are_published():
     assert (PACKAGE / "py.typed").exists()
 
 
+OPTIONAL = {"mujoco_playground": "mjx"}  # imported where it is asked for: the extra that brings it
+
+
 def test_every_package_that_is_imported_is_a_dependency():
     pyproject = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
     declared = {re.split(r"[\[<>=]", name)[0].lower() for name in pyproject["project"]["dependencies"]}
@@ -38,4 +41,5 @@ def test_every_package_that_is_imported_is_a_dependency():
                 imported |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
-    assert {name.lower() for name in imported - sys.stdlib_module_names - {"polyak"}} <= declared
+    assert set(OPTIONAL.values()) <= pyproject["project"]["optional-dependencies"].keys()
+    assert {name.lower() for name in imported - sys.stdlib_module_names - {"polyak", *OPTIONAL}} <= declared

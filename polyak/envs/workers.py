@@ -7,10 +7,10 @@ to each worker carries what to do, and brings back which episodes ended.
 
 import contextlib
 import multiprocessing
-import pickle
 import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import RawArray
 from typing import Any
 
@@ -134,7 +134,7 @@ def refuse(env: Maker, workers: int, count: int) -> None:
     if workers > count:
         raise UsageError(f"workers = {workers} is more than the environments there are, {count}: use {count} or less")
     try:
-        pickle.dumps(env)
+        ForkingPickler.dumps(env)  # as starting the process does
     except Exception as error:
         raise UsageError(
             f"{name_of(env)} cannot be sent to worker processes ({type(error).__name__}: {error}): give an id, or a"

@@ -122,21 +122,30 @@ MOST_KEPT = 32  # programs, each with what it was compiled to
 def kept(make: Callable[..., Any], *parts: Any) -> Any:
     """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
 
-    So a training that differs from an earlier one of the same process in float settings alone compiles nothing. A
-    module that was loaded again, or had a function replaced, is not what it was.
+    So a training that differs from an earlier one of the same process in float settings alone compiles nothing. Only
+    what is polyak's own is kept: a user's algorithm may be edited and loaded again, and must then be what it is now.
     """
     flat = [part for some in parts for part in (some if isinstance(some, tuple) else (some,))]
-    functions = tuple(tuple(filter(callable, vars(part).values())) for part in flat if isinstance(part, ModuleType))
-    try:
-        hash((parts, functions))
-    except TypeError:
-        return make(*parts)
-    return _kept(make, parts, functions)
+    own = all(_package(part) in ("polyak", "jax", "builtins") for part in flat)
+    return _kept(make, parts) if own and _hashable(parts) else make(*parts)
 
 
 @lru_cache(MOST_KEPT)
-def _kept(make: Callable[..., Any], parts: tuple[Any, ...], functions: tuple[Any, ...]) -> Any:
+def _kept(make: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
     return make(*parts)
+
+
+def _package(part: Any) -> str:
+    name = part.__name__ if isinstance(part, ModuleType) else getattr(part, "__module__", type(part).__module__)
+    return name.partition(".")[0]
+
+
+def _hashable(parts: Any) -> bool:
+    try:
+        hash(parts)
+    except TypeError:  # of a FuncEnv, for instance
+        return False
+    return True
 
 
 class Compiling:

@@ -1,6 +1,7 @@
 """What was compiled for one training serves the next: only static settings compile anew."""
 
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -66,20 +67,21 @@ def test_another_plan_is_another_program(train: Any) -> None:
     assert counted.traces > traces
 
 
-def test_a_module_that_was_changed_in_place_is_compiled_again() -> None:
-    algorithm = toys.variant(toys.linear)
-    before = on_host(algorithm)
-    algorithm.update = lambda config, state, *rest: (state, toys.update(config, state, *rest)[1])  # as if reloaded
-    after = on_host(algorithm)
-    assert not np.array_equal(before.policy.weight, after.policy.weight)
+def users(algorithm: Any) -> Any:
+    """Return an algorithm that is not polyak's own."""
+    made = ModuleType("their_algorithm")
+    vars(made).update({name: part for name, part in vars(algorithm).items() if not name.startswith("__")})
+    return made
 
 
-def test_what_cannot_be_told_apart_is_compiled_each_time() -> None:
-    class Listed(list[int]):  # no hash
-        pass
+@pytest.mark.parametrize("train", [on_host, on_device])
+def test_a_users_algorithm_that_was_loaded_again_is_what_it_is_now(train: Any) -> None:
+    algorithm = users(toys.linear)
+    before = train(algorithm)
+    algorithm.update = lambda config, state, *rest: (state, toys.update(config, state, *rest)[1])
+    assert not np.array_equal(before.policy.weight, train(algorithm).policy.weight)
 
-    algorithm = Listed()
-    for name, part in vars(toys.linear).items():
-        if not name.startswith("__"):
-            setattr(algorithm, name, part)
-    assert on_host(algorithm).done
+
+def test_an_algorithm_that_is_no_module_can_be_trained() -> None:
+    parts = {name: part for name, part in vars(toys.linear).items() if not name.startswith("__")}
+    assert on_host(SimpleNamespace(**parts)).done

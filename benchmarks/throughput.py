@@ -101,7 +101,7 @@ class Measurements:
 
 
 def measure(entry: Entry, seconds: float) -> dict[str, Any]:
-    """Measure once. Of peers, several seeds are as many runs, two at a time on a core each: twice what both make."""
+    """Measure once. Of peers, several seeds are as many runs, two at a time on a core each: what a pair makes."""
     words = [entry.system, "--task", entry.task, "--threads", str(entry.threads), "--seconds", str(seconds)]
     if entry.system in peers.OURS or entry.seeds == 1:
         return measuring.measure("steady_state.py", [*words, "--seeds", str(entry.seeds)])

@@ -8,9 +8,9 @@ from typing import Any
 from tasks import EPSILON, TARGET_PERIOD, Task
 
 MODULES = {"polyak": "polyak", "device": "polyak", "sbx": "sbx", "sb3": "stable_baselines3", "torch": "torch"}
+OURS = {"polyak": "polyak", "device": "polyak, device loop"}
 NAMES = {
-    "polyak": "polyak",
-    "device": "polyak, device loop",
+    **OURS,
     "sbx": "SBX",
     "sb3": "Stable-Baselines3",
     "torch": "plain PyTorch",
@@ -25,15 +25,26 @@ def limit_threads(system: str, threads: int, core: int | None = None) -> None:
     PyTorch has a setting. XLA has none, so that its process is bound to as many cores. With `core` any process is bound
     to that one. Raises OSError where the operating system cannot.
     """
-    if threads and system in ("sb3", "torch"):
+    by_setting = system in ("sb3", "torch")
+    if threads and by_setting:
         import torch
 
         torch.set_num_threads(threads)
-    cores = slice(core, core + 1) if core is not None else slice(threads if system not in ("sb3", "torch") else 0)
-    if cores.stop:
-        if not hasattr(os, "sched_setaffinity"):
-            raise OSError("this operating system cannot bind a process to cores")
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[cores])
+    if core is not None:
+        _bind(usable_cores()[core : core + 1])
+    elif threads and not by_setting:
+        _bind(usable_cores()[:threads])
+
+
+def usable_cores() -> list[int]:
+    """List the cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(os.cpu_count() or 1)]
+
+
+def _bind(cores: list[int]) -> None:
+    if not hasattr(os, "sched_setaffinity"):
+        raise OSError("this operating system cannot bind a process to cores")
+    os.sched_setaffinity(0, cores)
 
 
 def make(system: str, task: Task, seed: int) -> Any:

@@ -72,7 +72,7 @@ class Measurements:
             return None
         rounds = [self.rates[above][turn] / self.rates[below][turn] for turn in turns]
         return {
-            "task": TASKS[above.task].about,
+            "task": " / ".join(dict.fromkeys(TASKS[entry.task].about for entry in (above, below))),
             "ratio": f"{above.name} / {below.name}",
             "rounds": rounds,
             **measuring.spread(rounds),
@@ -101,15 +101,16 @@ class Measurements:
 
 
 def measure(entry: Entry, seconds: float) -> dict[str, Any]:
-    """Measure once. Of peers, several seeds are as many runs, two at a time on a core each: what a pair makes."""
+    """Measure once. Of a peer, several seeds are as many runs, one on each core at a time."""
     words = [entry.system, "--task", entry.task, "--threads", str(entry.threads), "--seconds", str(seconds)]
     if entry.system in peers.OURS or entry.seeds == 1:
         return measuring.measure("steady_state.py", [*words, "--seeds", str(entry.seeds)])
-    with ThreadPoolExecutor() as pool:  # which wait for processes
-        pair = [pool.submit(measuring.measure, "steady_state.py", [*words, "--core", str(core)]) for core in (0, 1)]
-    both = [run.result() for run in pair]
-    sums = {key: sum(run[key] for run in both) for key in both[0] if key.endswith("_per_second")}
-    return {**both[0], **sums, "seeds": entry.seeds, "runs": both}
+    at_once = range(min(entry.seeds, len(peers.usable_cores())))
+    with ThreadPoolExecutor(len(at_once)) as pool:  # of threads that wait for processes
+        batch = [pool.submit(measuring.measure, "steady_state.py", [*words, "--core", str(core)]) for core in at_once]
+    runs = [run.result() for run in batch]
+    counts = ("env_steps", "updates", "env_steps_per_second", "updates_per_second")
+    return {**runs[0], **{name: sum(run[name] for run in runs) for name in counts}, "seeds": entry.seeds, "runs": runs}
 
 
 def title(entry: Entry) -> str:
@@ -177,6 +178,9 @@ def main() -> None:
     everything = [name for names in wanted.values() for name in names]
     measured = Measurements()
     measured.look_for_peers()
+    for claim in CLAIMS:
+        if claim.above[1] in everything and claim.below[1] not in everything:
+            measuring.say(f"no ratio for {claim.above[1]} without the task {claim.below[1]}")
     for turn in range(1, options.rounds + 1):
         for entry in SCHEDULE:
             if entry.task in everything:

@@ -7,7 +7,7 @@ environment steps per second of each way, nothing but stepping; the ways take tu
 import argparse
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ WAYS: dict[str, Callable[[int], Any]] = {
 def rate(way: str, cost: int, seconds: float) -> float:
     """Return environment steps per second."""
     step, close = WAYS[way](cost)
-    with closing_by(close):
+    with ExitStack() as stack:
+        stack.callback(close)
         for _ in range(20):
             step()
         count, began = 0, time.perf_counter()
@@ -80,11 +81,6 @@ def rate(way: str, cost: int, seconds: float) -> float:
             step()
             count += ENVS
         return count / (time.perf_counter() - began)
-
-
-def closing_by(close: Callable[[], None]) -> Any:
-    """Turn a function into what a `with` statement closes."""
-    return closing(type("Closed", (), {"close": staticmethod(close)}))
 
 
 def main() -> None:

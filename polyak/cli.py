@@ -123,6 +123,8 @@ def train(words: list[str]) -> None:
 class Resume:
     """Continue a run from its checkpoint."""
 
+    workers: int | None = None
+    """Processes that step the environments, if not as many as before."""
     quiet: bool = False
     """Print nothing while training."""
     json: bool = False
@@ -135,7 +137,7 @@ def resume(words: list[str]) -> None:
     from polyak.runs import run as runs
 
     with keeping_quiet(options.json):
-        run = runs.resume(folder, quiet=options.quiet or options.json)
+        run = runs.resume(folder, workers=options.workers, quiet=options.quiet or options.json)
     report(run, options)
 
 

@@ -76,7 +76,7 @@ def permutation(key: jax.Array, size: int) -> jax.Array:
         return jax.random.permutation(key, size)
     bits = (size - 1).bit_length()
     low = bits // 2
-    round_keys = jax.random.bits(key, (ROUNDS,))
+    round_keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)
 
     def encrypt(x: jax.Array) -> jax.Array:
         left, right = x >> low, x & (2**low - 1)

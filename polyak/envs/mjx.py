@@ -32,6 +32,7 @@ class Task(FuncEnv):
         config = registry.get_default_config(name)
         if config.get("action_repeat", 1) != 1:
             raise UsageError(f"{name} repeats each action {config.action_repeat} times, which is not supported")
+        # the other, Warp, needs a GPU
         self.task = registry.load(name, config_overrides={"impl": "jax"} if "impl" in config else None)
         self.max_episode_steps = int(config.episode_length)
         state = jax.eval_shape(self.task.reset, jax.random.key(0))
@@ -69,6 +70,7 @@ def __getattr__(name: str) -> Callable[[], Task]:
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    @cache  # one for all, so that what was compiled for it serves again
     def make() -> Task:
         return Task(name)
 

@@ -8,12 +8,18 @@ to each worker carries what to do, and brings back which episodes ended.
 import contextlib
 import multiprocessing
 import signal
-from collections.abc import Sequence
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.sharedctypes import RawArray
+from multiprocessing.util import Finalize
 from typing import Any
 
+import jax
 import numpy as np
 
 from polyak.envs.gymnasium import Environment, Worlds
@@ -22,45 +28,57 @@ from polyak.errors import RunError, UsageError
 from polyak.types import Box, Discrete, EnvSpec, Episode
 
 START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever
-PATIENCE = 5.0  # seconds for a worker to end by itself
+PATIENCE = 5.0  # seconds for the workers to end by themselves
 
 
 class Workers:
     """The environments of all lanes, `envs` for each seed, stepped by worker processes. It is used as `Worlds` is.
 
-    Raises UsageError where the environment cannot be made, or cannot be sent to another process.
+    Raises UsageError where the environment cannot be made, or cannot be sent to another process; RunError where a
+    worker ends while it starts.
     """
 
     def __init__(self, env: Maker, seeds: Sequence[int], envs: int, workers: int):
         count = len(seeds) * envs
         refuse(env, workers, count)
-        first = Environment(env)
-        first.close()
-        self.spec, self.action_space, self.observation_space = first.spec, first.action_space, first.observation_space
+        one = Environment(env)
+        one.close()
+        self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.lanes, self.envs = len(seeds), envs
-        blocks = RawArray("f", count * (2 * self.spec.obs_size + 3)), RawArray("d", count * self.spec.action_size)
-        table = Table(self.spec, *blocks)
-        shape = (self.lanes, envs)
+        blocks = Table.blocks(self.spec, count)
+        table, shape = Table(self.spec, count, *blocks), (self.lanes, envs)
         self.obs, self.next_obs = (part.reshape(*shape, -1) for part in (table.obs, table.next_obs))
         self.reward, self.terminated, self.truncated = (part.reshape(shape) for part in table.rest)
         self.given = table.actions.reshape(*shape, *table.actions.shape[1:])
         self.episodes = np.zeros(shape, np.int64)
         self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(envs)] for _ in seeds]
-        self.mine = np.array_split(np.arange(count), workers)  # of each worker
-        named = [(seed, e) for seed in seeds for e in range(envs)]
+        self.shares = np.array_split(np.arange(count), workers)  # the environments of each worker, by number
         self.pipes, self.processes = list[Connection](), list[Any]()
-        for mine in self.mine:
-            ours, theirs = START.Pipe()
-            given = (theirs, env, [named[i] for i in mine], mine, self.spec, blocks)
-            self.processes.append(START.Process(target=_work, args=given, daemon=True))
-            self.pipes.append(ours)
-            self.processes[-1].start()
-            theirs.close()  # ours of it, so that the pipe ends where the worker does
+        # at exit too, and before multiprocessing waits for its children, which would wait for us
+        self.close = Finalize(self, _end, args=(self.pipes, self.processes), exitpriority=10)
+        named = [(seed, e) for seed in seeds for e in range(envs)]
         try:
+            for share in self.shares:
+                self._begin(env, [named[i] for i in share], share, (self.spec, count, *blocks))
             self._replies(range(workers))
+        except UsageError as error:
+            self.close()
+            raise UsageError(
+                f"in a worker process: {error}; register an id in a module, and name it module:Id"
+            ) from error
         except BaseException:
             self.close()
             raise
+
+    def _begin(self, env: Maker, named: list[tuple[int, int]], share: np.ndarray, table: tuple[Any, ...]) -> None:
+        """Start a worker."""
+        ours, theirs = START.Pipe()
+        process = START.Process(target=_work, args=(theirs, env, named, share, table), daemon=True)
+        self.pipes.append(ours)
+        self.processes.append(process)
+        with _deaf():
+            process.start()
+        theirs.close()  # ours of it, so that the pipe ends where the worker does
 
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
         """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
@@ -69,7 +87,7 @@ class Workers:
         """
         self.given[:] = actions
         found = list[Any]()
-        for taken in self._ask("step", None if len(lanes) == self.lanes else lanes):
+        for taken in self._step(lanes):
             found += taken
         for lane in lanes:
             for e in range(self.envs):
@@ -85,27 +103,17 @@ class Workers:
         self.episodes[:] = episodes
         self.actions = [[list(taken) for taken in lane] for lane in actions]
         flat = [taken for lane in actions for taken in lane]
-        for pipe, mine in zip(self.pipes, self.mine, strict=True):
-            _send(pipe, ("restore", ([int(episodes.flat[i]) for i in mine], [flat[i] for i in mine])))
+        for pipe, share in zip(self.pipes, self.shares, strict=True):
+            _send(pipe, ("restore", ([int(episodes.flat[i]) for i in share], [flat[i] for i in share])))
         self._replies(range(len(self.pipes)))
 
-    def close(self) -> None:
-        """End the workers."""
-        for pipe in self.pipes:
-            pipe.close()
-        for process in self.processes:
-            process.join(PATIENCE)
-            if process.is_alive():
-                process.kill()
-                process.join()
-
-    def _ask(self, what: str, lanes: Sequence[int] | None) -> list[Any]:
-        """Let all workers do the same at once, each with its environments of some lanes (None: all)."""
-        asked = []
-        for worker, (pipe, mine) in enumerate(zip(self.pipes, self.mine, strict=True)):
-            which = None if lanes is None else np.flatnonzero(np.isin(mine // self.envs, lanes))
+    def _step(self, lanes: Sequence[int]) -> list[Any]:
+        """Let all workers step at once, each its environments of these lanes."""
+        asked, every = [], len(lanes) == self.lanes
+        for worker, (pipe, share) in enumerate(zip(self.pipes, self.shares, strict=True)):
+            which = None if every else np.flatnonzero(np.isin(share // self.envs, lanes))
             if which is None or len(which):
-                _send(pipe, (what, (which,)))
+                _send(pipe, ("step", (which,)))
                 asked.append(worker)
         return self._replies(asked)
 
@@ -147,12 +155,38 @@ def _send(pipe: Connection, message: Any) -> None:
         pipe.send(message)
 
 
-class Table:
-    """Arrays over all environments in shared memory: observations and the rest, and actions."""
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that are started here ignore Ctrl-C from the first moment."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        yield
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
 
-    def __init__(self, spec: EnvSpec, numbers: Any, actions: Any):
-        rows = np.frombuffer(numbers, np.float32)
-        count, size = len(rows) // (2 * spec.obs_size + 3), spec.obs_size
+
+def _end(pipes: list[Connection], processes: list[Any]) -> None:
+    """End the workers: each does when its pipe ends, or is killed."""
+    try:
+        for pipe in pipes:
+            pipe.close()
+        until = time.monotonic() + PATIENCE
+        for process in processes:
+            process.join(max(until - time.monotonic(), 0.0))
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+class Table:
+    """Arrays over all environments in shared memory: what was observed, and the actions."""
+
+    def __init__(self, spec: EnvSpec, count: int, numbers: Any, actions: Any):
+        rows, size = np.frombuffer(numbers, np.float32), spec.obs_size
         self.obs, self.next_obs = rows[: 2 * count * size].reshape(2, count, size)
         self.rest = rows[2 * count * size :].reshape(3, count)  # reward, terminated, truncated
         kind = spec.action
@@ -160,43 +194,56 @@ class Table:
         flat = np.frombuffer(actions, np.float32 if isinstance(kind, Box) else np.int64)
         self.actions = flat[: count * spec.action_size].reshape(shape)
 
+    @staticmethod
+    def blocks(spec: EnvSpec, count: int) -> tuple[Any, Any]:
+        """Return the memory of so many environments' arrays; an action's number has up to 8 bytes."""
+        return RawArray("f", count * (2 * spec.obs_size + 3)), RawArray("d", count * spec.action_size)
 
-def _work(pipe: Connection, env: Maker, named: list[tuple[int, int]], mine: Any, spec: EnvSpec, blocks: Any) -> None:
+
+def _work(pipe: Connection, env: Maker, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
     """Do what a worker does, until its pipe ends."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the process that asks hears them, and ends the pipe
         signal.signal(number, signal.SIG_IGN)
-    share = None
-    with contextlib.suppress(EOFError, OSError):
-        try:
-            share = _Share(env, named, mine, Table(spec, *blocks))
-            pipe.send(None)
-            while True:
-                what, given = pipe.recv()
-                pipe.send(getattr(share, what)(*given))
-        except (UsageError, RunError) as error:
-            pipe.send(error)
-        finally:
-            if share is not None:
-                share.close()
+    jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU
+    worlds = _answer(pipe, lambda: _Share(env, named, share, Table(*table)), tell=False)
+    if worlds is None:
+        return
+    with contextlib.closing(worlds), contextlib.suppress(EOFError, OSError):
+        while True:
+            what, given = pipe.recv()
+            _answer(pipe, partial(worlds.restore if what == "restore" else worlds.step, *given))
+
+
+def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
+    """Do something and send what it returns (None without `tell`), or why it failed, with the trace of that."""
+    try:
+        done = do()
+        pipe.send(done if tell else None)
+    except (UsageError, RunError) as error:
+        error.add_note("".join(traceback.format_exception(error)))
+        pipe.send(error)
+        return None
+    return done
 
 
 class _Share:
-    """The environments of one worker, number `mine[i]` of all being its i-th."""
+    """The environments of one worker, number `share[i]` of all being its i-th."""
 
-    def __init__(self, env: Maker, named: list[tuple[int, int]], mine: Any, table: Table):
-        self.mine, self.table = mine, table
+    def __init__(self, env: Maker, named: list[tuple[int, int]], share: Any, table: Table):
+        self.share, self.table = share, table
         self.worlds = [Worlds(env, [seed], 1, first=e) for seed, e in named]
-        for i in range(len(mine)):
+        for i in range(len(share)):
             self._show(i)
 
     def step(self, which: Any) -> list[tuple[int, float, int]]:
         """Step some environments (None: all); return number, total and length of the episodes that ended."""
         ended = []
-        for i in range(len(self.mine)) if which is None else which:
-            action = np.array(self.table.actions[self.mine[i]])[None, None]  # kept, when the table has others
-            for episode in self.worlds[i].step(action, [0]):
-                ended.append((self.mine[i], episode.total, episode.length))
-            self._show(i)
+        with np.errstate(over="ignore"):  # as in the host loop
+            for i in range(len(self.share)) if which is None else which:
+                action = np.array(self.table.actions[self.share[i]])[None, None]  # kept, when the table has others
+                for episode in self.worlds[i].step(action, [0]):
+                    ended.append((self.share[i], episode.total, episode.length))
+                self._show(i)
         return ended
 
     def restore(self, episodes: list[int], actions: list[list[np.ndarray]]) -> None:
@@ -211,6 +258,6 @@ class _Share:
             world.close()
 
     def _show(self, i: int) -> None:
-        world, at = self.worlds[i], self.mine[i]
+        world, at = self.worlds[i], self.share[i]
         self.table.obs[at], self.table.next_obs[at] = world.obs[0, 0], world.next_obs[0, 0]
         self.table.rest[:, at] = world.reward[0, 0], world.terminated[0, 0], world.truncated[0, 0]

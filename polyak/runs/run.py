@@ -130,8 +130,11 @@ def train(
         return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
 
 
-def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) -> Run:
-    """Continue a run from its checkpoint to its end. Raises as `train` and `load` do."""
+def resume(folder: str | Path, *, env: Maker | None = None, workers: int | None = None, quiet: bool = True) -> Run:
+    """Continue a run from its checkpoint to its end, with as many workers as before or as given.
+
+    Raises as `train` and `load` do.
+    """
     run = load(folder)
     devices.prepare(len(run.facts["seeds"]))
     if run.facts["status"] == "finished":
@@ -139,6 +142,8 @@ def resume(folder: str | Path, *, env: Maker | None = None, quiet: bool = True) 
     path = run.folder / "run.json"
     name, module = algorithms.find(run.facts["algorithm"])
     config = files.settings_from_json(module.Config, run.facts["config"], path)
+    if workers is not None:
+        run.facts["plan"] = {**run.facts["plan"], "workers": workers}
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     run.env = maker = env or from_name(run.facts["env"])
     backend = run.facts.get("backend", "host")  # of older runs
@@ -171,7 +176,12 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
     progress = ProgressLine(plan.env_steps, len(seeds), shown=not quiet)
-    with Interrupts() as interrupts, devices.Compiling() as compiling, contextlib.closing(progress):
+    with (
+        Interrupts() as interrupts,
+        devices.Compiling() as compiling,
+        contextlib.closing(progress),
+        contextlib.closing(worlds),
+    ):
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(_heading(run, parts))

@@ -44,7 +44,8 @@ class Session:
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = 0
         self.progress = progress
-        self.settings = files.fingerprint({**self.facts, "plan": facts["plan"]})
+        decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
+        self.settings = files.fingerprint({**self.facts, "plan": decisive})
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log: Log | None = None
         self.log_position: Any = None

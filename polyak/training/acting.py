@@ -30,7 +30,7 @@ class Acting:
         self.in_numpy: bool | None = None
         self.followed: Any = None
         self.policy: Any = None
-        self.compiled = devices.kept(_program, algorithm, explore)
+        self.compiled = devices.kept(_program, algorithm, explore, config=config)
         self.restart(seeds)
 
     def restart(self, seeds: Sequence[int]) -> None:
@@ -118,7 +118,7 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
     if not _agree(exploring, alone):
         return False
     with jax.default_device(jax.local_devices(backend="cpu")[-1]):
-        compiled = devices.kept(_program, algorithm, False)
+        compiled = devices.kept(_program, algorithm, False, config=config)
         return _agree(greedy, compiled(config, lanes, memory, obs, np.zeros(2, np.uint32)))
 
 

@@ -13,11 +13,11 @@ import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError
-from polyak.training import devices, schedule, segment
+from polyak.training import devices, schedule
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, shapes, with_keys
 from polyak.training.plan import Plan
-from polyak.training.segment import Lane, Record
+from polyak.training.segment import Lane, Programs, Record
 from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Episode
 
@@ -38,11 +38,11 @@ class DeviceTraining:
         schedule.refuse(plan, world.limit)
         lanes = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
-        fixed = (algorithm, plan, world)
-        begin = devices.program(segment.begin, fixed, self.sharding, lanes=(False, True, True))
+        fixed = (Programs(algorithm, plan, world),)
+        begin = devices.program(Programs.begin, fixed, self.sharding, lanes=(False, True, True), config=config)
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
         shared = (False, True, True, True, False, False)
-        self.segment = devices.program(segment.segment, fixed, self.sharding, lanes=shared, donate=(1,))
+        self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
         self.sound = True  # whether all numbers so far were finite
         self.step = 0  # updates made
         self.learned = False  # whether the program has run, and so is compiled

@@ -20,7 +20,7 @@ class DeviceEvaluator:
 
     def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld):
         self.config = jax.tree.map(np.float32, config)
-        self.program = devices.kept(_program, algorithm, world)
+        self.program = devices.kept(_program, algorithm, world, config=config)
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis)."""

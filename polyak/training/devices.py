@@ -1,11 +1,12 @@
 """Which devices a run uses, and how its lanes are spread over them."""
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import jax
@@ -83,14 +84,15 @@ def program(
     sharding: NamedSharding,
     lanes: Sequence[bool],
     donate: Sequence[int] = (),
+    config: Any = None,
 ) -> Callable[..., Any]:
     """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
 
-    `fixed` are arguments before those, which are no arrays; `donate` counts from behind them. A device with one lane
-    runs the plain function, so that the other lanes do not matter to it (see `spread`); a device with several runs it
-    batched.
+    `fixed` are arguments before those, which are no arrays; `donate` counts from behind them. Of a config, which is
+    one of the arguments, the static settings are known beforehand. A device with one lane runs the plain function, so
+    that the other lanes do not matter to it (see `spread`); a device with several runs it batched.
     """
-    return kept(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate))
+    return kept(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate), config=config)
 
 
 def _program(
@@ -109,7 +111,7 @@ def _program(
         alone = [take(a, 0) if has_lanes else a for a, has_lanes in zip(arguments, lanes, strict=True)]
         return jax.tree.map(lambda leaf: leaf[None], bound(*alone))
 
-    if sharding.num_devices == 1:  # calling it costs less so: A2C, with short iterations, is 1.2 times as fast
+    if sharding.num_devices == 1:  # calling it costs less so, which short iterations feel
         return jax.jit(on_one_device, donate_argnums=donate)
     specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
     sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
@@ -119,33 +121,41 @@ def _program(
 MOST_KEPT = 32  # programs, each with what it was compiled to
 
 
-def kept(make: Callable[..., Any], *parts: Any) -> Any:
+def kept(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
     """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
 
-    So a training that differs from an earlier one of the same process in float settings alone compiles nothing. Only
-    what is polyak's own is kept: a user's algorithm may be edited and loaded again, and must then be what it is now.
+    So a training that differs from an earlier one of the same process in the float settings of its config alone
+    compiles nothing. Kept is only what consists of polyak's own parts, with the functions that its modules now have: a
+    user's algorithm or environment may be changed, and must then be what it is now. What is made is of no use to a
+    config with other static settings.
     """
-    flat = [part for some in parts for part in (some if isinstance(some, tuple) else (some,))]
-    own = all(_package(part) in ("polyak", "jax", "builtins") for part in flat)
-    return _kept(make, parts) if own and _hashable(parts) else make(*parts)
+    inside = [*_inside((make, *parts))]
+    if not all(_package(part) in ("polyak", "jax", "builtins") for part in inside):
+        return make(*parts)
+    modules = [part for part in inside if isinstance(part, ModuleType)]
+    functions = tuple(value for module in modules for value in vars(module).values() if isinstance(value, FunctionType))
+    return _kept(make, parts, functions, jax.tree.structure(config))
 
 
 @lru_cache(MOST_KEPT)
-def _kept(make: Callable[..., Any], parts: tuple[Any, ...]) -> Any:
+def _kept(make: Callable[..., Any], parts: tuple[Any, ...], *rest: Any) -> Any:
     return make(*parts)
+
+
+def _inside(part: Any) -> Iterator[Any]:
+    """List what tuples and dataclasses consist of, and they themselves."""
+    yield part
+    if isinstance(part, tuple):
+        for one in part:
+            yield from _inside(one)
+    elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+        for field in dataclasses.fields(part):
+            yield from _inside(getattr(part, field.name))
 
 
 def _package(part: Any) -> str:
     name = part.__name__ if isinstance(part, ModuleType) else getattr(part, "__module__", type(part).__module__)
     return name.partition(".")[0]
-
-
-def _hashable(parts: Any) -> bool:
-    try:
-        hash(parts)
-    except TypeError:  # of a FuncEnv, for instance
-        return False
-    return True
 
 
 class Compiling:

@@ -54,6 +54,7 @@ class Training:
             self.sharding,
             lanes=(False, True, True, True, False),
             donate=(1,),
+            config=config,
         )
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
         self.sound = True  # what is not finite is refused before it is learned from

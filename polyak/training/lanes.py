@@ -38,7 +38,7 @@ class Lanes:
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
         keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
-        program = devices.program(start, (algorithm, plan, spec), sharding, lanes=(False, True))
+        program = devices.program(start, (algorithm, plan, spec), sharding, lanes=(False, True), config=config)
         return cls(sharding, placed, learn_keys, program(placed, init_keys))
 
 

@@ -7,7 +7,7 @@ from polyak.errors import UsageError
 from polyak.training.plan import Plan
 from polyak.types import Array
 
-MOST_UPDATES, MOST_STEPS = 1_024, 65_536  # in a segment of each seed, so that an interrupt is heard within seconds
+MOST_UPDATES, MOST_STEPS = 1_024, 16_384  # in a segment of each seed, so that an interrupt is heard within seconds
 
 
 @tree.pytree

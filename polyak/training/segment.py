@@ -36,16 +36,6 @@ class Record:
     sound: Array  # [] whether all numbers were finite
 
 
-def begin(algorithm: Algorithm, plan: Plan, world: FunctionalWorld, *arguments: Any) -> Any:
-    """Put a fresh learner into fresh environments: `Programs.begin`, as `devices.program` takes it."""
-    return Programs(algorithm, plan, world).begin(*arguments)
-
-
-def segment(algorithm: Algorithm, plan: Plan, world: FunctionalWorld, *arguments: Any) -> Any:
-    """Run some iterations: `Programs.segment`, as `devices.program` takes it."""
-    return Programs(algorithm, plan, world).segment(*arguments)
-
-
 @dataclass(frozen=True)
 class Programs:
     """What is compiled, of one lane."""

@@ -1,17 +1,22 @@
 """Environments in worker processes: what they would be in this one, and no worker outlives its run."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
+import polyak
 from polyak.envs.gymnasium import Worlds
 from polyak.envs.workers import Workers
 from polyak.errors import RunError, UsageError
@@ -90,6 +95,85 @@ def test_an_error_names_step_seed_and_environment_as_without_workers() -> None:
             push(workers, 1)
 
 
+@pytest.mark.parametrize(
+    ("actions", "shape", "dtype"), [(None, (1,), np.float32), (3, (), np.int64)], ids=["box", "discrete"]
+)
+def test_actions_of_every_kind_arrive_as_they_were_given(actions: Any, shape: Any, dtype: Any) -> None:
+    env, rng = partial(Walk, 9, actions), np.random.default_rng(1)
+    plain = Worlds(env, (4,), 3)
+    with closing(Workers(env, (4,), 3, workers=2)) as workers:
+        for _ in range(8):
+            numbers = rng.uniform(-1, 1, (1, 3, *shape)) if actions is None else rng.integers(0, actions, (1, 3))
+            for worlds in (plain, workers):
+                worlds.step(numbers.astype(dtype), [0])
+            assert_identical(arrays(workers), arrays(plain))
+
+
+def test_the_trace_of_an_error_comes_with_it() -> None:
+    with closing(Workers(partial(Breaking, 1, fail), (5,), 1, workers=1)) as workers:
+        with pytest.raises(RunError) as raised:
+            push(workers, 1)
+        assert "in fail" in "".join(raised.value.__notes__)
+        workers.restore(workers.episodes, [[[np.zeros(1, np.float32)]]])  # the worker is still there
+        push(workers, 1)
+
+
+def only_here() -> Walk:
+    """Make an environment, but in the process that says so."""
+    if os.environ.get("POLYAK_TEST_HERE") != str(os.getpid()):
+        raise ArithmeticError("not in this process")
+    return Walk()
+
+
+def test_a_worker_that_cannot_start_ends_all_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POLYAK_TEST_HERE", str(os.getpid()))
+    before = len(multiprocessing.active_children())
+    with pytest.raises(UsageError, match=r"in a worker process: .*not in this process.*name it module:Id"):
+        Workers(only_here, (5,), 2, workers=2)
+    assert len(multiprocessing.active_children()) == before
+
+
+FORGETFUL = """
+import sys
+from polyak.envs.workers import Workers
+from tests.walk import Walk
+if __name__ == "__main__":
+    workers = Workers(Walk, (0,), 2, 2)
+    print(*(process.pid for process in workers.processes), flush=True)
+    if sys.argv[1] == "wait":
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_no_worker_outlives_a_process_that_never_closes_them(end: str, tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    words = [sys.executable, str(tmp_path / "forgetful.py"), "wait" if end == "kill" else "exit"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
+        pids = [int(word) for word in process.stdout.readline().split()]  # type: ignore[union-attr]
+        if end == "kill":
+            process.kill()
+        process.wait(30)
+    until = time.monotonic() + 10
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert len(pids) == 2
+
+
+def test_a_run_is_trained_with_workers_and_resumed_without(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"config": {"actor_layers": (8,), "critic_joint_layers": (8,)}, "seeds": 2}
+    plan = {"warmup": 20, "chunk": 16, "batch": 4, "evaluations": 1, "evaluation_episodes": 1, "score_episodes": 1}
+    plain = polyak.train("ddpg", Walk, steps=120, plan=plan, out=tmp_path / "plain", **settings)
+    with_workers = {**plan, "workers": 2}
+    run = polyak.train("ddpg", Walk, steps=120, plan=with_workers, out=tmp_path / "workers", **settings)
+    assert_identical(run.saved.tree("final"), plain.saved.tree("final"))
+    path = run.folder / "run.json"
+    path.write_text(path.read_text().replace('"finished"', '"interrupted"'))
+    assert polyak.resume(run.folder, workers=0).facts["plan"]["workers"] == 0
+
+
 def test_a_worker_that_dies_is_an_error_with_its_exit_code() -> None:
     with closing(Workers(partial(Breaking, 2, vanish), (5,), 1, workers=1)) as workers:
         push(workers, 1)
@@ -97,9 +181,9 @@ def test_a_worker_that_dies_is_an_error_with_its_exit_code() -> None:
             push(workers, 1)
 
 
-def test_signals_do_not_end_a_worker_but_closing_does(three: Workers) -> None:
-    with closing(Workers(Walk, (1,), 1, workers=1)) as workers:
-        (process,) = workers.processes
+def test_signals_do_not_end_a_worker_but_closing_does() -> None:
+    with closing(Workers(Walk, (1,), 2, workers=2)) as workers:
+        process = workers.processes[0]  # the pipe of the first must not be open in the second
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(process.pid, number)
         time.sleep(0.05)

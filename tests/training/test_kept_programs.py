@@ -4,8 +4,11 @@ from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from gymnasium import spaces
+from gymnasium.experimental.functional import FuncEnv
 
 from polyak import tree
 from polyak.envs import functional
@@ -80,6 +83,47 @@ def test_a_users_algorithm_that_was_loaded_again_is_what_it_is_now(train: Any) -
     before = train(algorithm)
     algorithm.update = lambda config, state, *rest: (state, toys.update(config, state, *rest)[1])
     assert not np.array_equal(before.policy.weight, train(algorithm).policy.weight)
+
+
+class Falling(FuncEnv):
+    """A stone that falls as far at each step as it is told when it is compiled."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    max_episode_steps = 4
+    gravity = 1.0
+
+    def initial(self, rng: Any, params: Any = None) -> Any:
+        return jnp.zeros(1)
+
+    def transition(self, state: Any, action: Any, rng: Any, params: Any = None) -> Any:
+        return state - self.gravity
+
+    def observation(self, state: Any, rng: Any, params: Any = None) -> Any:
+        return state
+
+    def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> Any:
+        return next_state[0]
+
+    def terminal(self, state: Any, rng: Any, params: Any = None) -> Any:
+        return jnp.zeros((), bool)
+
+
+def test_a_users_environment_that_was_changed_is_what_it_is_now() -> None:
+    env, lowest = Falling(), []
+    for gravity in (1.0, 5.0):
+        env.gravity = gravity
+        training = DeviceTraining(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,))
+        toys.finish(training)
+        lowest.append(float(training.lane.learner.buffer.rows.min()))
+    assert lowest == [-4.0, -20.0]
+
+
+def test_an_algorithm_of_polyaks_that_was_changed_is_what_it_is_now() -> None:
+    algorithm = toys.variant(toys.linear)
+    before = on_host(algorithm)
+    algorithm.update = lambda config, state, *rest: (state, toys.update(config, state, *rest)[1])
+    assert not np.array_equal(before.policy.weight, on_host(algorithm).policy.weight)
 
 
 def test_an_algorithm_that_is_no_module_can_be_trained() -> None:

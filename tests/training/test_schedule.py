@@ -1,0 +1,32 @@
+"""What the iterations of a segment do: as much as can be heard through, and by plans that a device can follow."""
+
+import numpy as np
+import pytest
+
+from polyak.errors import UsageError
+from polyak.training import schedule
+from polyak.training.plan import Plan
+
+
+@pytest.mark.parametrize(
+    ("plan", "iterations"),
+    [
+        (Plan(env_steps=10**8, chunk=128), 1_024 // 128),  # the updates are the limit
+        (Plan(env_steps=10**8, chunk=128, updates=0.001), schedule.MOST_STEPS // 128),  # the steps are
+        (Plan(env_steps=10**8, envs=64, chunk=250, updates=1, updates_per="chunk", warmup=0), 1),
+        (Plan(env_steps=20_000, chunk=10), 10),  # a row of the log is
+    ],
+    ids=["updates", "steps", "long rollouts", "log"],
+)
+def test_a_segment_ends_before_an_interrupt_waits_for_long(plan: Plan, iterations: int) -> None:
+    assert schedule.most_iterations(plan) == iterations
+    rows, _ = schedule.segment(plan, np.array([plan.warmup]), 0)
+    assert len(rows) == iterations
+
+
+def test_workers_are_for_the_host_loop() -> None:
+    plan = Plan(workers=2, envs=2)
+    assert schedule.fits(Plan(envs=2), 200)
+    assert not schedule.fits(plan, 200)
+    with pytest.raises(UsageError, match=r"workers = 2 step environments in Python.* use workers = 0"):
+        schedule.refuse(plan, 200)

@@ -1,7 +1,7 @@
 """How much memory a whole run takes: `polyak train` with a million transitions of HalfCheetah in its replay.
 
 `python benchmarks/memory.py` trains in a process of its own, watches it, and prints its peak of resident memory beside
-the size of its replay buffer. Updates are few, because they take most of the time and no memory of their own.
+the size of its replay buffer. Updates are few: they would take most of the time, and little memory.
 """
 
 import argparse

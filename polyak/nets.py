@@ -176,15 +176,16 @@ class MLP:
             x, running[i] = norm.train(x, statistics[i])
             return x
 
-        activation, x = ACTIVATIONS[self.style.activation], normalized(x, 0)
+        activation, active = ACTIVATIONS[self.style.activation], len(self.layers) - self.linear_end
+        before, after = (bool(self.norms) and self.style.norm_after == late for late in (False, True))
+        x = normalized(x, 0)
         for i, layer in enumerate(self.layers, start=1):
             x = layer(x)
-            last = i == len(self.layers) and self.linear_end
-            if not self.style.norm_after:
+            if before:
                 x = normalized(x, i)
-            if not last:
+            if i <= active:
                 x = activation(x)
-            if self.style.norm_after:
+            if after:
                 x = normalized(x, i)
         return x, tuple(running)
 

@@ -63,15 +63,22 @@ class ActionScale:
             self.half = ((high - low + self.whole) / 2).astype(kind)
             self.middle = ((high + low + self.whole) / 2).astype(kind)
             self.low, self.high = low.astype(kind), high.astype(kind)
+        # most spaces are so, and every step of training comes by here
+        self.plain = isinstance(space, spaces.Box) and len(space.shape) == 1 and kind == space.dtype and not self.whole
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
         """Convert actions `[..., action]`, or indices `[...]`, to an array of the space's shape and type."""
+        if (
+            self.plain
+        ):  # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
+            scaled = actions * self.half
+            scaled += self.middle
+            return np.minimum(np.maximum(scaled, self.low, out=scaled), self.high, out=scaled)
         if isinstance(self.space, spaces.Discrete):
             return (actions.astype(np.int64) + int(self.space.start)).astype(self.space.dtype, copy=False)
         if isinstance(self.space, spaces.MultiDiscrete | spaces.MultiBinary):
             chosen = actions.reshape(*actions.shape[:-1], *self.space.shape).astype(self.space.dtype)
             return chosen + self.space.start if isinstance(self.space, spaces.MultiDiscrete) else chosen
-        # rounding may step a hair outside the box (minimum and maximum: three times faster than np.clip)
         scaled = actions * self.half + self.middle
         scaled = np.minimum(np.maximum(np.floor(scaled) if self.whole else scaled, self.low), self.high)
         if self.space.shape != scaled.shape[-1:]:

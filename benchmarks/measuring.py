@@ -64,11 +64,12 @@ def circumstances() -> dict[str, Any]:
 
 
 def command() -> str:
-    """Return the command that makes this result, but for the folder that it goes to."""
-    words = [word for word in sys.argv if not word.startswith("--out=")]
-    while "--out" in words:
-        place = words.index("--out")
-        del words[place : place + 2]
+    """Return the command that makes this result, but for the folders that it, and a run that is kept, go to."""
+    words = [word for word in sys.argv if not word.startswith(("--out=", "--run="))]
+    for flag in ("--out", "--run"):
+        while flag in words:
+            place = words.index(flag)
+            del words[place : place + 2]
     return shlex.join(["python", f"benchmarks/{Path(words[0]).name}", *words[1:]])
 
 

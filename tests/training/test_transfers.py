@@ -71,8 +71,10 @@ def transfers(training: Any, capfd: Any, fetched: dict[int, Any]) -> tuple[int, 
     [(on_host, 3 + 2, 2 + 3), (on_device, 6 + 2, 3 + 4)],
     ids=["host", "device"],
 )
-@pytest.mark.parametrize("plan", [PLAN, LONGER], ids=["short", "long"])
-def test_an_iteration_sends_and_reads_a_fixed_number_of_arrays(
-    begin: Callable[..., Any], sent: int, read: int, plan: Plan, capfd: Any, fetched: dict[int, Any]
+def test_an_iteration_sends_and_reads_few_arrays_however_long_it_is(
+    begin: Callable[..., Any], sent: int, read: int, capfd: Any, fetched: dict[int, Any]
 ) -> None:
-    assert transfers(begin(toys.linear, plan), capfd, fetched) == (sent, read)
+    short, long = (transfers(begin(toys.linear, plan), capfd, fetched) for plan in (PLAN, LONGER))
+    assert short == long
+    assert 0 < short[0] <= sent  # newer versions of JAX tell of fewer
+    assert short[1] == read

@@ -1,6 +1,6 @@
 """What is trained in a measurement, by name; polyak's side is in steady_state.py, the peers' in peers.py."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FOREVER = 100_000_000  # more environment steps than any measurement takes
 EPSILON = 0.05  # share of random actions of DQN, from the start
@@ -31,6 +31,17 @@ class Task:
         return self.envs * self.rollout // self.batch if self.rollout else 1
 
 
+PPO = Task(
+    "PPO, 64-64, 8 × 2048 steps, 10 epochs, batch 64",
+    "ppo",
+    "CartPole-v1",
+    (64, 64),
+    64,
+    envs=8,
+    rollout=2_048,
+    epochs=10,
+    start=8 * 2_048,
+)
 TASKS = {
     "small": Task("DDPG, 128-64, batch 32", "ddpg", "Pendulum-v1", (128, 64), 32),
     "large": Task("DDPG, 256-256, batch 256", "ddpg", "Pendulum-v1", (256, 256), 256),
@@ -48,27 +59,9 @@ TASKS = {
     "td3": Task("TD3, 256-256, batch 256", "td3", "Pendulum-v1", (256, 256), 256),
     "sac": Task("SAC, 256-256, batch 256", "sac", "Pendulum-v1", (256, 256), 256),
     "a2c": Task("A2C, 64-64, 8 × 5 steps", "a2c", "CartPole-v1", (64, 64), 40, envs=8, rollout=5, start=4_000),
-    "ppo": Task(
-        "PPO, 64-64, 8 × 2048 steps, 10 epochs, batch 64",
-        "ppo",
-        "CartPole-v1",
-        (64, 64),
-        64,
-        envs=8,
-        rollout=2_048,
-        epochs=10,
-        start=8 * 2_048,
-    ),
-    "ppo-wide": Task(
-        "PPO, 64-64, 64 × 256 steps, 10 epochs, batch 64",
-        "ppo",
-        "CartPole-v1",
-        (64, 64),
-        64,
-        envs=64,
-        rollout=256,
-        epochs=10,
-        start=64 * 256,
+    "ppo": PPO,
+    "ppo-wide": replace(
+        PPO, about="PPO, 64-64, 64 × 256 steps, 10 epochs, batch 64", envs=64, rollout=256, start=64 * 256
     ),
     "crossq-small": Task("CrossQ, 128-64, batch 32", "crossq", "Pendulum-v1", (128, 64), 32),
     "crossq-medium": Task("CrossQ, 256-256, batch 256", "crossq", "Pendulum-v1", (256, 256), 256),

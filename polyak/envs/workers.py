@@ -57,18 +57,16 @@ class Workers:
         # at exit too, and before multiprocessing waits for its children, which would wait for us
         self.close = Finalize(self, _end, args=(self.pipes, self.processes), exitpriority=10)
         named = [(seed, e) for seed in seeds for e in range(envs)]
+        arrays = self.spec, count, *blocks
         try:
             for share in self.shares:
-                self._begin(env, [named[i] for i in share], share, (self.spec, count, *blocks))
+                self._begin(env, [named[i] for i in share], share, arrays)
             self._replies(range(workers))
-        except UsageError as error:
+        except BaseException as error:
             self.close()
-            raise UsageError(
-                f"in a worker process: {error}; register an id in a module, and name it module:Id"
-            ) from error
-        except BaseException:
-            self.close()
-            raise
+            if not isinstance(error, UsageError):
+                raise
+            raise UsageError(f"in a worker process: {error}; register ids in a module, named as module:Id") from error
 
     def _begin(self, env: Maker, named: list[tuple[int, int]], share: np.ndarray, table: tuple[Any, ...]) -> None:
         """Start a worker."""

@@ -128,7 +128,7 @@ def only_here() -> Walk:
 def test_a_worker_that_cannot_start_ends_all_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POLYAK_TEST_HERE", str(os.getpid()))
     before = len(multiprocessing.active_children())
-    with pytest.raises(UsageError, match=r"in a worker process: .*not in this process.*name it module:Id"):
+    with pytest.raises(UsageError, match=r"in a worker process: .*not in this process.*named as module:Id"):
         Workers(only_here, (5,), 2, workers=2)
     assert len(multiprocessing.active_children()) == before
 

@@ -10,7 +10,10 @@ from polyak.types import Array, Key
 
 
 class LaneGenerators:
-    """One NumPy generator per lane: draws of shape `[lane, ...]` in which no lane depends on the others."""
+    """One NumPy generator per lane: draws of shape `[lane, ...]` in which no lane depends on the others.
+
+    For one lane alone the shape has no lane axis, or any other.
+    """
 
     def __init__(self, seeds: Sequence[int], moments: Sequence[int] | np.ndarray):
         """Make generators that depend on each lane's seed and on the moment of that lane alone."""
@@ -27,6 +30,8 @@ class LaneGenerators:
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draw standard normal float32 numbers."""
+        if len(self.lanes) == 1:
+            return self.lanes[0].standard_normal(shape, np.float32)
         numbers = np.empty(shape, np.float32)
         for lane, generator in enumerate(self.lanes):
             generator.standard_normal(out=numbers[lane], dtype=np.float32)
@@ -34,6 +39,8 @@ class LaneGenerators:
 
     def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float32 numbers uniformly from [0, 1)."""
+        if len(self.lanes) == 1:
+            return self.lanes[0].random(shape, np.float32)
         numbers = np.empty(shape, np.float32)
         for lane, generator in enumerate(self.lanes):
             generator.random(out=numbers[lane], dtype=np.float32)

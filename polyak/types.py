@@ -141,9 +141,9 @@ class Algorithm(Protocol):
     """The whole contract between an algorithm and the rest of the library. A Python module satisfies it.
 
     `act` sees only the policy, so that it can run on another device, one iteration behind, or without the learner.
-    It is written for one lane on JAX arrays. Where it also gives right answers on NumPy arrays with one more leading
-    axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop uses that: for
-    small networks it is several times faster. The loop finds out by trying; nothing needs to be declared.
+    It is written for one lane on JAX arrays. Where it also gives right answers on NumPy arrays, both such and with one
+    more leading axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop
+    uses that: for small networks it is several times faster. The loop finds out by trying; nothing is to be declared.
 
     Two more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one step
     each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new

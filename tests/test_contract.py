@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.draws import LaneGenerators
-from polyak.training.acting import acts_in_numpy
+from polyak.training.acting import Acting, acts_in_numpy
 from polyak.tree import from_named_leaves, named_leaves, replace, stack, take
 from polyak.types import Box, Discrete, Sampling
 from tests.agents import QUICKLY, Agent, clock, every_agent, label
@@ -138,6 +138,22 @@ def test_acting_in_numpy_equals_acting_in_jax(agent: Agent) -> None:
             agent.config, state.policy, take(memory, lane), obs[lane], jax.random.key(0), False
         )
         np.testing.assert_allclose(together[lane], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_lane_explores_alone_as_among_others_to_the_bit(agent: Agent) -> None:
+    policies = stack([jax.tree.map(np.asarray, agent.learned(2, seed).policy) for seed in range(LANES)])
+    obs, seeds = observations(agent, (LANES, ENVS)), range(5, 5 + LANES)
+    together = acting(agent, policies, seeds)(obs)
+    for lane, seed in enumerate(seeds):
+        alone = acting(agent, jax.tree.map(lambda leaf, lane=lane: leaf[lane, None], policies), [seed])
+        np.testing.assert_array_equal(alone(obs[lane, None])[0], together[lane])
+
+
+def acting(agent: Agent, policies: Any, seeds: Any) -> Acting:
+    made = Acting(agent.algorithm, agent.config, agent.spec, seeds, ENVS, explore=True)
+    made.follow(policies)
+    assert made.in_numpy
+    return made
 
 
 def test_saved_and_loaded_learns_on_identically(agent: Agent) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 from polyak.draws import LaneGenerators
 from polyak.keys import key
 from polyak.training import devices
-from polyak.tree import take
 from polyak.types import Algorithm, Box, Discrete, EnvSpec
 
 
@@ -36,8 +35,18 @@ class Acting:
     def restart(self, seeds: Sequence[int]) -> None:
         """Start afresh: acting for these seeds, with the memory of episodes that begin."""
         self.seeds, shape = list(seeds), (len(seeds), self.envs)
+        self.alone = len(self.seeds) == 1
         self.draws = LaneGenerators(self.seeds, [0] * len(self.seeds))
         self.memory = jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
+
+    @property
+    def memory(self) -> Any:
+        """Return the acting memory, `[lane, env, ...]`."""
+        return jax.tree.map(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
+
+    @memory.setter
+    def memory(self, memory: Any) -> None:
+        self.carried = _first(memory) if self.alone else memory
 
     def follow(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
@@ -45,7 +54,10 @@ class Acting:
             self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, policy)
         self.followed = policy
         # the last device of the CPU: the learner uses the first ones
-        self.policy = policy if self.in_numpy else jax.device_put(policy, jax.local_devices(backend="cpu")[-1])
+        if not self.in_numpy:
+            self.policy = jax.device_put(policy, jax.local_devices(backend="cpu")[-1])
+        else:  # for a lane alone without the lane axis, with which each operation would cost more
+            self.policy = _first(policy) if self.alone else policy
 
     def begin(self, moments: Sequence[int] | np.ndarray) -> None:
         """Make each lane's random numbers depend on its seed and this moment of it alone."""
@@ -54,9 +66,11 @@ class Acting:
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
         if self.in_numpy:
-            action, self.memory = self.algorithm.act(
-                self.config, self.policy, self.memory, obs, self.draws, self.explore
+            seen = obs[0] if self.alone else obs
+            action, self.carried = self.algorithm.act(
+                self.config, self.policy, self.carried, seen, self.draws, self.explore
             )
+            action = action[None] if self.alone else action
         else:
             bits = np.array([lane.integers(2**32, dtype=np.uint32) for lane in self.draws.lanes])
             action, self.memory = jax.device_get(self.compiled(self.config, self.policy, self.memory, obs, bits))
@@ -82,6 +96,11 @@ class Acting:
         self.memory = jax.tree.map(refreshed, self.memory, self.fresh)
 
 
+def _first(tree: Any, lane: int = 0) -> Any:
+    """Take one lane of a tree of NumPy arrays; its numbers are still arrays."""
+    return jax.tree.map(lambda leaf: leaf[lane, ...], tree)
+
+
 def _program(algorithm: Algorithm, explore: bool) -> Any:
     return jax.jit(partial(_act_in_lanes, algorithm, explore))
 
@@ -96,9 +115,10 @@ def _act_in_lanes(
 
 
 def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> bool:
-    """Try whether `act` is right on NumPy arrays with a lane axis, for two lanes that act differently.
+    """Try whether `act` is right on NumPy arrays, for two lanes that act differently.
 
-    Both together must explore as each does alone, and without exploration do what the compiled program does.
+    Both together, with a lane axis, must explore as each does alone without it, and without exploration do what the
+    compiled program does.
     """
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
@@ -106,13 +126,18 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
     lanes = jax.tree.map(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
     lanes = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
 
-    def act(lane: slice, explore: bool) -> Any:
-        draws = LaneGenerators([0, 1][lane], [0, 0][lane])
-        return algorithm.act(config, take(lanes, lane), take(memory, lane), obs[lane], draws, explore)
+    def act(explore: bool) -> Any:
+        return algorithm.act(config, lanes, memory, obs, LaneGenerators([0, 1], [0, 0]), explore)
+
+    def act_alone(lane: int) -> Any:
+        policy, carried = _first(lanes, lane), _first(memory, lane)
+        return algorithm.act(config, policy, carried, obs[lane], LaneGenerators([lane], [0]), True)
 
     try:
-        exploring, greedy = act(slice(0, 2), True), act(slice(0, 2), False)
-        alone = jax.tree.map(lambda *parts: np.concatenate(parts), *(act(slice(i, i + 1), True) for i in (0, 1)))
+        exploring, greedy, each = act(explore=True), act(explore=False), (act_alone(0), act_alone(1))
+        if not all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(each)):
+            return False
+        alone = jax.tree.map(lambda *parts: np.stack(parts), *each)
     except Exception:
         return False  # written for one lane or for JAX only
     if not _agree(exploring, alone):

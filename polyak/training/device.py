@@ -70,7 +70,8 @@ class DeviceTraining:
         rows, room = schedule.segment(self.plan, self.env_steps, self.step)
         table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
         self.lane, record = self.segment(self.config, self.lane, self.keys, room, table, count)
-        record, learned = jax.device_get(record), sum(int(row.owed) for row in rows)
+        # leaf by leaf: a third of the time of `device_get` for a few small numbers
+        record, learned = jax.tree.map(np.asarray, record), sum(row.owed for row in rows)
         self.env_steps, self.step, self.learned = self.env_steps + record.taken, self.step + learned, True
         self.report = Report(_episodes(record), record.metrics if learned else None)
         self.sound = bool(record.sound.all())
@@ -102,8 +103,6 @@ class DeviceTraining:
 
 def _episodes(record: Record) -> list[Episode]:
     """List the episodes that ended, in order."""
-    where = np.argwhere(record.length > 0)
-    return [
-        Episode(int(lane), int(env), float(record.total[lane, i, t, env]), int(record.length[lane, i, t, env]))
-        for lane, i, t, env in where
-    ]
+    where = np.nonzero(record.length)
+    lanes, _, _, envs = (axis.tolist() for axis in where)
+    return [*map(Episode, lanes, envs, record.total[where].tolist(), record.length[where].tolist())]

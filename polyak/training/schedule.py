@@ -1,5 +1,7 @@
 """What each iteration of a segment of the device loop does, planned on the host by the plan's own arithmetic."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from polyak import tree
@@ -10,26 +12,37 @@ from polyak.types import Array
 MOST_UPDATES, MOST_STEPS = 1_024, 16_384  # in a segment of each seed, so that an interrupt is heard within seconds
 
 
+class Iteration(NamedTuple):
+    """What one iteration does; all lanes share it."""
+
+    steps: int  # of every environment
+    owed: int  # updates afterwards
+    updates: int  # made before
+    progress: float  # share of the run's environment steps taken before
+    uniform: bool  # whether actions are drawn uniformly
+    to_end: bool  # whether it stops where the episode does
+
+
 @tree.pytree
 class Schedule:
-    """What one iteration does, or each of a segment `[iteration]`; all lanes share it."""
+    """The iterations of a segment as arrays `[iteration]`, for the program."""
 
-    steps: Array  # of every environment
-    owed: Array  # updates afterwards
-    updates: Array  # made before
-    progress: Array  # share of the run's environment steps taken before
-    uniform: Array  # whether actions are drawn uniformly
-    to_end: Array  # whether it stops where the episode does
+    steps: Array
+    owed: Array
+    updates: Array
+    progress: Array
+    uniform: Array
+    to_end: Array
 
 
-def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Schedule], np.ndarray]:
+def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Iteration], np.ndarray]:
     """Plan the iterations of the next segment; say too how many steps each lane has room for (`[lane]`).
 
     `env_steps` (`[lane]`) and `updates` were made before. A segment goes up to the next row of the log, or evaluation.
     """
     if plan.updates_per == "episode":
         return _one_episode(plan, env_steps, updates)
-    rows, taken, most = list[Schedule](), int(env_steps[0]), most_iterations(plan)
+    rows, taken, most = list[Iteration](), int(env_steps[0]), most_iterations(plan)
     mark = _mark(plan, taken)
     while taken < plan.env_steps and len(rows) < most and _mark(plan, taken) == mark:
         warming = taken < plan.warmup
@@ -37,28 +50,29 @@ def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Sched
         steps = min(plan.chunk, (until - taken) // plan.envs)
         owed = plan.updates_due(taken + steps * plan.envs, updates)
         uniform = warming and plan.warmup_actions == "uniform"
-        rows.append(_row(steps, owed, updates, taken / plan.env_steps, uniform, False))
+        rows.append(Iteration(steps, owed, updates, taken / plan.env_steps, uniform, False))
         taken, updates = taken + steps * plan.envs, updates + owed
     return rows, np.full(len(env_steps), plan.chunk, np.int32)
 
 
-def _one_episode(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Schedule], np.ndarray]:
+def _one_episode(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Iteration], np.ndarray]:
     """Plan one iteration: an episode in every lane that is not done, or a chunk of the warm-up."""
     warming = bool(env_steps.max() < plan.warmup)
     room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
-    progress = env_steps[room > 0].min() / plan.env_steps  # of the slowest lane, so that it never falls
+    progress = float(env_steps[room > 0].min()) / plan.env_steps  # of the slowest lane, so that it never falls
     uniform, owed = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
-    return [_row(plan.chunk, owed, updates, float(progress), uniform, not warming)], room.astype(np.int32)
+    return [Iteration(plan.chunk, owed, updates, progress, uniform, not warming)], room.astype(np.int32)
 
 
-def _row(*values: float) -> Schedule:
-    kinds = (np.int32, np.int32, np.int32, np.float32, bool, bool)
-    return Schedule(*(np.asarray(value, kind) for value, kind in zip(values, kinds, strict=True)))
-
-
-def table(rows: list[Schedule], most: int) -> Schedule:
+def table(rows: list[Iteration], most: int) -> Schedule:
     """Join iterations, filled up with empty ones to the length that the program has."""
-    return tree.stack([*rows, *[_row(0, 0, 0, 0.0, False, False)] * (most - len(rows))])
+    columns = [np.zeros(most, kind) for kind in KINDS]
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        column[: len(rows)] = values
+    return Schedule(*columns)
+
+
+KINDS = (np.int32, np.int32, np.int32, np.float32, np.bool_, np.bool_)
 
 
 def fits(plan: Plan, limit: int | None) -> bool:

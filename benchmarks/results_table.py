@@ -143,12 +143,16 @@ def at_a_glance(results: Sequence[Result]) -> str:
     return table(("task", "algorithm", *SCORES[:3]), rows) if rows else NONE
 
 
-def filled(page: Path, content: str) -> str:
-    """Return a page's text with new content between its marks. Raises PageError unless each mark is there once."""
-    text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise PageError(f"{page} must have the line {BEGIN} once, and after it the line {END} once")
-    return f"{text[: text.index(BEGIN)]}{BEGIN}\n\n{content}\n\n{text[text.index(END) :]}"
+def filled(page: Path, content: str, mark: str = "results", text: str | None = None) -> str:
+    """Return a page's text, or the one given, with new content between its marks.
+
+    Raises PageError unless each mark is there once.
+    """
+    text = page.read_text(encoding="utf-8") if text is None else text
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise PageError(f"{page} must have the line {begin} once, and after it the line {end} once")
+    return f"{text[: text.index(begin)]}{begin}\n\n{content}\n\n{text[text.index(end) :]}"
 
 
 def results_in(root: Path) -> list[Result]:

@@ -1,8 +1,8 @@
 """Scaling curves: how speed changes with seeds, environments, width, batch and buffer, each point in a fresh process.
 
-`python benchmarks/scaling.py` prints a table, writes results/scaling.json, and draws docs/images/scaling.png: above,
-environment steps per second; below, the time of an update, beside the time that its products would take at the
-machine's measured rate.
+`python benchmarks/scaling.py` prints a table and writes results/scaling.json: environment steps per second, or the time
+of an update beside the time that its products would take at the machine's measured rate. `performance_table.py` makes
+the tables and pictures of the documentation from it.
 """
 
 import argparse
@@ -12,7 +12,6 @@ from typing import Any
 
 import measuring
 
-PICTURE = measuring.HERE.parent / "docs" / "images" / "scaling.png"
 LARGE = ("--layers", "256", "256", "--batch", "256")
 # axis → (what it is, what scaling_point.py is asked, the values)
 AXES: dict[str, tuple[str, tuple[str, ...], tuple[int, ...]]] = {
@@ -34,36 +33,6 @@ def words_for(axis: str, value: int) -> list[str]:
     return [*words, "--layers", str(value), str(value)] if axis == "width" else [*words, str(value)]
 
 
-def picture(points: dict[str, dict[int, list[dict[str, Any]]]], out: Path) -> None:
-    """Draw a panel for each axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, panels = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
-    for panel, (axis, of_axis) in zip(panels.flat, points.items(), strict=False):
-        values = sorted(of_axis)
-        rates = "env_steps_per_second" in of_axis[values[0]][0]
-        key = "env_steps_per_second" if rates else "seconds_per_update"
-        scale = 1.0 if rates else 1e6
-        spreads = [measuring.spread([scale * point[key] for point in of_axis[value]]) for value in values]
-        medians = [spread["median"] for spread in spreads]
-        below, above = ([abs(s["median"] - s[end]) for s in spreads] for end in ("min", "max"))
-        panel.errorbar(values, medians, yerr=(below, above), marker="o", color="#1f5fa8", label="measured")
-        if not rates:
-            floor = [min(1e6 * point["flops"] / point["flops_per_second"] for point in of_axis[v]) for v in values]
-            panel.plot(values, floor, linestyle="--", color="#b0462a", label="its products alone")
-            panel.legend(frameon=False)
-        panel.set(xscale="log", yscale="log", xlabel=AXES[axis][0])
-        panel.set_ylabel("environment steps per second" if rates else "microseconds per update")
-        panel.grid(alpha=0.3)
-    for panel in panels.flat[len(points) :]:
-        panel.set_axis_off()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=110)
-
-
 def report(points: dict[str, dict[int, list[dict[str, Any]]]]) -> str:
     """Lay the medians out as a table."""
     rows = []
@@ -80,13 +49,12 @@ def report(points: dict[str, dict[int, list[dict[str, Any]]]]) -> str:
 
 
 def main() -> None:
-    """Measure in rounds, print, write, draw."""
+    """Measure in rounds, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=measuring.at_least_one, default=3)
     parser.add_argument("--quick", action="store_true", help="one second each: does it run at all?")
     parser.add_argument("--axes", nargs="+", choices=tuple(AXES), default=tuple(AXES))
     parser.add_argument("--out", type=Path, help="the JSON file, by default results/scaling.json")
-    parser.add_argument("--picture", type=Path, default=PICTURE)
     asked = parser.parse_args()
     seconds = "1" if asked.quick else "5"
     facts = {**measuring.circumstances(), "rounds": asked.rounds, "quick": asked.quick}
@@ -100,8 +68,6 @@ def main() -> None:
     print(report(points))
     place = measuring.place_of("scaling", asked.out, asked.quick)
     measuring.write_json(place, {**facts, "points": points})
-    if not asked.quick:
-        picture(points, asked.picture)
     measuring.say(f"written: {place}")
 
 

@@ -1,0 +1,234 @@
+"""Fill the tables of speed in the documentation from benchmarks/results, and draw their pictures.
+
+  python benchmarks/performance_table.py           write docs/performance.md, README.md and docs/images
+  python benchmarks/performance_table.py --check   change nothing; exit with 1 if a page is out of date
+
+A table stands between the lines <!-- NAME:begin --> and <!-- NAME:end -->; all else on a page is written by hand.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import measuring
+import scaling
+from results_table import PageError, filled, table
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ("SBX", "Stable-Baselines3", "plain PyTorch")
+BLUE, RED, GRAY = "#1f5fa8", "#b0462a", "#8a8a8a"
+
+Points = dict[str, dict[str, list[dict[str, Any]]]]  # axis → value → what was measured in each round
+
+
+def load(root: Path, name: str) -> dict[str, Any] | None:
+    """Read a result, or return None where it was not measured."""
+    path = root / "benchmarks" / "results" / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def ratios(root: Path) -> list[dict[str, Any]]:
+    """Return every ratio of training speed, with the file that it is from."""
+    paths = sorted((root / "benchmarks" / "results").glob("throughput*.json"), key=lambda path: path.stem)
+    return [ratio for path in paths for ratio in json.loads(path.read_text(encoding="utf-8"))["ratios"]]
+
+
+def of_ratios(root: Path) -> str:
+    """Make the table of all ratios beside what was asked of them."""
+    rows = [
+        (
+            f"{ratio['task']}: {ratio['ratio']}",
+            cell(ratio),
+            *(asked(ratio[of]) for of in ("must", "aim")),
+            verdict(ratio),
+        )
+        for ratio in ratios(root)
+    ]
+    return table(("", "ratio [least, most of the rounds]", "asked", "hoped for", ""), rows)
+
+
+def cell(ratio: dict[str, Any]) -> str:
+    """Write a median with its spread."""
+    digits = 2 if ratio["median"] < 4 else 1
+    return f"{ratio['median']:.{digits}f} [{ratio['min']:.{digits}f}, {ratio['max']:.{digits}f}]"
+
+
+def asked(figure: float | None) -> str:
+    """Write what a ratio should be."""
+    return f"{figure:g}" if figure else ""
+
+
+def verdict(ratio: dict[str, Any]) -> str:
+    """Say whether a ratio is what it should be."""
+    if ratio["must"] is None:
+        return ""
+    return "reached" if ratio["median"] >= ratio["must"] else "**missed**"
+
+
+def at_a_glance(root: Path) -> str:
+    """Make the table of what is trained against the peers."""
+    rows: dict[str, dict[str, str]] = {}
+    for ratio in ratios(root):
+        ours, _, theirs = ratio["ratio"].partition(" / ")
+        peer = next((peer for peer in PEERS if theirs.startswith(peer)), None)
+        if peer is not None:
+            what = ratio["task"].partition(" / ")[0] + ours.removeprefix("polyak")
+            rows.setdefault(what, {})[peer] = cell(ratio)
+    return table(
+        ("polyak against", *PEERS), [(what, *(row.get(peer, "–") for peer in PEERS)) for what, row in rows.items()]
+    )
+
+
+def of_scaling(root: Path) -> str:
+    """Make the table of every point of the scaling curves."""
+    found = load(root, "scaling")
+    rows = []
+    for axis, of_axis in (found or {"points": {}})["points"].items():
+        for value, points in of_axis.items():
+            if "env_steps_per_second" in points[0]:
+                middle = measuring.spread([point["env_steps_per_second"] for point in points])["median"]
+                rows.append((axis, f"{int(value):,}", f"{middle:,.0f} env steps/s", "", ""))
+            else:
+                times = measuring.spread([1e6 * point["seconds_per_update"] for point in points])
+                over = measuring.spread([over_products(point) for point in points])
+                shown = f"{over['median']:.2f} [{over['min']:.2f}, {over['max']:.2f}]"
+                rows.append((axis, f"{int(value):,}", "", f"{times['median']:,.0f} µs", shown))
+    return table(("axis", "value", "speed", "an update", "over its products [least, most]"), rows)
+
+
+def over_products(point: dict[str, Any]) -> float:
+    """Return the time of an update over what its products would take at the rate that was measured beside it."""
+    return point["seconds_per_update"] * point["flops_per_second"] / point["flops"]
+
+
+def of_start(root: Path) -> str:
+    """Make the table of seconds from the start of a process."""
+    found = load(root, "cold_start") or {"seconds": {}}
+    return table(("", "seconds [least, most]"), [(what, cell(seconds)) for what, seconds in found["seconds"].items()])
+
+
+TABLES: dict[str, dict[str, Callable[[Path], str]]] = {
+    "docs/performance.md": {"ratios": of_ratios, "scaling": of_scaling, "start": of_start},
+    "README.md": {"speed": at_a_glance},
+}
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Return what each page must contain. Raises PageError where a mark is missing."""
+    texts = {}
+    for name, tables in TABLES.items():
+        page = root / name
+        text = page.read_text(encoding="utf-8")
+        for mark, make in tables.items():
+            text = filled(page, make(root), mark, text)
+        texts[page] = text
+    return texts
+
+
+def draw_ratios(root: Path, out: Path) -> None:
+    """Draw a bar for every peer, on a logarithmic scale on which 1 is as fast."""
+    from matplotlib import pyplot as plt
+
+    named = [r for r in ratios(root) if any(r["ratio"].partition(" / ")[2].startswith(peer) for peer in PEERS)]
+    labels = [f"{r['task'].partition(' / ')[0]}\n{r['ratio']}" for r in named]
+    figure, panel = plt.subplots(figsize=(9, 0.42 * len(named) + 1), layout="constrained")
+    medians, places = [r["median"] for r in named], range(len(named))
+    spread = [[abs(r["median"] - r[end]) for r in named] for end in ("min", "max")]
+    panel.barh(places, medians, xerr=spread, color=BLUE, height=0.7, error_kw={"ecolor": GRAY, "lw": 1})
+    wanted = [(r["must"], i) for i, r in enumerate(named) if r["must"]]
+    panel.plot([must for must, _ in wanted], [i for _, i in wanted], "|", color=RED, ms=12, mew=2, label="asked")
+    for i, median in enumerate(medians):
+        panel.annotate(f"{median:.1f}", (1.02, i), color="white", va="center", fontsize=8)
+    panel.set(xscale="log", xlim=(1, None), yticks=places, xlabel="environment steps per second: polyak over the other")
+    panel.set_yticklabels(labels, fontsize=7)
+    ticks = [1, 2, 5, 10, 20, 50]
+    panel.set_xticks(ticks, [f"{tick}×" for tick in ticks])
+    panel.margins(y=0.01)
+    panel.set_axisbelow(True)
+    panel.grid(axis="x", alpha=0.3)
+    panel.invert_yaxis()
+    panel.legend(frameon=False, loc="lower right")
+    figure.savefig(out, dpi=110)
+
+
+def draw_scaling(points: Points, about: dict[str, str], out: Path) -> None:
+    """Draw a panel for each axis, and the roofline."""
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(2, 3, figsize=(13, 7.5), layout="constrained")
+    for panel, (axis, of_axis) in zip(panels.flat, points.items(), strict=False):
+        values = [int(value) for value in of_axis]
+        rates = "env_steps_per_second" in next(iter(of_axis.values()))[0]
+        key, scale = ("env_steps_per_second", 1.0) if rates else ("seconds_per_update", 1e6)
+        spreads = [measuring.spread([scale * point[key] for point in of_value]) for of_value in of_axis.values()]
+        medians = [spread["median"] for spread in spreads]
+        below, above = ([abs(s["median"] - s[end]) for s in spreads] for end in ("min", "max"))
+        panel.errorbar(values, medians, yerr=(below, above), marker="o", color=BLUE, label="measured")
+        if not rates:
+            floor = [1e6 * min(p["flops"] / p["flops_per_second"] for p in of_value) for of_value in of_axis.values()]
+            panel.plot(values, floor, linestyle="--", color=RED, label="its products alone")
+            panel.legend(frameon=False)
+        panel.set(xscale="log", yscale="log", title=about[axis])
+        panel.set_ylabel("environment steps per second" if rates else "microseconds per update")
+        panel.grid(alpha=0.3)
+    draw_roofline(panels.flat[-1], points)
+    figure.savefig(out, dpi=110)
+
+
+def draw_roofline(panel: Any, points: Points) -> None:
+    """Draw what updates reach of the machine's rate, by the size of their products."""
+    for axis, marker in (("width", "o"), ("batch", "s")):
+        of_axis = points.get(axis, {})
+        best = [min(of_value, key=lambda point: point["seconds_per_update"]) for of_value in of_axis.values()]
+        reached = [point["flops"] / point["seconds_per_update"] / 1e9 for point in best]
+        panel.plot([point["flops"] / 1e6 for point in best], reached, marker=marker, color=BLUE, label=f"by {axis}")
+    everything = [p for of_axis in points.values() for of_value in of_axis.values() for p in of_value if "flops" in p]
+    if everything:
+        roof = measuring.spread([point["flops_per_second"] / 1e9 for point in everything])["median"]
+        panel.axhline(roof, linestyle="--", color=RED, label="products of 1024-1024 matrices")
+    panel.set(xscale="log", yscale="log", title="roofline", xlabel="million operations of an update's products")
+    panel.set_ylabel("billion operations per second")
+    panel.legend(frameon=False)
+    panel.grid(alpha=0.3)
+
+
+def draw(root: Path) -> None:
+    """Draw the pictures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    images = root / "docs" / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    draw_ratios(root, images / "throughput.png")
+    found = load(root, "scaling")
+    if found is not None:
+        draw_scaling(
+            found["points"], {axis: about for axis, (about, *_) in scaling.AXES.items()}, images / "scaling.png"
+        )
+
+
+def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Write or check; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a page is out of date")
+    options = parser.parse_args(words)
+    try:
+        texts = pages(root)
+    except (PageError, OSError) as error:
+        print(f"performance_table.py: {error}", file=sys.stderr)
+        return 1
+    stale = [page for page, text in texts.items() if page.read_text(encoding="utf-8") != text]
+    for page in stale:
+        print(f"{'out of date' if options.check else 'written'}: {page.relative_to(root)}")
+        if not options.check:
+            page.write_text(texts[page], encoding="utf-8")
+    if not options.check:
+        draw(root)
+    return 1 if options.check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -96,7 +96,7 @@ def test_commands_are_not_refused(page: str, command: str, monkeypatch: pytest.M
         pytest.skip(NOT_HERE[name])
     assert name in REGISTRY
     monkeypatch.setattr(devices, "prepare", lambda lanes: None)  # the tests have chosen
-    monkeypatch.setattr(request, "make_worlds", accept)  # needs what an environment comes with, such as MuJoCo
+    monkeypatch.setattr(request, "first_of", accept)  # needs what an environment comes with, such as MuJoCo
     with pytest.raises(AcceptedError):
         cli.train(words)
 

@@ -22,6 +22,7 @@ from polyak.errors import UsageError, nearest, reason
 from polyak.runs import presets
 from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
+from polyak.types import EnvSpec
 
 
 def settings_for(
@@ -76,8 +77,8 @@ AnyWorlds: TypeAlias = Worlds | Workers | Functional
 BACKENDS = ("auto", "host", "device")
 
 
-def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan, backend: str = "host") -> AnyWorlds:
-    """Make every environment of the run, or its functional form for the device loop.
+def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "host") -> Environment | Functional:
+    """Make one environment, which is closed, or its functional form for the device loop: to see what it is like.
 
     Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.
     """
@@ -91,8 +92,13 @@ def make_worlds(name: str, module: Any, env: Maker, lanes: list[int], plan: Plan
         raise UsageError(
             f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
         )
-    if compiled is not None:
-        return compiled
+    return first
+
+
+def make_worlds(first: Environment | Functional, env: Maker, lanes: list[int], plan: Plan) -> AnyWorlds:
+    """Make every environment of the run, where `first_of` is not all that the device loop needs."""
+    if isinstance(first, Functional):
+        return first
     return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else Worlds(env, lanes, plan.envs)
 
 
@@ -112,25 +118,25 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     return found
 
 
-def refuse_unfit(module: Any, config: Any, worlds: AnyWorlds) -> None:
+def refuse_unfit(module: Any, config: Any, spec: EnvSpec) -> None:
     """Raise UsageError where an algorithm cannot start with its settings on these environments."""
-    jax.eval_shape(lambda key: module.init(config, worlds.spec, key), jax.random.key(0))
+    jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
 
 
-def replay_bytes(plan: Plan, worlds: AnyWorlds, lanes: int) -> int:
+def replay_bytes(plan: Plan, spec: EnvSpec, lanes: int) -> int:
     """Return the size of all lanes' replay buffers."""
-    return min(plan.capacity, plan.env_steps) * _row_bytes(worlds, lanes)
+    return min(plan.capacity, plan.env_steps) * _row_bytes(spec, lanes)
 
 
-def _row_bytes(worlds: AnyWorlds, lanes: int) -> int:
-    return 4 * worlds.spec.row_size * lanes
+def _row_bytes(spec: EnvSpec, lanes: int) -> int:
+    return 4 * spec.row_size * lanes
 
 
-def refuse_too_large(module: Any, plan: Plan, worlds: AnyWorlds, lanes: int) -> None:
+def refuse_too_large(module: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
     """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
     if module.learns_from != "replay":
         return
-    replay, per_row, memory = replay_bytes(plan, worlds, lanes), _row_bytes(worlds, lanes), devices.memory()
+    replay, per_row, memory = replay_bytes(plan, spec, lanes), _row_bytes(spec, lanes), devices.memory()
     most = int(memory * 0.8)
     if replay > most:
         raise UsageError(

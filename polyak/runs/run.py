@@ -113,9 +113,10 @@ def train(
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
-    with contextlib.closing(request.make_worlds(name, module, env, lanes, settings[1], backend)) as worlds:
-        request.refuse_unfit(module, settings[0], worlds)
-        request.refuse_too_large(module, settings[1], worlds, len(lanes))
+    first = request.first_of(name, module, env, settings[1], backend)
+    request.refuse_unfit(module, settings[0], first.spec)
+    request.refuse_too_large(module, settings[1], first.spec, len(lanes))
+    with contextlib.closing(request.make_worlds(first, env, lanes, settings[1])) as worlds:
         folder = request.new_folder(out, name, name_of(env), force)
         facts = {
             "algorithm": name,
@@ -147,8 +148,9 @@ def resume(folder: str | Path, *, env: Maker | None = None, workers: int | None 
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
     run.env = maker = env or from_name(run.facts["env"])
     backend = run.facts.get("backend", "host")  # of older runs
-    with contextlib.closing(request.make_worlds(name, module, maker, run.facts["seeds"], plan, backend)) as worlds:
-        request.refuse_too_large(module, plan, worlds, len(run.facts["seeds"]))
+    first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
+    request.refuse_too_large(module, plan, first.spec, len(lanes))
+    with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
         return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
 
@@ -200,7 +202,8 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
             try:
                 session.train(interrupts)
                 interrupts.at_once = True
-                run.facts["scores"] = _final_scores(run.saved, scorer, plan.score_episodes)
+                given = (scorer, plan.score_episodes, True, 0)
+                run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
             except KeyboardInterrupt:
                 write("interrupted")
                 raise Interrupted(_how_to_go_on(run, session)) from None
@@ -225,7 +228,7 @@ def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
         f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
     ]
     if module.learns_from == "replay":
-        words.append(f"replay buffer{'s' * (count > 1)} {request.size(request.replay_bytes(plan, worlds, count))}")
+        words.append(f"replay buffer{'s' * (count > 1)} {request.size(request.replay_bytes(plan, worlds.spec, count))}")
     return ", ".join(words)
 
 
@@ -233,10 +236,6 @@ def _how_to_go_on(run: Run, session: Session) -> str:
     reached, kept = int(session.training.env_steps.min()), session.kept["env_steps"]
     saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
     return f"stopped at {reached:,} of {session.plan.env_steps:,} steps; {saved}: polyak resume {run.folder}"
-
-
-def _final_scores(saved: Saved, evaluator: Evaluator, episodes: int) -> dict[str, Any]:
-    return {which: _score(saved, which, evaluator, episodes, True, 0) for which in ("final", "best")}
 
 
 def _score(

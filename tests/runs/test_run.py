@@ -150,11 +150,18 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
     worlds = Worlds(small.ENV, [0], 1)
-    request.refuse_too_large(ddpg, polyak.Plan(capacity=most, env_steps=10**6, batch=8), worlds, lanes=2)
+    request.refuse_too_large(ddpg, polyak.Plan(capacity=most, env_steps=10**6, batch=8), worlds.spec, lanes=2)
     with pytest.raises(UsageError):
-        request.refuse_too_large(ddpg, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds, lanes=2)
+        request.refuse_too_large(ddpg, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds.spec, lanes=2)
     # what learns from rollouts has no replay
-    request.refuse_too_large(ppo, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds, lanes=2)
+    request.refuse_too_large(ppo, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds.spec, lanes=2)
+
+
+def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
+    monkeypatch.setattr(request, "Workers", None)  # which could not be called
+    with pytest.raises(UsageError, match="would take"):
+        small.train("large", steps=2_000_000, plan={"capacity": 1_000_000, "workers": 1})
 
 
 def test_settings_objects_are_taken_as_they_are():

@@ -43,8 +43,8 @@ def measure(script: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a measuring process: the CPU for everyone, and nothing printed late."""
-    return {**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1", **extra}
+    """Return the environment of a measuring process: the CPU where JAX_PLATFORMS is not set, nothing printed late."""
+    return {"JAX_PLATFORMS": "cpu", **os.environ, "PYTHONUNBUFFERED": "1", **extra}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -15,7 +15,9 @@ from typing import Any
 
 import measuring
 import scaling
+import throughput
 from results_table import PageError, filled, table
+from tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ("SBX", "Stable-Baselines3", "plain PyTorch")
@@ -24,16 +26,21 @@ BLUE, RED, GRAY = "#1f5fa8", "#b0462a", "#8a8a8a"
 Points = dict[str, dict[str, list[dict[str, Any]]]]  # axis → value → what was measured in each round
 
 
-def load(root: Path, name: str) -> dict[str, Any] | None:
-    """Read a result, or return None where it was not measured."""
+def load(root: Path, name: str) -> dict[str, Any]:
+    """Read a result. Raises PageError where it is missing."""
     path = root / "benchmarks" / "results" / f"{name}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    if not path.exists():
+        raise PageError(f"{path} is missing: python benchmarks/{name}.py makes it")
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def ratios(root: Path) -> list[dict[str, Any]]:
-    """Return every ratio of training speed, with the file that it is from."""
-    paths = sorted((root / "benchmarks" / "results").glob("throughput*.json"), key=lambda path: path.stem)
-    return [ratio for path in paths for ratio in json.loads(path.read_text(encoding="utf-8"))["ratios"]]
+    """Return every ratio of training speed, of the files that hold all tasks of an algorithm."""
+    algorithms = dict.fromkeys(task.algorithm for task in TASKS.values())
+    names = ["throughput" if algorithm == "ddpg" else f"throughput-{algorithm}" for algorithm in algorithms]
+    there = [name for name in names if (root / "benchmarks" / "results" / f"{name}.json").exists()]
+    return [ratio for name in there for ratio in load(root, name)["ratios"]]
 
 
 def of_ratios(root: Path) -> str:
@@ -41,19 +48,18 @@ def of_ratios(root: Path) -> str:
     rows = [
         (
             f"{ratio['task']}: {ratio['ratio']}",
-            cell(ratio),
+            median(ratio),
             *(asked(ratio[of]) for of in ("must", "aim")),
-            verdict(ratio),
+            said(ratio),
         )
         for ratio in ratios(root)
     ]
     return table(("", "ratio [least, most of the rounds]", "asked", "hoped for", ""), rows)
 
 
-def cell(ratio: dict[str, Any]) -> str:
+def median(ratio: dict[str, Any]) -> str:
     """Write a median with its spread."""
-    digits = 2 if ratio["median"] < 4 else 1
-    return f"{ratio['median']:.{digits}f} [{ratio['min']:.{digits}f}, {ratio['max']:.{digits}f}]"
+    return throughput.cell(ratio, ".2f" if ratio["median"] < 4 else ".1f")
 
 
 def asked(figure: float | None) -> str:
@@ -61,11 +67,9 @@ def asked(figure: float | None) -> str:
     return f"{figure:g}" if figure else ""
 
 
-def verdict(ratio: dict[str, Any]) -> str:
+def said(ratio: dict[str, Any]) -> str:
     """Say whether a ratio is what it should be."""
-    if ratio["must"] is None:
-        return ""
-    return "reached" if ratio["median"] >= ratio["must"] else "**missed**"
+    return {"for information": "", "MISSED": "**missed**"}.get(verdict := throughput.verdict(ratio), verdict)
 
 
 def at_a_glance(root: Path) -> str:
@@ -75,8 +79,9 @@ def at_a_glance(root: Path) -> str:
         ours, _, theirs = ratio["ratio"].partition(" / ")
         peer = next((peer for peer in PEERS if theirs.startswith(peer)), None)
         if peer is not None:
-            what = ratio["task"].partition(" / ")[0] + ours.removeprefix("polyak")
-            rows.setdefault(what, {})[peer] = cell(ratio)
+            what, _, other = ratio["task"].partition(" / ")
+            beside = f", the other: {other}" if other else ""
+            rows.setdefault(what + ours.removeprefix("polyak") + beside, {})[peer] = median(ratio)
     return table(
         ("polyak against", *PEERS), [(what, *(row.get(peer, "–") for peer in PEERS)) for what, row in rows.items()]
     )
@@ -84,30 +89,35 @@ def at_a_glance(root: Path) -> str:
 
 def of_scaling(root: Path) -> str:
     """Make the table of every point of the scaling curves."""
-    found = load(root, "scaling")
     rows = []
-    for axis, of_axis in (found or {"points": {}})["points"].items():
+    for axis, of_axis in load(root, "scaling")["points"].items():
         for value, points in of_axis.items():
             if "env_steps_per_second" in points[0]:
                 middle = measuring.spread([point["env_steps_per_second"] for point in points])["median"]
-                rows.append((axis, f"{int(value):,}", f"{middle:,.0f} env steps/s", "", ""))
+                rows.append((axis, f"{int(value):,}", f"{middle:,.0f} env steps/s", "", "", ""))
             else:
                 times = measuring.spread([1e6 * point["seconds_per_update"] for point in points])
-                over = measuring.spread([over_products(point) for point in points])
-                shown = f"{over['median']:.2f} [{over['min']:.2f}, {over['max']:.2f}]"
-                rows.append((axis, f"{int(value):,}", "", f"{times['median']:,.0f} µs", shown))
-    return table(("axis", "value", "speed", "an update", "over its products [least, most]"), rows)
+                over = measuring.spread([scaling.over_products(point) for point in points])
+                shown, wanted = throughput.cell(over, ".2f"), near_products(axis, value, over["median"])
+                rows.append((axis, f"{int(value):,}", "", f"{times['median']:,.0f} µs", shown, wanted))
+    return table(("axis", "value", "speed", "an update", "over its products [least, most]", "asked"), rows)
 
 
-def over_products(point: dict[str, Any]) -> float:
-    """Return the time of an update over what its products would take at the rate that was measured beside it."""
-    return point["seconds_per_update"] * point["flops_per_second"] / point["flops"]
+FLOORS = {("width", "256"): (1.35, 1.15), ("batch", "256"): (1.35, 1.15)}  # asked and hoped for of 256-256, batch 256
+
+
+def near_products(axis: str, value: str, middle: float) -> str:
+    """Say whether an update is as near to its products as was asked."""
+    must, aim = FLOORS.get((axis, value), (None, None))
+    if must is None or aim is None:
+        return ""
+    return f"≤ {must}, {'aim reached' if middle <= aim else 'met' if middle <= must else '**missed**'}"
 
 
 def of_start(root: Path) -> str:
     """Make the table of seconds from the start of a process."""
-    found = load(root, "cold_start") or {"seconds": {}}
-    return table(("", "seconds [least, most]"), [(what, cell(seconds)) for what, seconds in found["seconds"].items()])
+    found = load(root, "cold_start")["seconds"]
+    return table(("", "seconds [least, most]"), [(what, median(seconds)) for what, seconds in found.items()])
 
 
 TABLES: dict[str, dict[str, Callable[[Path], str]]] = {
@@ -133,7 +143,7 @@ def draw_ratios(root: Path, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     named = [r for r in ratios(root) if any(r["ratio"].partition(" / ")[2].startswith(peer) for peer in PEERS)]
-    labels = [f"{r['task'].partition(' / ')[0]}\n{r['ratio']}" for r in named]
+    labels = [f"{r['task'].replace(' / ', ' beside ')}\n{r['ratio']}" for r in named]
     figure, panel = plt.subplots(figsize=(9, 0.42 * len(named) + 1), layout="constrained")
     medians, places = [r["median"] for r in named], range(len(named))
     spread = [[abs(r["median"] - r[end]) for r in named] for end in ("min", "max")]

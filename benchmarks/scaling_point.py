@@ -75,7 +75,7 @@ def operations(layers: tuple[int, ...], batch: int) -> float:
         return sum(a * b for a, b in zip((first, *layers), (*layers, 1), strict=True))
 
     actor, critic = forward(3), forward(4)
-    backward = 2 * critic - 4 * layers[0] + 2 * actor - 3 * layers[0] + critic
+    backward = 2 * critic - 4 * layers[0] + 2 * actor - 3 * layers[0] + critic - 3 * layers[0]
     return 2.0 * batch * (2 * actor + 3 * critic + backward)
 
 

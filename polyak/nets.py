@@ -81,8 +81,9 @@ class Linear:
 
     def __call__(self, x: Float[Array, "batch in"]) -> Float[Array, "batch out"]:
         """Apply to a batch."""
-        if x.ndim == 2 and isinstance(x, np.ndarray):  # the same bits, in two thirds of the time for a single sample
-            return x.dot(self.weight) + self.bias[None]
+        weight = self.weight
+        if isinstance(weight, np.ndarray) and weight.ndim == 2 and isinstance(x, np.ndarray):
+            return x.dot(weight) + self.bias[None]  # the same bits, in two thirds of the time for a single sample
         return x @ self.weight + self.bias[..., None, :]
 
 

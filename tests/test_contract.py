@@ -140,17 +140,20 @@ def test_acting_in_numpy_equals_acting_in_jax(agent: Agent) -> None:
         np.testing.assert_allclose(together[lane], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_a_lane_explores_alone_as_among_others_to_the_bit(agent: Agent) -> None:
+@pytest.mark.parametrize("envs", [1, ENVS])  # a single row is multiplied in another way than several
+def test_a_lane_explores_alone_as_among_others_to_the_bit(agent: Agent, envs: int) -> None:
     policies = stack([jax.tree.map(np.asarray, agent.learned(2, seed).policy) for seed in range(LANES)])
-    obs, seeds = observations(agent, (LANES, ENVS)), range(5, 5 + LANES)
-    together = acting(agent, policies, seeds)(obs)
+    obs, seeds = observations(agent, (LANES, envs)), range(5, 5 + LANES)
+    all_together = acting(agent, policies, seeds, envs)
+    together = [all_together(obs), all_together(obs)]
     for lane, seed in enumerate(seeds):
-        alone = acting(agent, jax.tree.map(lambda leaf, lane=lane: leaf[lane, None], policies), [seed])
-        np.testing.assert_array_equal(alone(obs[lane, None])[0], together[lane])
+        alone = acting(agent, jax.tree.map(lambda leaf, lane=lane: leaf[lane, None], policies), [seed], envs)
+        for actions in together:
+            np.testing.assert_array_equal(alone(obs[lane, None])[0], actions[lane])
 
 
-def acting(agent: Agent, policies: Any, seeds: Any) -> Acting:
-    made = Acting(agent.algorithm, agent.config, agent.spec, seeds, ENVS, explore=True)
+def acting(agent: Agent, policies: Any, seeds: Any, envs: int) -> Acting:
+    made = Acting(agent.algorithm, agent.config, agent.spec, seeds, envs, explore=True)
     made.follow(policies)
     assert made.in_numpy
     return made

@@ -71,6 +71,15 @@ def test_mlp_is_linear_layers_with_relu_between() -> None:
     assert (replace(mlp, linear_end=False)(x) >= 0).all()
 
 
+def test_gradients_are_taken_on_numpy_batches_too() -> None:
+    net = actor()
+
+    def loss(net: Actor, obs: Any) -> Any:
+        return net(obs).sum()
+
+    assert_close(jax.grad(loss)(net, OBSERVATIONS[0]), jax.grad(loss)(net, jnp.asarray(OBSERVATIONS[0])))
+
+
 def test_no_layers_are_the_identity() -> None:
     mlp = MLP.create(jax.random.key(0), (OBS,), linear_end=False)
     np.testing.assert_array_equal(mlp(OBSERVATIONS[0]), OBSERVATIONS[0])

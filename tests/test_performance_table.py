@@ -1,5 +1,6 @@
 """The tables of speed in the documentation: what the committed files hold, and how they are filled."""
 
+import importlib
 import json
 import runpy
 import sys
@@ -15,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 def table() -> Any:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     found = runpy.run_path(str(ROOT / "benchmarks" / "performance_table.py"))
+    importlib.import_module("scaling_point")
     sys.path.remove(str(ROOT / "benchmarks"))
     return found
 
@@ -34,8 +36,11 @@ def root(tmp_path: Path) -> Path:
         {"task": "DDPG, small", "ratio": "polyak, 4 seeds / polyak", **reached, "must": None},
     ]
     (tmp_path / "benchmarks" / "results" / "throughput.json").write_text(json.dumps({"ratios": ratios}))
-    points = {"batch": {"32": [{"seconds_per_update": 2e-4, "flops": 1e6, "flops_per_second": 1e10}] * 2}}
+    point = {"seconds_per_update": 2e-4, "flops": 1e6, "flops_per_second": 1e10}
+    points = {"batch": {"32": [point, point], "256": [point, point]}}
     (tmp_path / "benchmarks" / "results" / "scaling.json").write_text(json.dumps({"points": points}))
+    start = {"seconds": {"pendulum": {"median": 3.0, "min": 2.0, "max": 4.0}}}
+    (tmp_path / "benchmarks" / "results" / "cold_start.json").write_text(json.dumps(start))
     return tmp_path
 
 
@@ -49,13 +54,28 @@ def test_pages_are_out_of_date_then_written(table: Any, root: Path, capsys: pyte
     assert table["main"]([], root) == 0
     assert table["main"](["--check"], root) == 0
     page = (root / "docs" / "performance.md").read_text()
-    assert "| DDPG, small: polyak / SBX, 1 core | 7.0 [6.0, 8.0] | 6 | 9 | reached |" in page
+    assert "| DDPG, small: polyak / SBX, 1 core | 7.0 [6.0, 8.0] | 6 | 9 | met |" in page
     assert "| DDPG, small: polyak, 4 seeds / SBX, 4 seeds | 5.9 [6.0, 8.0] | 6 | 9 | **missed** |" in page
-    assert "| batch | 32 |  | 200 µs | 2.00 [2.00, 2.00] |" in page  # 1e6 operations at 1e10 a second take 100 µs
+    assert "| batch | 32 |  | 200 µs | 2.00 [2.00, 2.00] |  |" in page  # 1e6 operations at 1e10 a second take 100 µs
+    assert "2.00 [2.00, 2.00] | ≤ 1.35, **missed** |" in page
+    assert "| pendulum | 3.00 [2.00, 4.00] |" in page
     readme = (root / "README.md").read_text()
     assert "| DDPG, small | 7.0 [6.0, 8.0] | – | – |" in readme
     assert "polyak, 4 seeds / polyak" not in readme  # which is no peer
     assert {path.name for path in (root / "docs" / "images").iterdir()} == {"throughput.png", "scaling.png"}
+
+
+def test_what_was_not_measured_is_named(table: Any, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "benchmarks" / "results" / "scaling.json").unlink()
+    assert table["main"](["--check"], root) == 1
+    assert "scaling.json is missing: python benchmarks/scaling.py makes it" in capsys.readouterr().err
+
+
+def test_the_products_of_an_update_are_counted(table: Any) -> None:
+    count = sys.modules["scaling_point"].operations
+    # widths 2-2: actor 3·2 + 2·2 + 2·1 = 12, critic 4·2 + 2·2 + 2·1 = 14; forwards 2·12 + 3·14 = 66; backwards of the
+    # critic 2·14 - 4·2 = 20, of the actor 2·12 - 3·2 = 18, through the critic to the action 14 - 3·2 = 8
+    assert count((2, 2), 5) == 2 * 5 * (66 + 20 + 18 + 8)
 
 
 def test_a_page_without_a_mark_is_named(table: Any, root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 """Gymnasium's classic control tasks in JAX, for the device loop: the same equations, spaces and starts.
 
 A test steps each beside Gymnasium's own over random trajectories. States and arithmetic are float32; Gymnasium computes
-in float64 and rounds its observations. docs/decisions/009-classic-tasks.md says why these are ours.
+in float64 and rounds its observations. docs/decisions/009-compiled-environments.md says why these are ours.
 """
 
 from collections.abc import Callable

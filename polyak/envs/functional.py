@@ -139,7 +139,10 @@ def _check(world: Functional) -> None:
                 " it must stay the same"
             )
     _refuse_unlike(world, "reward", _shapes(world, "reward", state, action, moved, key), (), "a number")
-    _refuse_unlike(world, "terminal", _shapes(world, "terminal", moved, key), (), "True or False")
+    terminal = _shapes(world, "terminal", moved, key)
+    _refuse_unlike(world, "terminal", terminal, (), "True or False")
+    if terminal.dtype.kind == "f":
+        raise UsageError(f"{world.name}.terminal returned {_words(terminal)}: it must be True or False")
 
 
 def _shapes(world: Functional, member: str, *arguments: Any) -> Any:

@@ -123,31 +123,32 @@ def refuse_unfit(module: Any, config: Any, spec: EnvSpec) -> None:
     jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
 
 
-def replay_bytes(plan: Plan, spec: EnvSpec, lanes: int) -> int:
-    """Return the size of all lanes' replay buffers."""
-    return min(plan.capacity, plan.env_steps) * _row_bytes(spec, lanes)
+def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> int:
+    """Return the size of all lanes' replay buffers, with their priorities where replay is prioritized."""
+    return min(plan.capacity, plan.env_steps) * _row_bytes(module, config, spec, lanes)
 
 
-def _row_bytes(spec: EnvSpec, lanes: int) -> int:
-    return 4 * spec.row_size * lanes
+def _row_bytes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> int:
+    prioritized = learn.sampling_of(module, config).priority_alpha is not None
+    return 4 * (spec.row_size + prioritized) * lanes
 
 
-def refuse_too_large(module: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
-    """Raise UsageError if the replay buffer or the minibatches cannot fit into memory; suggest a size that can."""
+def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
+    """Raise UsageError if replay buffer and minibatches cannot fit into memory; suggest a size that can."""
     if module.learns_from != "replay":
         return
-    replay, per_row, memory = replay_bytes(plan, spec, lanes), _row_bytes(spec, lanes), devices.memory()
-    most = int(memory * 0.8)
-    if replay > most:
-        raise UsageError(
-            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions) of"
-            f" {size(memory)} of memory: use a capacity of {most // per_row:,} or less"
-        )
-    drawn = plan.most_updates * plan.batch * per_row
-    if drawn > memory * 0.8:
+    memory = devices.memory(lanes)
+    most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * 4 * spec.row_size * lanes
+    if drawn > most:
         raise UsageError(
             f"the minibatches of one iteration, which are drawn at once, would take {size(drawn)} of {size(memory)} of"
             f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or chunk = {plan.chunk}"
+        )
+    replay, per_row = replay_bytes(module, config, plan, spec, lanes), _row_bytes(module, config, spec, lanes)
+    if replay > most - drawn:
+        raise UsageError(
+            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions) of"
+            f" {size(memory)} of memory: use a capacity of {(most - drawn) // per_row:,} or less"
         )
 
 

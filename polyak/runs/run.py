@@ -115,7 +115,7 @@ def train(
     settings = request.settings_for(name, module, env, preset, steps, config, plan)
     first = request.first_of(name, module, env, settings[1], backend)
     request.refuse_unfit(module, settings[0], first.spec)
-    request.refuse_too_large(module, settings[1], first.spec, len(lanes))
+    request.refuse_too_large(module, *settings, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, env, lanes, settings[1])) as worlds:
         folder = request.new_folder(out, name, name_of(env), force)
         facts = {
@@ -149,7 +149,7 @@ def resume(folder: str | Path, *, env: Maker | None = None, workers: int | None 
     run.env = maker = env or from_name(run.facts["env"])
     backend = run.facts.get("backend", "host")  # of older runs
     first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
-    request.refuse_too_large(module, plan, first.spec, len(lanes))
+    request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
         return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
 
@@ -220,7 +220,7 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
 
 def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
     """Say in a line what is trained where, and what it takes."""
-    (module, _, plan, worlds), count, spread = parts, len(run.facts["seeds"]), run.facts["devices"]
+    (module, config, plan, worlds), count, spread = parts, len(run.facts["seeds"]), run.facts["devices"]
     stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
     words = [
         f"{run.facts['algorithm']} on {run.facts['env']}: {count} seed{'s' * (count > 1)}",
@@ -228,7 +228,8 @@ def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
         f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
     ]
     if module.learns_from == "replay":
-        words.append(f"replay buffer{'s' * (count > 1)} {request.size(request.replay_bytes(plan, worlds.spec, count))}")
+        replay = request.replay_bytes(module, config, plan, worlds.spec, count)
+        words.append(f"replay buffer{'s' * (count > 1)} {request.size(replay)}")
     return ", ".join(words)
 
 

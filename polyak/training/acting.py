@@ -53,9 +53,8 @@ class Acting:
         if self.in_numpy is None:
             self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, policy)
         self.followed = policy
-        # the last device of the CPU: the learner uses the first ones
-        if not self.in_numpy:
-            self.policy = jax.device_put(policy, jax.local_devices(backend="cpu")[-1])
+        if not self.in_numpy:  # not on the learner's device, which is one of the first
+            self.policy = jax.device_put(policy, devices.to_act_on())
         else:  # for a lane alone without the lane axis, with which each operation would cost more
             self.policy = _first(policy) if self.alone else policy
 
@@ -66,7 +65,7 @@ class Acting:
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
         if self.in_numpy:
-            seen = obs[0] if self.alone else obs
+            seen = (obs[0] if self.alone else obs).copy()  # which `act` may keep; the environments write on theirs
             action, self.carried = self.algorithm.act(
                 self.config, self.policy, self.carried, seen, self.draws, self.explore
             )
@@ -117,8 +116,8 @@ def _act_in_lanes(
 def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> bool:
     """Try whether `act` is right on NumPy arrays, for two lanes that act differently.
 
-    Both together, with a lane axis, must explore as each does alone without it, and without exploration do what the
-    compiled program does.
+    Both together, with a lane axis, must do what each does alone without it, and without exploration what the compiled
+    program does.
     """
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
@@ -129,22 +128,20 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
     def act(explore: bool) -> Any:
         return algorithm.act(config, lanes, memory, obs, LaneGenerators([0, 1], [0, 0]), explore)
 
-    def act_alone(lane: int) -> Any:
+    def act_alone(lane: int, explore: bool) -> Any:
         policy, carried = _first(lanes, lane), _first(memory, lane)
-        return algorithm.act(config, policy, carried, obs[lane], LaneGenerators([lane], [0]), True)
+        return algorithm.act(config, policy, carried, obs[lane], LaneGenerators([lane], [0]), explore)
 
     try:
-        exploring, greedy, each = act(explore=True), act(explore=False), (act_alone(0), act_alone(1))
-        if not all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(each)):
-            return False
-        alone = jax.tree.map(lambda *parts: np.stack(parts), *each)
+        together = {explore: act(explore) for explore in (True, False)}
+        alone = [(act_alone(lane, explore), _first(together[explore], lane)) for lane in (0, 1) for explore in together]
     except Exception:
         return False  # written for one lane or for JAX only
-    if not _agree(exploring, alone):
+    if not all(_agree(*both) for both in alone):
         return False
-    with jax.default_device(jax.local_devices(backend="cpu")[-1]):
+    with jax.default_device(devices.to_act_on()):
         compiled = devices.kept(_program, algorithm, False, config=config)
-        return _agree(greedy, compiled(config, lanes, memory, obs, np.zeros(2, np.uint32)))
+        return _agree(together[False], compiled(config, lanes, memory, obs, np.zeros(2, np.uint32)))
 
 
 def _agree(found: Any, expected: Any) -> bool:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak import keys
+from polyak.errors import RunError
 from polyak.training import devices
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld
@@ -23,8 +24,15 @@ class DeviceEvaluator:
         self.program = devices.kept(_program, algorithm, world, config=config)
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
-        """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis)."""
-        returns, lengths = self.program(self.config, policies, np.asarray(seeds, np.uint32))
+        """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis).
+
+        Raises RunError for an observation or a reward that is not finite.
+        """
+        played = self.program(self.config, policies, np.asarray(seeds, np.uint32))
+        returns, lengths, sound = (np.asarray(part) for part in played)
+        if not sound.all():
+            seed = np.asarray(seeds)[~sound][0]
+            raise RunError(f"an observation or a reward is not finite in the evaluation episode with seed {seed}")
         return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64))
 
 
@@ -32,8 +40,11 @@ def _program(algorithm: Algorithm, world: FunctionalWorld) -> Any:
     return jax.jit(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
 
 
-def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, Array]:
-    """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut."""
+def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, ...]:
+    """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut.
+
+    Returns their returns, their lengths, and whether all that was seen of them was finite.
+    """
     spec, count = world.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
     fresh = algorithm.recall(config, spec)
@@ -41,11 +52,11 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
     kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 
     def playing(carried: Any) -> Any:
-        t, _, _, (_, _, ended) = carried
+        t, _, _, (_, _, ended, _) = carried
         return ~ended.all() & (t < MOST_STEPS)
 
     def step(carried: Any) -> Any:
-        t, worlds, memory, (returns, lengths, ended) = carried
+        t, worlds, memory, (returns, lengths, ended, sound) = carried
         act_key = jax.random.fold_in(of_episodes[0], t)
         action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
@@ -53,9 +64,10 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
         worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, kind), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
-        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended)
+        finite = jnp.isfinite(outcome.next_obs).all(-1) & jnp.isfinite(outcome.reward)
+        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended, sound & (finite | ended))
 
     begun = jax.vmap(world.start)(of_episodes)
-    nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool)
-    _, _, _, (returns, lengths, _) = jax.lax.while_loop(playing, step, (jnp.int32(0), begun, memory, nothing))
-    return returns, lengths
+    nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool), jnp.ones(count, bool)
+    _, _, _, (returns, lengths, _, sound) = jax.lax.while_loop(playing, step, (jnp.int32(0), begun, memory, nothing))
+    return returns, lengths, sound

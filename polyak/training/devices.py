@@ -35,8 +35,7 @@ def prepare(lanes: int = 1) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] == -1 and "xla_force_host_platform_device_count" not in flags:
         with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
-            wanted = max(cores(), min(lanes, MOST_CPU_DEVICES) + 1)
-            jax.config.update("jax_num_cpu_devices", wanted)
+            jax.config.update("jax_num_cpu_devices", cpu_devices(lanes, cores()))
     try:
         jax.local_devices()
     except (RuntimeError, AssertionError) as error:
@@ -44,6 +43,11 @@ def prepare(lanes: int = 1) -> None:
         raise UsageError(
             f"JAX cannot use {what}: {str(error).splitlines()[0] if str(error) else 'none found'}"
         ) from error
+
+
+def cpu_devices(lanes: int, cores: int) -> int:
+    """Say into how many devices the CPU is split."""
+    return max(cores, min(lanes, MOST_CPU_DEVICES) + 1)
 
 
 def cache_folder() -> Path:
@@ -71,6 +75,19 @@ def spread(lanes: int, most: int | None = None) -> NamedSharding:
     devices = jax.local_devices()
     count = max(d for d in range(1, min(lanes, len(devices), most or lanes) + 1) if lanes % d == 0)
     return NamedSharding(Mesh(np.array(devices[:count]), ("lane",)), LANE)
+
+
+def to_act_on() -> jax.Device:
+    """Return the device on which acting is compiled: the last of the CPU, where JAX was not told to do without one."""
+    try:
+        return jax.local_devices(backend="cpu")[-1]
+    except RuntimeError:
+        return jax.local_devices()[-1]
+
+
+def fetched(tree: Any) -> Any:
+    """Copy arrays to the host: on a CPU one by one, which is faster for few small ones, elsewhere all at once."""
+    return jax.tree.map(np.asarray, tree) if jax.default_backend() == "cpu" else jax.device_get(tree)
 
 
 def everywhere(sharding: NamedSharding) -> NamedSharding:
@@ -183,11 +200,11 @@ class Compiling:
             self.spans.append((start_time, end_time))
 
 
-def memory() -> int:
-    """Return the bytes of memory that the learner's device has: of the machine, its container, or the GPU."""
+def memory(lanes: int = 1) -> int:
+    """Return the bytes of memory that so many lanes have: of the machine, its container, or the GPUs they are on."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "bytes_limit" in stats:
-        return int(stats["bytes_limit"])
+        return int(stats["bytes_limit"]) * spread(lanes).num_devices
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.exists() else "max"

@@ -149,8 +149,7 @@ class Training:
 
     def _report(self, episodes: list[Any], metrics: Any) -> None:
         self._fetch()
-        # leaf by leaf: a third faster than `device_get` for a few small numbers
-        self.report = Report(episodes, None if metrics is None else jax.tree.map(np.asarray, metrics))
+        self.report = Report(episodes, None if metrics is None else devices.fetched(metrics))
 
     def _fetch(self) -> None:
         """Copy the learned policy to the host, which waits for the learner."""

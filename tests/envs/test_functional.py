@@ -58,6 +58,10 @@ def world(env: Any = Drift, **members: Any) -> Functional:
             {"terminal": lambda self, state, rng, params=None: (True, False)},
             "Odd.terminal returned",
         ),
+        (
+            {"terminal": lambda self, state, rng, params=None: 0.5 * state["steps"]},
+            "Odd.terminal returned float32[]: it must be True or False",
+        ),
         ({"observation_space": None}, "Odd has no observation_space: a FuncEnv must have one"),
         ({"observation_space": spaces.Discrete(3)}, "Odd has Discrete observations"),
         ({"action_space": spaces.Box(-np.inf, np.inf, (1,))}, "unbounded"),

@@ -145,20 +145,26 @@ def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, w
 
 
 def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
+    monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
     with pytest.raises(UsageError, match=r"would take 83.9 MiB \(2 × 1,000,000 transitions\)") as refused:
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
-    worlds = Worlds(small.ENV, [0], 1)
-    request.refuse_too_large(ddpg, polyak.Plan(capacity=most, env_steps=10**6, batch=8), worlds.spec, lanes=2)
+    spec = Worlds(small.ENV, [0], 1).spec
+
+    def plan(capacity: int) -> polyak.Plan:
+        return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, chunk=10)
+
+    request.refuse_too_large(ddpg, ddpg.Config(), plan(most), spec, lanes=2)
     with pytest.raises(UsageError):
-        request.refuse_too_large(ddpg, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds.spec, lanes=2)
+        request.refuse_too_large(ddpg, ddpg.Config(), plan(most + 1), spec, lanes=2)
+    with pytest.raises(UsageError):  # there are priorities too
+        request.refuse_too_large(ddpg, ddpg.Config(priority_alpha=0.6), plan(most), spec, lanes=2)
     # what learns from rollouts has no replay
-    request.refuse_too_large(ppo, polyak.Plan(capacity=most + 1, env_steps=10**6, batch=8), worlds.spec, lanes=2)
+    request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
 
 
 def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("polyak.training.devices.memory", lambda: 2**20)
+    monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
     monkeypatch.setattr(request, "Workers", None)  # which could not be called
     with pytest.raises(UsageError, match="would take"):
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000, "workers": 1})

@@ -53,6 +53,35 @@ def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
         np.testing.assert_allclose(actor(OBS), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_an_act_that_is_wrong_for_a_lane_alone_without_exploring_is_compiled() -> None:
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        greedy = not explore and isinstance(obs, np.ndarray) and obs.ndim == 2
+        return 0.0 * obs[..., :1] + (0.5 if greedy else 0.25), memory
+
+    assert not acting(toys.variant(toys.linear, act=act)).in_numpy
+
+
+@pytest.mark.parametrize("seeds", [[3], [3, 4]], ids=["alone", "two lanes"])
+def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
+    """The environments write the next observations where they wrote the last; memory and actions must not change."""
+
+    def recall(config: Any, spec: EnvSpec) -> np.ndarray:
+        return np.zeros(spec.obs_size, np.float32)
+
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        return obs[..., :1] if isinstance(obs, np.ndarray) else obs[..., :1] + 0.0, obs
+
+    algorithm = toys.variant(toys.linear, act=act, recall=recall)
+    actor = Acting(algorithm, toys.Config(), SPEC, seeds, envs=3, explore=True)
+    actor.follow(jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
+    assert actor.in_numpy
+    obs = OBS[: len(seeds)].copy()
+    action = actor(obs)
+    obs[:] = 9.0
+    np.testing.assert_array_equal(action, OBS[: len(seeds), :, :1])
+    np.testing.assert_array_equal(actor.memory, OBS[: len(seeds)])
+
+
 def test_actions_have_the_type_in_which_they_are_stored() -> None:
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return toys.act(config, policy, memory, obs, key, explore)[0] + np.float64(1e-9), memory

@@ -13,6 +13,7 @@ from polyak import UsageError
 from polyak.algorithms import a2c, ddpg, dqn
 from polyak.envs.functional import Functional
 from polyak.errors import RunError
+from polyak.training import schedule
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.plan import Plan
@@ -21,6 +22,7 @@ from polyak.types import Clock, unpack
 from tests import toys
 from tests.agents import small
 from tests.compare import assert_close, assert_identical
+from tests.compiled import copies
 from tests.functions import Breaking, Choice, Drift, Keyed
 
 PLAN = Plan(env_steps=60, envs=2, warmup=8, chunk=3, batch=4, capacity=40, updates=0.5, evaluations=3)
@@ -186,6 +188,22 @@ def test_the_metrics_are_the_mean_over_a_segments_updates() -> None:
 def test_numbers_that_are_not_finite_stop_the_run() -> None:
     with pytest.raises(RunError, match="seed 3 is not finite"):
         train(env=Breaking)
+
+
+def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
+    policy = jax.tree.map(lambda leaf: leaf[None], toys.init(toys.Config(), world().spec, jax.random.key(0)).policy)
+    with pytest.raises(RunError, match=r"not finite in the evaluation episode with seed [45]"):
+        DeviceEvaluator(toys.linear, toys.Config(), world(Breaking)).play(policy, [[4, 5]])
+
+
+@pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["alone", "two lanes a device"])
+def test_a_segment_copies_no_replay(seeds: Any) -> None:
+    plan = Plan(env_steps=200_000, envs=2, warmup=8, chunk=4, batch=4, capacity=50_000)
+    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), seeds)
+    rows, room = schedule.segment(plan, training.env_steps, training.step)
+    table = schedule.table(rows, schedule.most_iterations(plan))
+    given = training.config, training.lane, training.keys, room, table, np.asarray(len(rows), np.int32)
+    assert not copies(training.segment.lower(*given), least=50_000)
 
 
 BY_EPISODE = changed(PLAN, envs=1, chunk=7, warmup=9, updates_per="episode", updates=2, capacity=60)

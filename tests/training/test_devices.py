@@ -10,6 +10,7 @@ import pytest
 
 from polyak.nets import Linear
 from polyak.training import devices
+from tests.compare import assert_identical
 
 DEVICES = len(jax.devices())  # conftest.py asks for 4
 
@@ -61,6 +62,33 @@ def test_a_donated_argument_is_reused() -> None:
 def test_the_cache_of_compiled_programs_belongs_to_the_user(monkeypatch: Any, tmp_path: Any) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert devices.cache_folder() == tmp_path / "polyak" / "compiled"
+
+
+@pytest.mark.parametrize(
+    ("lanes", "cores", "split"), [(1, 1, 2), (1, 2, 2), (1, 16, 16), (4, 2, 5), (64, 2, 65), (10_000, 8, 65)]
+)
+def test_the_cpu_has_a_device_for_every_lane_and_one_to_act_on(lanes: int, cores: int, split: int) -> None:
+    assert devices.cpu_devices(lanes, cores) == split
+
+
+def test_acts_on_the_last_device_of_the_cpu_where_jax_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.to_act_on() == jax.devices("cpu")[-1]
+
+    def only_gpus(backend: str | None = None) -> list[str]:
+        if backend is not None:
+            raise RuntimeError(f"Unknown backend {backend}")
+        return ["cuda:0", "cuda:1"]
+
+    monkeypatch.setattr(jax, "local_devices", only_gpus)
+    assert devices.to_act_on() == "cuda:1"
+
+
+def test_fetches_alike_one_by_one_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = {"a": jnp.arange(3), "b": (jnp.ones(()),)}
+    one_by_one = devices.fetched(tree)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert_identical(one_by_one, devices.fetched(tree))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(one_by_one))
 
 
 def test_what_the_machine_has() -> None:

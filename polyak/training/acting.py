@@ -137,7 +137,7 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
         alone = [(act_alone(lane, explore), _first(together[explore], lane)) for lane in (0, 1) for explore in together]
     except Exception:
         return False  # written for one lane or for JAX only
-    if not all(_agree(*both) for both in alone):
+    if not all(_agree(one, other) and _agree(other, one) for one, other in alone):
         return False
     with jax.default_device(devices.to_act_on()):
         compiled = devices.kept(_program, algorithm, False, config=config)

@@ -35,12 +35,23 @@ def load(root: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def ratios(root: Path) -> list[dict[str, Any]]:
-    """Return every ratio of training speed, of the files that hold all tasks of an algorithm."""
+def measured(root: Path) -> list[dict[str, Any]]:
+    """Return the results that hold all tasks of an algorithm."""
     algorithms = dict.fromkeys(task.algorithm for task in TASKS.values())
     names = ["throughput" if algorithm == "ddpg" else f"throughput-{algorithm}" for algorithm in algorithms]
     there = [name for name in names if (root / "benchmarks" / "results" / f"{name}.json").exists()]
-    return [ratio for name in there for ratio in load(root, name)["ratios"]]
+    return [load(root, name) for name in there]
+
+
+def ratios(root: Path) -> list[dict[str, Any]]:
+    """Return every ratio of training speed."""
+    return [ratio for result in measured(root) for ratio in result["ratios"]]
+
+
+def made_by(results: Sequence[dict[str, Any]]) -> str:
+    """Say by which command, at which commit and on which day results were made, once for each."""
+    rows = [(f"`{found['command']}`", (found["commit"] or "")[:7], found["date"][:10]) for found in results]
+    return table(("made by", "commit", "on"), dict.fromkeys(rows))
 
 
 def of_ratios(root: Path) -> str:
@@ -54,7 +65,8 @@ def of_ratios(root: Path) -> str:
         )
         for ratio in ratios(root)
     ]
-    return table(("", "ratio [least, most of the rounds]", "asked", "hoped for", ""), rows)
+    found = table(("", "ratio [least, most of the rounds]", "asked", "hoped for", ""), rows)
+    return f"{found}\n\n{made_by(measured(root))}"
 
 
 def median(ratio: dict[str, Any]) -> str:
@@ -89,8 +101,8 @@ def at_a_glance(root: Path) -> str:
 
 def of_scaling(root: Path) -> str:
     """Make the table of every point of the scaling curves."""
-    rows = []
-    for axis, of_axis in load(root, "scaling")["points"].items():
+    result, rows = load(root, "scaling"), []
+    for axis, of_axis in result["points"].items():
         for value, points in of_axis.items():
             if "env_steps_per_second" in points[0]:
                 middle = measuring.spread([point["env_steps_per_second"] for point in points])["median"]
@@ -100,7 +112,8 @@ def of_scaling(root: Path) -> str:
                 over = measuring.spread([scaling.over_products(point) for point in points])
                 shown, wanted = throughput.cell(over, ".2f"), near_products(axis, value, over["median"])
                 rows.append((axis, f"{int(value):,}", "", f"{times['median']:,.0f} µs", shown, wanted))
-    return table(("axis", "value", "speed", "an update", "over its products [least, most]", "asked"), rows)
+    found = table(("axis", "value", "speed", "an update", "over its products [least, most]", "asked"), rows)
+    return f"{found}\n\n{made_by([result])}"
 
 
 FLOORS = {("width", "256"): (1.35, 1.15), ("batch", "256"): (1.35, 1.15)}  # asked and hoped for of 256-256, batch 256
@@ -116,8 +129,9 @@ def near_products(axis: str, value: str, middle: float) -> str:
 
 def of_start(root: Path) -> str:
     """Make the table of seconds from the start of a process."""
-    found = load(root, "cold_start")["seconds"]
-    return table(("", "seconds [least, most]"), [(what, median(seconds)) for what, seconds in found.items()])
+    result = load(root, "cold_start")
+    found = table(("", "seconds [least, most]"), [(what, median(s)) for what, s in result["seconds"].items()])
+    return f"{found}\n\n{made_by([result])}"
 
 
 TABLES: dict[str, dict[str, Callable[[Path], str]]] = {
@@ -143,16 +157,16 @@ def draw_ratios(root: Path, out: Path) -> None:
     from matplotlib import pyplot as plt
 
     named = [r for r in ratios(root) if any(r["ratio"].partition(" / ")[2].startswith(peer) for peer in PEERS)]
-    labels = [f"{r['task'].replace(' / ', ' beside ')}\n{r['ratio']}" for r in named]
-    figure, panel = plt.subplots(figsize=(9, 0.42 * len(named) + 1), layout="constrained")
+    labels = ["\n".join((*r["task"].split(" / "), r["ratio"])) for r in named]
+    figure, panel = plt.subplots(figsize=(10, 0.42 * len(named) + 1), layout="constrained")
     medians, places = [r["median"] for r in named], range(len(named))
     spread = [[abs(r["median"] - r[end]) for r in named] for end in ("min", "max")]
     panel.barh(places, medians, xerr=spread, color=BLUE, height=0.7, error_kw={"ecolor": GRAY, "lw": 1})
     wanted = [(r["must"], i) for i, r in enumerate(named) if r["must"]]
     panel.plot([must for must, _ in wanted], [i for _, i in wanted], "|", color=RED, ms=12, mew=2, label="asked")
     for i, median in enumerate(medians):
-        panel.annotate(f"{median:.1f}", (1.02, i), color="white", va="center", fontsize=8)
-    panel.set(xscale="log", xlim=(1, None), yticks=places, xlabel="environment steps per second: polyak over the other")
+        panel.annotate(f"{median:.1f}", (1.03, i), color="white", va="center", fontsize=8)
+    panel.set(xscale="log", xlim=(1, None), yticks=places, xlabel="environment steps per second, polyak over the other")
     panel.set_yticklabels(labels, fontsize=7)
     ticks = [1, 2, 5, 10, 20, 50]
     panel.set_xticks(ticks, [f"{tick}×" for tick in ticks])
@@ -160,7 +174,7 @@ def draw_ratios(root: Path, out: Path) -> None:
     panel.set_axisbelow(True)
     panel.grid(axis="x", alpha=0.3)
     panel.invert_yaxis()
-    panel.legend(frameon=False, loc="lower right")
+    panel.legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.75))
     figure.savefig(out, dpi=110)
 
 
@@ -180,8 +194,8 @@ def draw_scaling(points: Points, about: dict[str, str], out: Path) -> None:
         if not rates:
             floor = [1e6 * min(p["flops"] / p["flops_per_second"] for p in of_value) for of_value in of_axis.values()]
             panel.plot(values, floor, linestyle="--", color=RED, label="its products alone")
-            panel.legend(frameon=False)
-        panel.set(xscale="log", yscale="log", title=about[axis])
+            panel.legend(frameon=False, loc="upper left")
+        panel.set(xscale="log", yscale="log", title=about[axis], ylim=(min(medians) / 8, max(medians) * 3))
         panel.set_ylabel("environment steps per second" if rates else "microseconds per update")
         panel.grid(alpha=0.3)
     draw_roofline(panels.flat[-1], points)

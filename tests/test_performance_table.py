@@ -29,17 +29,18 @@ def root(tmp_path: Path) -> Path:
     marks = "\n".join(f"<!-- {mark}:begin -->\n<!-- {mark}:end -->\n" for mark in ("ratios", "scaling", "start"))
     (tmp_path / "docs" / "performance.md").write_text(f"before\n{marks}after\n")
     (tmp_path / "README.md").write_text("<!-- speed:begin -->\n<!-- speed:end -->\n")
+    facts = {"command": "python benchmarks/some.py", "commit": "0123456789", "date": "2026-01-02T03:04:05"}
     reached = {"median": 7.04, "min": 6.0, "max": 8.0, "must": 6.0, "aim": 9.0}
     ratios = [
         {"task": "DDPG, small", "ratio": "polyak / SBX, 1 core", **reached},
         {"task": "DDPG, small", "ratio": "polyak, 4 seeds / SBX, 4 seeds", **reached, "median": 5.9, "must": 6.0},
         {"task": "DDPG, small", "ratio": "polyak, 4 seeds / polyak", **reached, "must": None},
     ]
-    (tmp_path / "benchmarks" / "results" / "throughput.json").write_text(json.dumps({"ratios": ratios}))
+    (tmp_path / "benchmarks" / "results" / "throughput.json").write_text(json.dumps({"ratios": ratios, **facts}))
     point = {"seconds_per_update": 2e-4, "flops": 1e6, "flops_per_second": 1e10}
     points = {"batch": {"32": [point, point], "256": [point, point]}}
-    (tmp_path / "benchmarks" / "results" / "scaling.json").write_text(json.dumps({"points": points}))
-    start = {"seconds": {"pendulum": {"median": 3.0, "min": 2.0, "max": 4.0}}}
+    (tmp_path / "benchmarks" / "results" / "scaling.json").write_text(json.dumps({"points": points, **facts}))
+    start = {**facts, "seconds": {"pendulum": {"median": 3.0, "min": 2.0, "max": 4.0}}}
     (tmp_path / "benchmarks" / "results" / "cold_start.json").write_text(json.dumps(start))
     return tmp_path
 
@@ -58,6 +59,7 @@ def test_pages_are_out_of_date_then_written(table: Any, root: Path, capsys: pyte
     assert "| DDPG, small: polyak, 4 seeds / SBX, 4 seeds | 5.9 [6.0, 8.0] | 6 | 9 | **missed** |" in page
     assert "| batch | 32 |  | 200 µs | 2.00 [2.00, 2.00] |  |" in page  # 1e6 operations at 1e10 a second take 100 µs
     assert "2.00 [2.00, 2.00] | ≤ 1.35, **missed** |" in page
+    assert "| `python benchmarks/some.py` | 0123456 | 2026-01-02 |" in page
     assert "| pendulum | 3.00 [2.00, 4.00] |" in page
     readme = (root / "README.md").read_text()
     assert "| DDPG, small | 7.0 [6.0, 8.0] | – | – |" in readme

@@ -33,6 +33,7 @@ def test_metrics_are_scalars_or_have_one_number_for_each_sample(agent: Agent) ->
     assert all(metric.shape in ((), data.reward.shape) for metric in metrics.values())
 
 
+@pytest.mark.slow
 def test_compiled_update_equals_plain(agent: Agent) -> None:
     if not agent.fullest:
         pytest.skip("operation by operation takes long: once for each algorithm, with most of its switches on")
@@ -42,6 +43,7 @@ def test_compiled_update_equals_plain(agent: Agent) -> None:
     assert_close(agent.update(state, data, step=3), plain)
 
 
+@pytest.mark.thorough
 def test_lane_of_a_vmap_equals_solo(agent: Agent) -> None:
     states = [agent.learned(2, seed) for seed in range(LANES)]
     data = [agent.data(seed) for seed in range(LANES)]

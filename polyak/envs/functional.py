@@ -173,6 +173,8 @@ def _scaled(space: Any, action: Any) -> Any:
     scale = ActionScale(space)
     low, high, half, middle = (jnp.asarray(x, jnp.float32) for x in (scale.low, scale.high, scale.half, scale.middle))
     moved = action * half + middle
+    if not scale.exact:
+        moved = jnp.where(action >= 1, high, jnp.where(action <= -1, low, moved))
     within = jnp.clip(jnp.floor(moved) if scale.whole else moved, low, high).reshape(space.shape)
     return within.astype(jnp.int32) if scale.whole else within
 

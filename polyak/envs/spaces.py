@@ -63,6 +63,7 @@ class ActionScale:
             self.half = _shared(((high - low + self.whole) / 2).astype(kind))
             self.middle = _shared(((high + low + self.whole) / 2).astype(kind))
             self.low, self.high = _shared(low.astype(kind)), _shared(high.astype(kind))
+            self.exact = self.whole or not self.middle.any()  # whether -1 and 1 give the bounds without rounding
             self.plain = len(space.shape) == 1 and kind == space.dtype  # no other shape or type than it is computed in
 
     def __call__(self, actions: np.ndarray) -> np.ndarray:
@@ -78,11 +79,13 @@ class ActionScale:
         scaled = actions * self.half + self.middle
         if self.whole:
             scaled = np.floor(scaled)
+        if not self.exact:
+            scaled = np.where(actions >= 1, self.high, np.where(actions <= -1, self.low, scaled))
         # rounding may step a hair outside the box (maximum and minimum: three times faster than np.clip)
         scaled = np.minimum(np.maximum(scaled, self.low), self.high)
         if self.plain:
             return scaled
-        return scaled.reshape(*actions.shape[:-1], *(self.space.shape or ())).astype(self.space.dtype, copy=False)
+        return scaled.reshape((*actions.shape[:-1], *(self.space.shape or ()))).astype(self.space.dtype, copy=False)
 
 
 def _shared(numbers: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ class Log:
             row = {"env_steps": int(env_steps[lane]), "seed": seed, "seconds": round(seconds, 3), "updates": updates}
             self.tables["metrics.csv"].write({**row, "episodes": len(returns), **values})
             for name, value in values.items():
-                if value is not None:
+                if value is not None and np.isfinite(value):  # a curve cannot show others
                     self.writers[lane].add_scalar(f"training/{name}", value, int(env_steps[lane]))
         self.logged = int(env_steps.max())
         self.tables["metrics.csv"].file.flush()

@@ -139,16 +139,17 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
         return
     memory = devices.memory(lanes)
     most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * 4 * spec.row_size * lanes
-    if drawn > most:
+    row = _row_bytes(module, config, spec, lanes)
+    if drawn + max(plan.batch, plan.chunk * plan.envs) * row > most:  # no capacity would do
         raise UsageError(
             f"the minibatches of one iteration, which are drawn at once, would take {size(drawn)} of {size(memory)} of"
             f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or chunk = {plan.chunk}"
         )
-    replay, per_row = replay_bytes(module, config, plan, spec, lanes), _row_bytes(module, config, spec, lanes)
+    replay = replay_bytes(module, config, plan, spec, lanes)
     if replay > most - drawn:
         raise UsageError(
-            f"the replay buffer would take {size(replay)} ({lanes} × {replay // per_row:,} transitions) of"
-            f" {size(memory)} of memory: use a capacity of {(most - drawn) // per_row:,} or less"
+            f"the replay buffer would take {size(replay)} ({lanes} × {replay // row:,} transitions) of"
+            f" {size(memory)} of memory: use a capacity of {(most - drawn) // row:,} or less"
         )
 
 

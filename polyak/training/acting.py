@@ -24,7 +24,7 @@ class Acting:
     ):
         self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
         self.config = jax.tree.map(np.float32, config)
-        self.fresh = jax.tree.map(np.asarray, algorithm.recall(config, spec))
+        self.fresh = jax.tree.map(_in_jax_type, algorithm.recall(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
         self.in_numpy: bool | None = None
         self.followed: Any = None
@@ -41,8 +41,9 @@ class Acting:
 
     @property
     def memory(self) -> Any:
-        """Return the acting memory, `[lane, env, ...]`."""
-        return jax.tree.map(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
+        """Return the acting memory, `[lane, env, ...]`, in the types of a fresh one."""
+        memory = jax.tree.map(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
+        return jax.tree.map(lambda leaf, fresh: np.asarray(leaf, fresh.dtype), memory, self.fresh)
 
     @memory.setter
     def memory(self, memory: Any) -> None:
@@ -59,8 +60,9 @@ class Acting:
             self.policy = _first(policy) if self.alone else policy
 
     def begin(self, moments: Sequence[int] | np.ndarray) -> None:
-        """Make each lane's random numbers depend on its seed and this moment of it alone."""
+        """Make what is chosen from here on depend on each lane's seed, this moment of it, and its memory alone."""
         self.draws.begin(moments)
+        self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
@@ -69,7 +71,7 @@ class Acting:
             action, self.carried = self.algorithm.act(
                 self.config, self.policy, self.carried, seen, self.draws, self.explore
             )
-            action = action[None] if self.alone else action
+            action = (action[None] if self.alone else action).copy()  # its own may be changed by the next `act`
         else:
             bits = np.array([lane.integers(2**32, dtype=np.uint32) for lane in self.draws.lanes])
             action, self.memory = jax.device_get(self.compiled(self.config, self.policy, self.memory, obs, bits))
@@ -93,6 +95,12 @@ class Acting:
             return memory
 
         self.memory = jax.tree.map(refreshed, self.memory, self.fresh)
+
+
+def _in_jax_type(leaf: Any) -> np.ndarray:
+    """Make an array of the type that JAX gives it: a float64 becomes float32."""
+    array = np.asarray(leaf)
+    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
 
 
 def _first(tree: Any, lane: int = 0) -> Any:

@@ -76,9 +76,10 @@ class DeviceTraining:
         self.sound = bool(record.sound.all())
         if not self.sound:
             seed = self.seeds[int(np.argmin(record.sound))]
+            learning = "learning diverged, learn slower; or " if self.step else ""
             raise RunError(
-                f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}: learning"
-                " diverged, learn slower; or the environment is at fault"
+                f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}:"
+                f" {learning}the environment is at fault"
             )
         return self.report
 

@@ -238,7 +238,7 @@ class _Moment:
     """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
 
     def __init__(self, worlds: Worlds, acting: Acting):
-        self.episodes, self.memory = worlds.episodes.copy(), acting.memory
+        self.episodes, self.memory = worlds.episodes.copy(), jax.tree.map(np.copy, acting.memory)
         self.actions = [[(taken, len(taken)) for taken in lane] for lane in worlds.actions]
 
     def rewind(self, worlds: Worlds, acting: Acting) -> None:

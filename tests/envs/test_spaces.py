@@ -4,10 +4,12 @@ import inspect
 import json
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from polyak.envs.functional import _scaled
 from polyak.envs.spaces import ActionScale, flatten, from_json, spec_of, to_json
 from polyak.errors import UsageError
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
@@ -102,6 +104,22 @@ def test_scaled_actions_reach_the_bounds_of_every_type_and_never_pass_them(space
     ends = ActionScale(space)(np.float32([[-1], [1], [0.3], [-2], [2]]) * np.ones(space.shape, np.float32))
     assert all(space.contains(action) for action in ends)
     np.testing.assert_allclose(ends[:2].astype(float), [space.low, space.high])
+
+
+def test_ends_are_exact_where_bounds_are_not_symmetric() -> None:
+    space = box([-0.3, 0.1, -1000, -0.1], [0.7, 0.3, 3.3, 1e6])
+    ends = ActionScale(space)(np.float32([-1, 1])[:, None] * np.ones(4, np.float32))
+    np.testing.assert_array_equal(ends, [space.low, space.high])
+    compiled = [_scaled(space, jnp.full(4, end)) for end in (-1.0, 1.0)]
+    np.testing.assert_array_equal(compiled, [space.low, space.high])
+
+
+def test_one_action_of_a_space_without_axes() -> None:
+    space = spaces.Box(-0.1, 0.7, (), np.float32)
+    for given, expected in (([0.0], 0.3), ([[0.0]], [0.3]), ([[[1.0]]], [[0.7]])):
+        found = ActionScale(space)(np.float32(given))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+        assert found.shape == np.shape(expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

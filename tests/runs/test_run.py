@@ -159,6 +159,8 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
         request.refuse_too_large(ddpg, ddpg.Config(), plan(most + 1), spec, lanes=2)
     with pytest.raises(UsageError):  # there are priorities too
         request.refuse_too_large(ddpg, ddpg.Config(priority_alpha=0.6), plan(most), spec, lanes=2)
+    with pytest.raises(UsageError, match="the minibatches of one iteration"):  # no capacity would hold a batch too
+        request.refuse_too_large(ddpg, ddpg.Config(), polyak.Plan(env_steps=10**6, batch=900, chunk=10), spec, lanes=2)
     # what learns from rollouts has no replay
     request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
 

@@ -82,6 +82,43 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
     np.testing.assert_array_equal(actor.memory, OBS[: len(seeds)])
 
 
+def test_an_act_may_change_in_place_what_it_returned() -> None:
+    def recall(config: Any, spec: EnvSpec) -> np.ndarray:
+        return np.zeros(spec.action_size)  # float64, as NumPy makes it
+
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        if not isinstance(memory, np.ndarray):
+            return obs[..., :1], obs[..., :1]
+        memory *= 0
+        memory += obs[..., :1]
+        return memory, memory
+
+    algorithm = toys.variant(toys.linear, act=act, recall=recall)
+    for policies in (POLICIES, jax.tree.map(lambda leaf: leaf[:1], POLICIES)):
+        lanes = len(policies.updates)
+        actor = Acting(algorithm, toys.Config(), SPEC, SEEDS[:lanes], envs=3, explore=True)
+        actor.follow(policies)
+        actor.begin([0] * lanes)
+        assert actor.in_numpy
+        assert actor.memory.dtype == np.float32
+        first, second = actor(OBS[:lanes]), actor(-OBS[:lanes])
+        np.testing.assert_array_equal(first, OBS[:lanes, :, :1])
+        np.testing.assert_array_equal(second, -OBS[:lanes, :, :1])
+
+
+def test_a_memory_that_grew_wider_is_kept_as_it_began() -> None:
+    def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
+        action, memory = toys.act(config, policy, memory, obs, key, explore)
+        return action, memory * (np.float64(1.0) if isinstance(memory, np.ndarray) else 1.0)
+
+    actor = acting(toys.variant(toys.linear, act=act))
+    actor(OBS)
+    assert actor.carried.dtype == np.float64
+    assert actor.memory.dtype == np.float32
+    actor.begin([1, 1])
+    assert actor.carried.dtype == np.float32  # as it would be after a resume
+
+
 def test_actions_have_the_type_in_which_they_are_stored() -> None:
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return toys.act(config, policy, memory, obs, key, explore)[0] + np.float64(1e-9), memory

@@ -190,6 +190,11 @@ def test_numbers_that_are_not_finite_stop_the_run() -> None:
         train(env=Breaking)
 
 
+def test_before_anything_is_learned_the_environment_is_to_blame() -> None:
+    with pytest.raises(RunError, match=r"before environment step \d+: the environment is at fault"):
+        train(changed(PLAN, warmup=58), env=Breaking)
+
+
 def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
     policy = jax.tree.map(lambda leaf: leaf[None], toys.init(toys.Config(), world().spec, jax.random.key(0)).policy)
     with pytest.raises(RunError, match=r"not finite in the evaluation episode with seed [45]"):

@@ -16,7 +16,7 @@ from typing import Any
 import measuring
 import scaling
 import throughput
-from results_table import PageError, filled, table
+from results_table import PageError, filled, table, update
 from tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -227,11 +227,8 @@ def draw(root: Path) -> None:
     images = root / "docs" / "images"
     images.mkdir(parents=True, exist_ok=True)
     draw_ratios(root, images / "throughput.png")
-    found = load(root, "scaling")
-    if found is not None:
-        draw_scaling(
-            found["points"], {axis: about for axis, (about, *_) in scaling.AXES.items()}, images / "scaling.png"
-        )
+    about = {axis: words for axis, (words, *_) in scaling.AXES.items()}
+    draw_scaling(load(root, "scaling")["points"], about, images / "scaling.png")
 
 
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
@@ -244,11 +241,7 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     except (PageError, OSError) as error:
         print(f"performance_table.py: {error}", file=sys.stderr)
         return 1
-    stale = [page for page, text in texts.items() if page.read_text(encoding="utf-8") != text]
-    for page in stale:
-        print(f"{'out of date' if options.check else 'written'}: {page.relative_to(root)}")
-        if not options.check:
-            page.write_text(texts[page], encoding="utf-8")
+    stale = update(texts, root, options.check)
     if not options.check:
         draw(root)
     return 1 if options.check and stale else 0

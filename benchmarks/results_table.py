@@ -223,6 +223,16 @@ def flags_parser() -> Any:
     return learning.parse
 
 
+def update(texts: dict[Path, str], root: Path, check: bool) -> list[Path]:
+    """Write the pages that say something else, unless they are only checked; return and print which those are."""
+    stale = [page for page, text in texts.items() if page.read_text(encoding="utf-8") != text]
+    for page in stale:
+        print(f"{'out of date' if check else 'written'}: {page.relative_to(root)}")
+        if not check:
+            page.write_text(texts[page], encoding="utf-8")
+    return stale
+
+
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
     """Write, check or show; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -239,11 +249,7 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> int:
         text = texts[root / "docs" / "results.md"]
         print(text[text.index(BEGIN) + len(BEGIN) : text.index(END)].strip())
         return 0
-    stale = [page for page, text in texts.items() if page.read_text(encoding="utf-8") != text]
-    for page in stale:
-        print(f"{'out of date' if asked.check else 'written'}: {page.relative_to(root)}")
-        if not asked.check:
-            page.write_text(texts[page], encoding="utf-8")
+    stale = update(texts, root, asked.check)
     changed = [(result, field) for result in results for field in outdated(result)] if asked.check else []
     for result, field in changed:
         print(f"out of date: {result.path.relative_to(root)}: {field}")

@@ -1,11 +1,10 @@
 """Frozen dataclasses that JAX sees through, and the few operations on whole trees that learning needs."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
 
 import jax
-import numpy as np
 
 from polyak.fields import number
 
@@ -49,11 +48,6 @@ def _register_unchecked(cls: type[T], data: list[str], meta: list[str]) -> type[
 def replace(tree: T, **changes: Any) -> T:
     """Copy a frozen dataclass with some fields changed."""
     return dataclasses.replace(tree, **changes)  # type: ignore[type-var]
-
-
-def stack(trees: Sequence[T]) -> T:
-    """Join trees of NumPy arrays along a new leading axis."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def take(tree: T, index: Any) -> T:

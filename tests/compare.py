@@ -1,4 +1,4 @@
-"""Trees of arrays compared leaf by leaf."""
+"""Trees of arrays, joined, and compared leaf by leaf."""
 
 from typing import Any
 
@@ -19,3 +19,8 @@ def assert_close(one: Any, other: Any, rtol: float = 1e-3, atol: float = 1e-5) -
 def differs(one: Any, other: Any) -> bool:
     """Say whether any number is not the same."""
     return any((np.asarray(a) != np.asarray(b)).any() for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+
+
+def stack(trees: Any) -> Any:
+    """Join trees of arrays along a new leading axis, as NumPy arrays."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)

@@ -10,9 +10,9 @@ import pytest
 from polyak.actors import SquashedActor, StochasticActor, outputs
 from polyak.distributions import Categorical, ClippedNormal, MultiCategorical
 from polyak.nets import PLAIN, Style
-from polyak.tree import replace, stack, take
+from polyak.tree import replace, take
 from polyak.types import Box, Discrete, MultiDiscrete
-from tests.compare import assert_close
+from tests.compare import assert_close, stack
 
 KEY = jax.random.key(0)
 OBS = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lane, batch, obs]

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from polyak.batch_norm import BatchNorm, BatchStyle, Statistics
-from polyak.tree import stack, take
+from polyak.tree import take
 from polyak.types import Array
+from tests.compare import stack
 
 MOMENTUM = BatchStyle().momentum
 RENORM = BatchStyle(renorm=True)

@@ -10,10 +10,10 @@ import pytest
 
 from polyak.draws import LaneGenerators
 from polyak.training.acting import Acting, acts_in_numpy
-from polyak.tree import from_named_leaves, named_leaves, replace, stack, take
+from polyak.tree import from_named_leaves, named_leaves, replace, take
 from polyak.types import Box, Discrete, Sampling
 from tests.agents import QUICKLY, Agent, clock, every_agent, label
-from tests.compare import assert_close, assert_identical, differs
+from tests.compare import assert_close, assert_identical, differs, stack
 
 LANES, ENVS = 3, 5
 DRAWN = {"gamma": 0.51, "n_step": 7, "priority_alpha": 0.33, "priority_beta": 0.22}  # no default, no two alike

@@ -11,8 +11,7 @@ from polyak.batch_norm import BatchStyle
 from polyak.critics import ActionValues, Critic, least, several
 from polyak.nets import MLP, Style
 from polyak.simba import Simba
-from polyak.tree import stack
-from tests.compare import assert_close, differs
+from tests.compare import assert_close, differs, stack
 
 KEY = jax.random.key(0)
 OBS = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lane, batch, obs]

@@ -12,7 +12,8 @@ from scipy.special import log_softmax, softmax
 
 from polyak.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
 from polyak.draws import LaneGenerators
-from polyak.tree import stack, take
+from polyak.tree import take
+from tests.compare import stack
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (6, 4)).astype(np.float32)

@@ -11,8 +11,8 @@ from polyak.batch_norm import BatchStyle
 from polyak.errors import UsageError
 from polyak.nets import MLP, LayerNorm, Linear, Style
 from polyak.simba import Block, Simba, network, refuse_layers
-from polyak.tree import named_leaves, replace, stack, take
-from tests.compare import assert_close, differs
+from polyak.tree import named_leaves, replace, take
+from tests.compare import assert_close, differs, stack
 
 SIZES = (3, 8, 8, 2)
 X = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lane, batch, in]

@@ -11,8 +11,8 @@ from polyak.actors import Actor
 from polyak.batch_norm import STYLES, BatchStyle, Normalization
 from polyak.critics import Critic
 from polyak.nets import MLP, Linear, Style, relu
-from polyak.tree import named_leaves, replace, stack, take
-from tests.compare import assert_close, differs
+from polyak.tree import named_leaves, replace, take
+from tests.compare import assert_close, differs, stack
 
 OBS, ACTION, BATCH, LANES = 3, 2, 5, 4
 RNG = np.random.default_rng(0)

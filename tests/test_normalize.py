@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyak.normalize import RewardScale, RunningStats
-from polyak.tree import replace, stack, take
+from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec, Transition
 from tests.agents import transitions
+from tests.compare import stack
 
 ADVANCE = jax.jit(RunningStats.advance)
 RNG = np.random.default_rng(0)

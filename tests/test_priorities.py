@@ -13,8 +13,8 @@ from scipy import stats
 
 from polyak import priorities
 from polyak.priorities import EPSILON, FAN_OUT, Priorities
-from polyak.tree import stack, take
-from tests.compare import assert_identical
+from polyak.tree import take
+from tests.compare import assert_identical, stack
 
 ENTER, REVISE = jax.jit(priorities.enter), jax.jit(priorities.revise)
 SIZES = [100, 5_000, 300_000]  # of two levels, three and four

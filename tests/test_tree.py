@@ -14,12 +14,11 @@ from polyak.tree import (
     polyak_average,
     pytree,
     replace,
-    stack,
     static,
     take,
     where,
 )
-from tests.compare import assert_identical
+from tests.compare import assert_identical, stack
 
 
 @pytree

@@ -45,8 +45,8 @@ class Workers:
         one.close()
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.lanes, self.envs = len(seeds), envs
-        blocks = Table.blocks(self.spec, count)
-        table, shape = Table(self.spec, count, *blocks), (self.lanes, envs)
+        arrays = self.spec, count, *Table.blocks(self.spec, count)
+        table, shape = Table(*arrays), (self.lanes, envs)
         self.obs, self.next_obs = (part.reshape(*shape, -1) for part in (table.obs, table.next_obs))
         self.reward, self.terminated, self.truncated = (part.reshape(shape) for part in table.rest)
         self.given = table.actions.reshape(*shape, *table.actions.shape[1:])
@@ -57,7 +57,6 @@ class Workers:
         # at exit too, and before multiprocessing waits for its children, which would wait for us
         self.close = Finalize(self, _end, args=(self.pipes, self.processes), exitpriority=10)
         named = [(seed, e) for seed in seeds for e in range(envs)]
-        arrays = self.spec, count, *blocks
         try:
             for share in self.shares:
                 self._begin(env, [named[i] for i in share], share, arrays)

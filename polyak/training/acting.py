@@ -71,12 +71,13 @@ class Acting:
             action, self.carried = self.algorithm.act(
                 self.config, self.policy, self.carried, seen, self.draws, self.explore
             )
-            action = (action[None] if self.alone else action).copy()  # its own may be changed by the next `act`
+            action = action[None] if self.alone else action
         else:
             bits = np.array([lane.integers(2**32, dtype=np.uint32) for lane in self.draws.lanes])
             action, self.memory = jax.device_get(self.compiled(self.config, self.policy, self.memory, obs, bits))
-        # what is stored, and repeated when a run is resumed, is what the environment gets
-        return action if action.dtype == self.dtype else action.astype(self.dtype)  # type: ignore[return-value]
+        # what is stored, and repeated when a run is resumed, is what the environment gets; copied, because the next
+        # `act` may change what this one returned
+        return np.array(action, self.dtype)
 
     def uniform(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions uniformly at random, whatever is observed: what the warm-up does."""

@@ -12,11 +12,11 @@ from polyak.algorithms import dqn
 from polyak.critics import ActionValues
 from polyak.draws import LaneGenerators
 from polyak.nets import MLP, Linear
-from polyak.tree import polyak_average, replace, stack
+from polyak.tree import polyak_average, replace
 from polyak.types import Discrete, EnvSpec, Transition
 from tests.agents import Agent, agent
 from tests.algorithms.equations import at, folded, huber, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.compare import assert_close, assert_identical, differs, stack
 
 PLAIN, EVERYTHING = agent("dqn", "plain"), agent("dqn", "everything")
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

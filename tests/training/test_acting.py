@@ -13,9 +13,9 @@ from polyak.errors import UsageError
 from polyak.training.acting import Acting
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from polyak.tree import stack
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
 from tests import toys
+from tests.compare import stack
 from tests.walk import Walk
 
 SPEC = EnvSpec(2, Box(1))

@@ -14,9 +14,10 @@ from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
 from polyak.errors import RunError, UsageError
 from polyak.training import evaluate as module
 from polyak.training.evaluate import Evaluator, Scores
-from polyak.tree import replace, stack
+from polyak.tree import replace
 from polyak.types import Box, EnvSpec
 from tests import toys
+from tests.compare import stack
 from tests.walk import Breaking, Kept, Walk
 
 SEEDS = [[10, 11, 12, 13, 14], [20, 21, 22, 23, 24]]

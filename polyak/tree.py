@@ -32,8 +32,11 @@ def _register_unchecked(cls: type[T], data: list[str], meta: list[str]) -> type[
     """Register a class that checks its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
 
     def flatten(tree: T) -> tuple[list[Any], tuple[Any, ...]]:
-        keyed = [(jax.tree_util.GetAttrKey(name), getattr(tree, name)) for name in data]
-        return keyed, tuple(getattr(tree, name) for name in meta)
+        return [getattr(tree, name) for name in data], tuple(getattr(tree, name) for name in meta)
+
+    def flatten_with_keys(tree: T) -> tuple[list[Any], tuple[Any, ...]]:
+        leaves, structure = flatten(tree)
+        return [(jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(data, leaves, strict=True)], structure
 
     def unflatten(structure: tuple[Any, ...], leaves: Any) -> T:
         tree = object.__new__(cls)
@@ -41,7 +44,7 @@ def _register_unchecked(cls: type[T], data: list[str], meta: list[str]) -> type[
             object.__setattr__(tree, name, value)
         return tree
 
-    jax.tree_util.register_pytree_with_keys(cls, flatten, unflatten)
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
     return cls
 
 

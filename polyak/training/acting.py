@@ -42,12 +42,14 @@ class Acting:
     @property
     def memory(self) -> Any:
         """Return the acting memory, `[lane, env, ...]`, in the types of a fresh one."""
+        if self.carried is self.fresh:  # there is nothing in it
+            return self.fresh
         memory = jax.tree.map(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
         return jax.tree.map(lambda leaf, fresh: np.asarray(leaf, fresh.dtype), memory, self.fresh)
 
     @memory.setter
     def memory(self, memory: Any) -> None:
-        self.carried = _first(memory) if self.alone else memory
+        self.carried = _first(memory) if self.alone and memory is not self.fresh else memory
 
     def follow(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
@@ -89,6 +91,8 @@ class Acting:
 
     def forget(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
+        if self.carried is self.fresh:
+            return
 
         def refreshed(memory: np.ndarray, fresh: np.ndarray) -> np.ndarray:
             memory = np.array(memory)  # a copy: whoever kept the old memory keeps it

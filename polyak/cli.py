@@ -87,24 +87,8 @@ def train(words: list[str]) -> None:
     devices.prepare(int(seeds_asked) if seeds_asked.isdecimal() else 1)  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
     start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
-    asking: Any = flags.asking(module.Config, Plan, start)
-
-    @dataclasses.dataclass(frozen=True)
-    class Train(asking):
-        """Train an algorithm on an environment."""
-
-        backend: Literal["auto", "host", "device"] = "host"
-        """Step environments in Python, or compile those written in JAX with all the rest; auto: where it can be."""
-        out: str | None = None
-        """Folder of the run; by default a new one under runs/."""
-        force: bool = False
-        """Replace the run that the folder holds."""
-        quiet: bool = False
-        """Print nothing while training."""
-        json: bool = False
-        """Print one JSON object with the scores, and nothing else."""
-
-    options = parse(Train, rest, f"polyak train {algorithm} {env}", algorithms.with_setting)
+    offered = flags.training(flags.asking(module.Config, Plan, start))
+    options = parse(offered, rest, f"polyak train {algorithm} {env}", algorithms.with_setting)
     settings, quiet = options.asked(), options.quiet or options.json
     with keeping_quiet(options.json):
         run = runs.train(

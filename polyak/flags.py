@@ -8,7 +8,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from polyak.errors import UsageError, nearest
 
@@ -46,6 +46,27 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
             }
 
     return Asking
+
+
+def training(asking: Any) -> Any:
+    """Add the flags of `polyak train` to those that say what to train."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Train(asking):
+        """Train an algorithm on an environment."""
+
+        backend: Literal["auto", "host", "device"] = "host"
+        """Step environments in Python, or compile those written in JAX with all the rest; auto: where it can be."""
+        out: str | None = None
+        """Folder of the run; by default a new one under runs/."""
+        force: bool = False
+        """Replace the run that the folder holds."""
+        quiet: bool = False
+        """Print nothing while training."""
+        json: bool = False
+        """Print one JSON object with the scores, and nothing else."""
+
+    return Train
 
 
 def _unchecked(settings: type[Any]) -> Any:

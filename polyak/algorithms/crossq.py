@@ -157,9 +157,8 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         pairs = zip(critics, state.critic_statistics, strict=True)
         both, statistics = zip(*(critic.train(obs, action, running) for critic, running in pairs), strict=True)
         next_value = least([q[n:] for q in both]) - alpha * next_log_prob
-        discount = batch.discount(config.gamma)
-        y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
-        y = jax.lax.stop_gradient(y)
+        reward, discount = config.reward_scale * batch.reward, batch.discount(config.gamma)
+        y = jax.lax.stop_gradient(maths.td_target(reward, discount, batch.terminated, next_value))
         loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
         return loss, (statistics, {"critic_loss": loss, "q": both[0][:n].mean()})
 

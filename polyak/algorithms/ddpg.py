@@ -173,12 +173,8 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Improve the critic, then the actor with the improved critic, then move the targets (Algorithm 1)."""
-    policy, target = state.policy, state.target
-    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
-    next_action = target.actor(next_obs, target.actor_statistics)
-    next_q = target.critic(next_obs, next_action, target.critic_statistics)
-    discount = batch.discount(config.gamma)
-    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
+    policy, target, y = state.policy, state.target, target_value(config, state, batch)
+    obs = policy.normalize(batch.obs)
 
     def critic_loss(critic: Critic) -> tuple[Array, Any]:
         q, statistics = critic.train(obs, batch.action, state.critic_statistics)
@@ -199,20 +195,23 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     )
 
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
-    state = State(
-        policy=Policy(actor, actor_statistics, normalizer),
-        critic=critic,
+    policy = Policy(actor, actor_statistics, normalizer)
+    target = Target(
+        actor=polyak_average(target.actor, actor, config.tau),
+        critic=polyak_average(target.critic, critic, config.tau),
+        actor_statistics=actor_statistics,
         critic_statistics=critic_statistics,
-        target=Target(
-            actor=polyak_average(target.actor, actor, config.tau),
-            critic=polyak_average(target.critic, critic, config.tau),
-            actor_statistics=actor_statistics,
-            critic_statistics=critic_statistics,
-        ),
-        actor_moments=actor_moments,
-        critic_moments=critic_moments,
     )
+    state = State(policy, critic, critic_statistics, target, actor_moments, critic_moments)
     return state, {**critic_metrics, **actor_metrics}
+
+
+def target_value(config: Config, state: State, batch: Transition) -> Array:
+    """Return what the critic is fitted to, `[batch]`: y = r + γ·(1 - terminated)·Q'(s', μ'(s')) (Algorithm 1)."""
+    next_obs, target = state.policy.normalize(batch.next_obs), state.target
+    next_action = target.actor(next_obs, target.actor_statistics)
+    next_q = target.critic(next_obs, next_action, target.critic_statistics)
+    return maths.td_target(config.reward_scale * batch.reward, batch.discount(config.gamma), batch.terminated, next_q)
 
 
 def sampling(config: Config) -> Sampling:

@@ -121,21 +121,9 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 
 def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Make what did well likelier, then fit the baseline to the returns."""
-    policy, rates = state.policy, 1.0 - config.anneal * clock.progress
-    steps, shape = rollout.flat(), rollout.reward.shape
-    obs, next_obs = policy.normalize(steps.obs), policy.normalize(steps.next_obs)
-    rollout = replace(rollout, reward=config.reward_scale * rollout.reward)
-    if state.baseline is None:
-        value: Any = jnp.zeros(shape)
-        next_value: Any = value
-        counts = finished(rollout).reshape(-1)
-    else:
-        value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
-        counts = jnp.ones(value.size)
-    advantage = maths.gae(rollout, value, next_value, config.gamma, 1.0)
-    returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)
-    if config.normalize_advantages:
-        advantage = maths.standardize(advantage, counts)
+    policy, rates, steps = state.policy, 1.0 - config.anneal * clock.progress, rollout.flat()
+    obs = policy.normalize(steps.obs)
+    returns, advantage, counts = credit(config, state, rollout, obs)
 
     def actor_loss(actor: StochasticActor) -> tuple[Array, Any]:
         actions = actor(obs)
@@ -160,6 +148,24 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
         optimizer(config, rates * config.baseline_learning_rate), baseline_loss, state.baseline, state.baseline_moments
     )
     return replace(state, baseline=baseline, baseline_moments=baseline_moments), {**metrics, **of_baseline}
+
+
+def credit(config: Config, state: State, rollout: Transition, obs: Array) -> tuple[Array, Array, Array]:
+    """Return for each step its return to go, what it is above the baseline, and whether the step counts, 0 or 1."""
+    shape, rollout = rollout.reward.shape, replace(rollout, reward=config.reward_scale * rollout.reward)
+    if state.baseline is None:
+        value: Any = jnp.zeros(shape)
+        next_value: Any = value
+        counts = finished(rollout).reshape(-1)
+    else:
+        next_obs = state.policy.normalize(rollout.flat().next_obs)
+        value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
+        counts = jnp.ones(value.size)
+    advantage = maths.gae(rollout, value, next_value, config.gamma, 1.0)
+    returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)
+    if config.normalize_advantages:
+        advantage = maths.standardize(advantage, counts)
+    return returns, advantage, counts
 
 
 def finished(rollout: Transition) -> Array:

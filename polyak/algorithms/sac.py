@@ -186,10 +186,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     """Improve the critics, then the actor, then the temperature; move the target critics (Algorithm 1)."""
     policy, alpha = state.policy, jnp.exp(state.log_alpha)
     target_key, actor_key = jax.random.split(key)
-    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
-    next_q, next_entropy = expected(policy.actor(next_obs), state.target, next_obs, target_key)
-    discount = batch.discount(config.gamma)
-    y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q + alpha * next_entropy)
+    obs, y = policy.normalize(batch.obs), target_value(config, state, batch, target_key)
 
     def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Any]:
         qs = [value(critic, obs, batch.action) for critic in critics]
@@ -209,17 +206,20 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_moments
     )
     log_alpha, alpha_moments = _temperature(config, state, entropy)
+    policy = Policy(actor, None if policy.normalizer is None else policy.normalizer.advance(batch.obs))
+    target = polyak_average(state.target, critics, config.tau)
     state = State(
-        policy=Policy(actor, None if policy.normalizer is None else policy.normalizer.advance(batch.obs)),
-        critics=critics,
-        target=polyak_average(state.target, critics, config.tau),
-        log_alpha=log_alpha,
-        target_entropy=state.target_entropy,
-        actor_moments=actor_moments,
-        critic_moments=critic_moments,
-        alpha_moments=alpha_moments,
+        policy, critics, target, log_alpha, state.target_entropy, actor_moments, critic_moments, alpha_moments
     )
     return state, {**critic_metrics, **actor_metrics, "alpha": alpha}
+
+
+def target_value(config: Config, state: State, batch: Transition, key: jax.Array) -> Array:
+    """Return what the critics are fitted to, `[batch]`: r + γ·(least target critic + α·entropy), up to the end."""
+    next_obs = state.policy.normalize(batch.next_obs)
+    q, entropy = expected(state.policy.actor(next_obs), state.target, next_obs, key)
+    soft, discount = q + jnp.exp(state.log_alpha) * entropy, batch.discount(config.gamma)
+    return maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, soft)
 
 
 def expected(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array) -> tuple[Array, Array]:

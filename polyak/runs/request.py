@@ -153,6 +153,21 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
         )
 
 
+def heading(facts: dict[str, Any], parts: tuple[Any, Any, Plan, Any]) -> str:
+    """Say in a line what is trained where, and what it takes."""
+    (module, config, plan, worlds), count, spread = parts, len(facts["seeds"]), facts["devices"]
+    stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
+    words = [
+        f"{facts['algorithm']} on {facts['env']}: {count} seed{'s' * (count > 1)}",
+        f"{spread} device{'s' * (spread > 1)} ({facts['device']})",
+        f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
+    ]
+    if module.learns_from == "replay":
+        replay = replay_bytes(module, config, plan, worlds.spec, count)
+        words.append(f"replay buffer{'s' * (count > 1)} {size(replay)}")
+    return ", ".join(words)
+
+
 def size(count: int) -> str:
     """Write a number of bytes in words."""
     amount = Decimal(count) / 1024  # a float cannot hold every size that is refused

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import numbers
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
     ):
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
-        progress.say(_heading(run, parts))
+        progress.say(request.heading(run.facts, parts))
         scorer = Evaluator(module, config, lambda: Environment(env))
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress)
@@ -198,39 +198,31 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
                 seconds = {"setup": setup, "compiling": compiling.seconds, **session.seconds}
                 _write(run, status, {part: round(value, 3) for part, value in seconds.items()}, session, error)
 
-            write("training")
-            try:
-                session.train(interrupts)
-                interrupts.at_once = True
-                given = (scorer, plan.score_episodes, True, 0)
-                run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
-            except KeyboardInterrupt:
-                write("interrupted")
-                raise Interrupted(_how_to_go_on(run, session)) from None
-            except RunError as error:
-                write("failed", str(error))
-                kept = session.kept["env_steps"]
-                raise RunError(f"{error}; what was learned up to step {kept:,} is kept in {run.folder}") from error
-            write("finished")
+            _to_the_end(run, session, scorer, interrupts, write)
     if session.evaluated:
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
             plot([run.folder], run.folder / "curve.png")
     return run
 
 
-def _heading(run: Run, parts: tuple[Any, Any, Plan, Any]) -> str:
-    """Say in a line what is trained where, and what it takes."""
-    (module, config, plan, worlds), count, spread = parts, len(run.facts["seeds"]), run.facts["devices"]
-    stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
-    words = [
-        f"{run.facts['algorithm']} on {run.facts['env']}: {count} seed{'s' * (count > 1)}",
-        f"{spread} device{'s' * (spread > 1)} ({run.facts['device']})",
-        f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
-    ]
-    if module.learns_from == "replay":
-        replay = request.replay_bytes(module, config, plan, worlds.spec, count)
-        words.append(f"replay buffer{'s' * (count > 1)} {request.size(replay)}")
-    return ", ".join(words)
+def _to_the_end(
+    run: Run, session: Session, scorer: Evaluator, interrupts: Interrupts, write: Callable[..., None]
+) -> None:
+    """Train and score; `write` what became of it."""
+    write("training")
+    try:
+        session.train(interrupts)
+        interrupts.at_once = True
+        given = (scorer, session.plan.score_episodes, True, 0)
+        run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
+    except KeyboardInterrupt:
+        write("interrupted")
+        raise Interrupted(_how_to_go_on(run, session)) from None
+    except RunError as error:
+        write("failed", str(error))
+        kept = session.kept["env_steps"]
+        raise RunError(f"{error}; what was learned up to step {kept:,} is kept in {run.folder}") from error
+    write("finished")
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:

@@ -195,7 +195,8 @@ def draw_scaling(points: Points, about: dict[str, str], out: Path) -> None:
             floor = [1e6 * min(p["flops"] / p["flops_per_second"] for p in of_value) for of_value in of_axis.values()]
             panel.plot(values, floor, linestyle="--", color=RED, label="its products alone")
             panel.legend(frameon=False, loc="upper left")
-        panel.set(xscale="log", yscale="log", title=about[axis], ylim=(min(medians) / 8, max(medians) * 3))
+        panel.set(xscale="log", yscale="log", ylim=(min(medians) / 8, max(medians) * 3))
+        panel.set_title(about[axis], fontsize=10)
         panel.set_ylabel("environment steps per second" if rates else "microseconds per update")
         panel.grid(alpha=0.3)
     draw_roofline(panels.flat[-1], points)
@@ -212,10 +213,10 @@ def draw_roofline(panel: Any, points: Points) -> None:
     everything = [p for of_axis in points.values() for of_value in of_axis.values() for p in of_value if "flops" in p]
     if everything:
         roof = measuring.spread([point["flops_per_second"] / 1e9 for point in everything])["median"]
-        panel.axhline(roof, linestyle="--", color=RED, label="products of 1024-1024 matrices")
+        panel.axhline(roof, linestyle="--", color=RED, label="a product of 1024-1024")
     panel.set(xscale="log", yscale="log", title="roofline", xlabel="million operations of an update's products")
     panel.set_ylabel("billion operations per second")
-    panel.legend(frameon=False)
+    panel.legend(frameon=False, loc="lower right", fontsize=8)
     panel.grid(alpha=0.3)
 
 

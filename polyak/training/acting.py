@@ -49,7 +49,7 @@ class Acting:
 
     @memory.setter
     def memory(self, memory: Any) -> None:
-        self.carried = _first(memory) if self.alone and memory is not self.fresh else memory
+        self.carried = _first(memory) if self.alone else memory
 
     def follow(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
@@ -91,8 +91,6 @@ class Acting:
 
     def forget(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
-        if self.carried is self.fresh:
-            return
 
         def refreshed(memory: np.ndarray, fresh: np.ndarray) -> np.ndarray:
             memory = np.array(memory)  # a copy: whoever kept the old memory keeps it

@@ -1,21 +1,19 @@
-"""What a run tells while it trains: metrics.csv, evaluations.csv, TensorBoard files, and a progress line."""
+"""What a run tells while it trains: metrics.csv, evaluations.csv and TensorBoard files."""
 
-import csv
-import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from tensorboardX import SummaryWriter
 
-from polyak.errors import UsageError, reason
+from polyak.errors import UsageError
+from polyak.runs.csv_table import Table, numbers, read_table
 from polyak.training.host import Report
 
+FILES = ("metrics.csv", "evaluations.csv")
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 
 
@@ -42,7 +40,7 @@ class Log:
             ]
         except OSError as error:
             raise UsageError(f"cannot write {folder / 'tensorboard'}: {error.strerror}") from error
-        self.tables = {name: _Table(folder / name, rows) for name, rows in self.kept.items()}
+        self.tables = {name: Table(folder / name, rows) for name, rows in self.kept.items()}
         self.began = time.monotonic()
         self.seconds_before = max(numbers(folder / "metrics.csv", self.kept["metrics.csv"], "seconds"), default=0.0)
 
@@ -133,115 +131,3 @@ class Log:
         self.metrics: dict[str, list[np.ndarray]] = defaultdict(list)
         self.returns: list[list[float]] = [[] for _ in self.seeds]
         self.lengths: list[list[int]] = [[] for _ in self.seeds]
-
-
-FILES = ("metrics.csv", "evaluations.csv")
-
-
-class _Table:
-    """A CSV file that can gain columns: metrics appear only once learning begins."""
-
-    def __init__(self, path: Path, rows: list[dict[str, Any]]):
-        self.path, self.columns, self.count = path, list(rows[0]) if rows else [], len(rows)
-        self._rewrite(rows)
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append a row."""
-        new = [name for name in row if name not in self.columns]
-        if new:
-            self.file.close()
-            rows = read_table(self.path)
-            self.columns += new
-            self._rewrite(rows)
-        self.writer.writerow(row)
-        self.count += 1
-
-    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        beside = self.path.with_name(f".{self.path.name}")
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            if self.columns:
-                writer = csv.DictWriter(file, self.columns, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-        beside.replace(self.path)
-        self.file: IO[str] = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 (kept open to append)
-        self.writer = csv.DictWriter(self.file, self.columns, restval="")
-
-
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows.
-
-    Raises UsageError if it cannot be read.
-    """
-    if not path.exists():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8")
-        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read ({reason(error)}): it is damaged or was changed") from error
-
-
-def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:
-    """Return a column of rows that were read from a file. Raises UsageError if it is not all numbers."""
-    try:
-        return [float(row[column]) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is damaged or was changed: its column {column} cannot be read ({error})") from error
-
-
-class ProgressLine:
-    """One live line on standard error: environment steps, steps per second, newest return, time left."""
-
-    def __init__(self, total: int, seeds: int, shown: bool):
-        """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
-        self.total, self.seeds, self.shown = total, seeds, shown and sys.stderr is not None
-        self.live = self.shown and sys.stderr.isatty()
-        self.newest: float | None = None
-        self.marks: list[tuple[float, int]] = []
-        self.quarter = 0
-        if self.live:
-            columns = (
-                TextColumn("{task.percentage:>3.0f}%"),
-                BarColumn(bar_width=12),
-                TextColumn("{task.description}"),
-            )
-            self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
-            self.task = self.progress.add_task("compiling…", total=total)
-            self.progress.start()
-
-    def update(self, report: Report | None, env_steps: int, note: str = "") -> None:
-        """Show where the run is; `note` says what it is doing when it is not stepping."""
-        if not self.shown:
-            return
-        if report is not None and report.episodes:
-            self.newest = float(np.mean([episode.total for episode in report.episodes]))
-        self.marks = [*self.marks[-200:], (time.monotonic(), env_steps)]
-        if self.live:
-            self.progress.update(self.task, completed=env_steps, description=note or self._text(env_steps))
-        elif env_steps * 4 // self.total > self.quarter and not note:
-            self.quarter = env_steps * 4 // self.total
-            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=sys.stderr, flush=True)
-
-    def say(self, sentence: str) -> None:
-        """Print a sentence above the line."""
-        if self.live:
-            self.progress.console.print(sentence, markup=False, highlight=False)
-        elif self.shown:
-            print(sentence, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Take the line away."""
-        if self.live:
-            self.progress.stop()
-
-    def _text(self, env_steps: int) -> str:
-        (then, steps), (now, _) = self.marks[0], self.marks[-1]
-        rate = (env_steps - steps) / (now - then) if now > then else 0.0
-        parts = [f"{env_steps:,} steps"] if self.live else []
-        if rate:
-            left = int((self.total - env_steps) / rate)
-            parts += [f"{rate * self.seeds:,.0f} steps/s", f"{left // 60}:{left % 60:02d} left"]
-        if self.newest is not None:
-            parts.append(f"exploring return {self.newest:.4g}")
-        return ", ".join(parts)

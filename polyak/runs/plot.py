@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from polyak.errors import UsageError, reason
+from polyak.runs.csv_table import numbers, read_table
 from polyak.runs.files import read_json
-from polyak.runs.log import numbers, read_table
 from polyak.runs.scores import interval, iqm
 
 

@@ -16,9 +16,9 @@ from polyak.envs.make import Maker, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, request, scores
 from polyak.runs.circumstances import circumstances
-from polyak.runs.log import ProgressLine
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
+from polyak.runs.progress_line import ProgressLine
 from polyak.runs.session import SCORING, Interrupts, Session
 from polyak.training import devices
 from polyak.training.device import DeviceTraining

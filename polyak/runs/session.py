@@ -13,7 +13,8 @@ import numpy as np
 from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
 from polyak.runs import checkpoint, files, policy
-from polyak.runs.log import Log, ProgressLine
+from polyak.runs.log import Log
+from polyak.runs.progress_line import ProgressLine
 from polyak.runs.request import AnyWorlds
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator

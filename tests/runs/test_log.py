@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak.runs.log import Log, ProgressLine, read_table
+from polyak.runs.csv_table import read_table
+from polyak.runs.log import Log
+from polyak.runs.progress_line import ProgressLine
 from polyak.training.host import Report
 from polyak.types import Episode
 from tests.runs import small

@@ -1,0 +1,67 @@
+"""The live line on standard error that shows how far training is."""
+
+import sys
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from polyak.training.host import Report
+
+
+class ProgressLine:
+    """One live line on standard error: environment steps, steps per second, newest return, time left."""
+
+    def __init__(self, total: int, seeds: int, shown: bool):
+        """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
+        self.total, self.seeds, self.shown = total, seeds, shown and sys.stderr is not None
+        self.live = self.shown and sys.stderr.isatty()
+        self.newest: float | None = None
+        self.marks: list[tuple[float, int]] = []
+        self.quarter = 0
+        if self.live:
+            columns = (
+                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=12),
+                TextColumn("{task.description}"),
+            )
+            self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
+            self.task = self.progress.add_task("compiling…", total=total)
+            self.progress.start()
+
+    def update(self, report: Report | None, env_steps: int, note: str = "") -> None:
+        """Show where the run is; `note` says what it is doing when it is not stepping."""
+        if not self.shown:
+            return
+        if report is not None and report.episodes:
+            self.newest = float(np.mean([episode.total for episode in report.episodes]))
+        self.marks = [*self.marks[-200:], (time.monotonic(), env_steps)]
+        if self.live:
+            self.progress.update(self.task, completed=env_steps, description=note or self._text(env_steps))
+        elif env_steps * 4 // self.total > self.quarter and not note:
+            self.quarter = env_steps * 4 // self.total
+            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=sys.stderr, flush=True)
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence above the line."""
+        if self.live:
+            self.progress.console.print(sentence, markup=False, highlight=False)
+        elif self.shown:
+            print(sentence, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self.live:
+            self.progress.stop()
+
+    def _text(self, env_steps: int) -> str:
+        (then, steps), (now, _) = self.marks[0], self.marks[-1]
+        rate = (env_steps - steps) / (now - then) if now > then else 0.0
+        parts = [f"{env_steps:,} steps"] if self.live else []
+        if rate:
+            left = int((self.total - env_steps) / rate)
+            parts += [f"{rate * self.seeds:,.0f} steps/s", f"{left // 60}:{left % 60:02d} left"]
+        if self.newest is not None:
+            parts.append(f"exploring return {self.newest:.4g}")
+        return ", ".join(parts)

@@ -41,7 +41,9 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
         cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
         table.add_row(str(rows[0]["seed"]), *cells)
     table.add_section()
+    # the statistic of a single seed is the mean over its episodes, which is its IQM over one seed too
     cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
-    table.add_row("IQM", *cells)
+    statistic = {"iqm": "IQM", "mean": "mean"}[results[0]["statistic"]]
+    table.add_row(statistic, *cells)
     Console().print(table)
-    print(f"IQM [95 % bootstrap interval] over {results[0]['ci95_over']}")
+    print(f"{statistic} [95 % bootstrap interval] over {results[0]['ci95_over']}")

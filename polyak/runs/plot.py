@@ -4,17 +4,19 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from polyak.errors import UsageError, reason
 from polyak.runs.csv_table import numbers, read_table
 from polyak.runs.files import read_json
 from polyak.runs.scores import interval, iqm
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def curve(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,6 +50,9 @@ def plot(folders: Sequence[str | Path], out: str | Path) -> None:
 
     Raises UsageError where there is nothing to draw, or the picture cannot be written.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4, 4.0), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     if Path(out).suffix.lower().removeprefix(".") not in canvas.get_supported_filetypes():
@@ -69,7 +74,7 @@ def plot(folders: Sequence[str | Path], out: str | Path) -> None:
     _save(figure, out)
 
 
-def _draw(axes: Axes, folder: Path) -> tuple[Artist, int]:
+def _draw(axes: "Axes", folder: Path) -> "tuple[Artist, int]":
     """Draw the curve of one run; return its line and its number of seeds."""
     steps, returns, band = curve(folder)
     (line,) = axes.plot(steps, [iqm(values) for values in returns], linewidth=2)
@@ -79,7 +84,7 @@ def _draw(axes: Axes, folder: Path) -> tuple[Artist, int]:
     return line, returns.shape[1]
 
 
-def _save(figure: Figure, out: str | Path) -> None:
+def _save(figure: "Figure", out: str | Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of letters that the font lacks, of a name too long to fit

@@ -1,6 +1,8 @@
 """Learning curves drawn from a run's evaluations."""
 
 import html
+import subprocess
+import sys
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -110,3 +112,8 @@ def test_a_damaged_table_is_refused(damage: bytes):
     (folder / "evaluations.csv").write_bytes(ROWS.encode() + damage)
     with pytest.raises(UsageError, match=r"evaluations.csv .*damaged or was changed"):
         polyak.plot([folder], "curves.svg")
+
+
+def test_matplotlib_and_scipy_are_not_imported_before_something_is_drawn():
+    code = "import sys, polyak.runs.plot; print([m for m in ('matplotlib', 'scipy.stats') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -168,11 +168,12 @@ def refuse_another(run: Any, algorithm: str, env: str, options: Any) -> None:
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """Return the periodic evaluations: IQM over seeds, its 95 % interval, and each seed's mean."""
-    from polyak.runs import plot, scores
+    from polyak.runs import curves, scores
     from polyak.runs.csv_table import read_table
 
     if not read_table(folder / "evaluations.csv"):
         return []
+    curve = curves.evaluation(folder)
     return [
         {
             "env_steps": int(steps),
@@ -180,7 +181,7 @@ def curve(folder: Path) -> list[dict[str, Any]]:
             "ci95": [float(bound) for bound in interval],
             "per_seed": [float(value) for value in returns],
         }
-        for steps, returns, interval in zip(*plot.curve(folder), strict=True)
+        for steps, returns, interval in zip(curve.steps, curve.values, curve.band, strict=True)
     ]
 
 

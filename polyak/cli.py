@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 from polyak import flags
@@ -190,6 +189,14 @@ class Plot:
 
     out: str = "curves.png"
     """The picture: .png, .svg or .pdf."""
+    what: str = "evaluation"
+    """What to draw: evaluation, training (returns with exploration), or a column of metrics.csv, as critic_loss."""
+    labels: tuple[str, ...] = ()
+    """Names of the runs in the legend, in their order."""
+    title: str | None = None
+    """Title of the picture."""
+    smooth: int = 1
+    """Draw at each point the mean of the newest this many."""
 
 
 def plot(words: list[str]) -> None:
@@ -201,7 +208,7 @@ def plot(words: list[str]) -> None:
     from polyak.runs import plot as plots
     from polyak.runs import run as runs
 
-    plots.plot([runs.load(folder).folder for folder in folders], Path(options.out))
+    plots.plot([runs.load(folder).folder for folder in folders], **vars(options))
     print(options.out)
 
 

@@ -215,7 +215,8 @@ def test_a_run_is_recorded_and_plotted(trained: tuple[str, dict[str, Any]], caps
     assert command("watch", trained[0], "--record", "agent.gif", "--seed", "6", "--which", "final") == 0
     assert capsys.readouterr().out.startswith("agent.gif: 1 episode, return ")
     assert len(imageio.imread("agent.gif")) > 2
-    assert command("plot", trained[0], trained[0], "--out", "curves.png") == 0
+    flags = ["--labels", "one", "other", "--title", "Both", "--what", "critic_loss", "--smooth", "3"]
+    assert command("plot", trained[0], trained[0], "--out", "curves.png", *flags) == 0
     assert imageio.imread("curves.png").shape[:2] == (600, 960)
 
 

@@ -3,7 +3,9 @@
 import html
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as imageio
 import numpy as np
@@ -11,43 +13,9 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from polyak.runs import files
-from polyak.runs.plot import curve
+from polyak.runs import files, plot
 from tests.runs import small
-
-ROWS = """\
-env_steps,seed,episode,return,length
-100,0,0,1.0,5
-100,0,1,3.0,5
-100,1,0,7.0,5
-100,1,1,9.0,5
-200,0,0,4.0,5
-200,0,1,6.0,5
-200,1,0,8.0,5
-200,1,1,8.0,5
-"""
-
-
-def test_a_curve_is_the_mean_of_each_seed_with_an_interval_over_seeds(tmp_path: Path):
-    (tmp_path / "evaluations.csv").write_text(ROWS)
-    steps, returns, band = curve(tmp_path)
-    assert steps.tolist() == [100, 200]
-    assert returns.tolist() == [[2, 8], [5, 8]]
-    assert band.tolist() == [[2, 8], [5, 8]]
-
-
-@pytest.mark.parametrize("lines", [1, 2, 3])
-def test_a_curve_leaves_out_an_evaluation_that_was_not_written_whole(tmp_path: Path, lines: int):
-    (tmp_path / "evaluations.csv").write_text("".join(ROWS.splitlines(keepends=True)[:-lines]))
-    steps, returns, _ = curve(tmp_path)
-    assert steps.tolist()[0] == 100
-    assert returns[0].tolist() == [2, 8]
-
-
-def test_a_first_evaluation_that_was_not_written_whole_is_none(tmp_path: Path):
-    (tmp_path / "evaluations.csv").write_text("".join(ROWS.splitlines(keepends=True)[:4]))
-    with pytest.raises(UsageError, match="has no evaluations to plot"):
-        curve(tmp_path)
+from tests.runs.test_curves import METRICS, ROWS
 
 
 def test_a_finished_run_has_its_curve(finished: polyak.Run):
@@ -117,3 +85,94 @@ def test_a_damaged_table_is_refused(damage: bytes):
 def test_matplotlib_and_scipy_are_not_imported_before_something_is_drawn():
     code = "import sys, polyak.runs.plot; print([m for m in ('matplotlib', 'scipy.stats') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+class Picture:
+    """What a picture was made of, in place of the file."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(plot, "_save", lambda figure, out: setattr(self, "figure", figure))
+
+    def draw(self, runs: int, tasks: int = 1, **asked: Any) -> Any:
+        """Draw some runs; return the panels that can be seen."""
+        folders = [drawable(f"run{i}", env=f"World-v{i % tasks}") for i in range(runs)]
+        for folder in folders:
+            (folder / "metrics.csv").write_text(METRICS)
+        polyak.plot(folders, "picture.png", **asked)
+        return [axes for axes in self.figure.axes if axes.get_visible()]
+
+
+@pytest.fixture
+def picture(monkeypatch: pytest.MonkeyPatch) -> Picture:
+    return Picture(monkeypatch)
+
+
+def test_few_runs_show_every_seed_and_the_training_behind_them(picture: Picture):
+    (axes,) = picture.draw(3)
+    assert len(axes.lines) == 3 * (1 + 2 + 1) + 1  # IQM, two seeds, training; the gray one of the legend
+    assert [text.get_text() for text in axes.get_legend().texts][-1] == "training, with exploration"
+
+
+def test_from_the_fourth_run_on_there_is_one_line_for_each_with_its_band(picture: Picture):
+    (axes,) = picture.draw(4)
+    assert (len(axes.lines), len(axes.collections)) == (4, 4)
+
+
+def test_no_two_runs_look_alike(picture: Picture):
+    (axes,) = picture.draw(12)
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 12
+
+
+def test_every_task_has_its_panel_and_runs_of_one_label_have_one_color(picture: Picture):
+    panels = picture.draw(6, tasks=3, labels=["a", "a", "a", "b", "b", "b"], title="All")
+    assert [axes.get_title() for axes in panels] == ["World-v0", "World-v1", "World-v2"]
+    assert len({axes.lines[0].get_color() for axes in panels}) == 1
+    assert picture.figure.get_suptitle() == "All"
+    (legend,) = picture.figure.legends
+    assert [text.get_text() for text in legend.texts][:2] == ["a", "b"]
+
+
+def test_labels_and_title_replace_the_names(picture: Picture):
+    (axes,) = picture.draw(2, labels=["_first", "x" * 200], title="$mine$")
+    assert axes.get_title() == "$mine$"
+    first, long = [text.get_text() for text in axes.get_legend().texts][:2]
+    assert first == "_first"
+    assert len(long) < 70
+
+
+def test_the_axes_say_what_they_show_with_separated_thousands(picture: Picture):
+    (axes,) = picture.draw(1)
+    assert axes.get_ylabel() == (
+        "evaluation return without exploration\nmean of 2 episodes; IQM over seeds, 95 % interval"
+    )
+    written = [axes.yaxis.get_major_formatter()(value, 0) for value in (-1_234_567.0, 0.1 + 0.2, 20_000.0)]
+    assert written == ["−1,234,567", "0.3", "20,000"]
+
+
+def test_what_is_drawn_can_be_chosen(picture: Picture):
+    (axes,) = picture.draw(2, what="critic_loss")
+    assert axes.get_ylabel() == "critic_loss\nIQM over seeds, 95 % interval"
+    assert len(axes.lines) == 2 * (1 + 2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [({"labels": ["a", "b"]}, "number of labels is 2, of runs 1"), ({"smooth": 0}, "smooth = 0 is too small")],
+)
+def test_wrong_wishes_are_refused(picture: Picture, asked: dict[str, Any], says: str):
+    with pytest.raises(UsageError, match=says):
+        picture.draw(1, **asked)
+
+
+def test_a_single_folder_need_not_be_a_list():
+    polyak.plot(drawable("one"), "one.svg")
+    with pytest.raises(UsageError, match="at least one"):
+        polyak.plot([], "none.svg")
+
+
+def test_ten_seeds_with_fifty_evaluations_are_read_and_resampled_quickly(tmp_path: Path):
+    rows = [f"{i},{seed},{e},{(i * seed) % 7},5" for i in range(50) for seed in range(10) for e in range(10)]
+    (tmp_path / "evaluations.csv").write_text("\n".join(["env_steps,seed,episode,return,length", *rows, ""]))
+    began = time.process_time()
+    assert plot.curves.evaluation(tmp_path).band.shape == (50, 2)
+    assert time.process_time() - began < 1

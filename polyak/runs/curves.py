@@ -1,0 +1,122 @@
+"""The curves of a run, read from its folder: evaluations, training returns, and every other metric."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polyak.errors import UsageError, nearest
+from polyak.runs.csv_table import numbers, read_table
+from polyak.runs.scores import interval, iqm
+
+MOST_POINTS = 200  # where the seeds were measured at different steps
+Series = tuple[np.ndarray, np.ndarray]  # steps and values of one seed
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Environment steps `[point]`, the values there `[point, seed]`, and what a value is."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    about: str
+
+    @property
+    def middle(self) -> np.ndarray:
+        """The IQM over seeds `[point]`."""
+        return iqm(self.values)
+
+    @property
+    def band(self) -> np.ndarray:
+        """The 95 % bootstrap interval of the IQM over seeds `[point, 2]`."""
+        return np.array([interval(values) for values in self.values])
+
+
+def read(folder: Path, what: str, smooth: int = 1) -> Curve:
+    """Read the curve of "evaluation", of "training", or of a column of metrics.csv.
+
+    Each value is the mean of the newest `smooth` points. Raises UsageError where a run does not have that curve.
+    """
+    if what == "evaluation":
+        return evaluation(folder, smooth)
+    return _training(folder, "return" if what == "training" else what, smooth)
+
+
+def evaluation(folder: Path, smooth: int = 1) -> Curve:
+    """Read the periodic evaluations. Raises UsageError if the run has none."""
+    path = folder / "evaluations.csv"
+    rows = read_table(path)
+    columns = [numbers(path, rows, column) for column in ("env_steps", "seed", "return")]
+    if not np.isfinite(columns).all():
+        raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")
+    points: dict[float, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for env_steps, seed, total in zip(*columns, strict=True):
+        points[seed][env_steps].append(total)
+    episodes = max((len(totals) for of_seed in points.values() for totals in of_seed.values()), default=0)
+    series = {  # a crash may have cut the last evaluation short
+        seed: _series({step: float(np.mean(totals)) for step, totals in of_seed.items() if len(totals) == episodes})
+        for seed, of_seed in points.items()
+    }
+    about = f"evaluation return without exploration, mean of {episodes} episode{'s' * (episodes != 1)}"
+    curve = _join(series, smooth, about)
+    if curve is None:
+        raise UsageError(f"{folder} has no evaluations to plot: train with --plan.evaluations 10")
+    return curve
+
+
+def _training(folder: Path, column: str, smooth: int) -> Curve:
+    path = folder / "metrics.csv"
+    rows = read_table(path)
+    columns = [name for name in (rows[0] if rows else ()) if name not in ("env_steps", "seed")]
+    if rows and column not in columns:
+        raise UsageError(f"{path} has no column {column!r}: {nearest(column, ['evaluation', 'training', *columns])}")
+    filled = [row for row in rows if row[column]]  # what was not measured in an interval is blank
+    steps, seeds, values = (numbers(path, filled, name) for name in ("env_steps", "seed", column))
+    if not np.isfinite([steps, seeds]).all():
+        raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")
+    points: dict[float, dict[float, float]] = {seed: {} for seed in numbers(path, rows, "seed")}
+    for step, seed, value in zip(steps, seeds, values, strict=True):
+        if np.isfinite(value):
+            points[seed][step] = value
+    curve = _join({seed: _series(of_seed) for seed, of_seed in points.items()}, smooth, ABOUT.get(column, column))
+    if curve is None:
+        raise UsageError(f"{folder} has nothing to plot yet in the column {column} of metrics.csv")
+    return curve
+
+
+ABOUT = {
+    "return": "training return with exploration, mean of the newest 20 episodes",
+    "length": "length of training episodes, mean of the newest 20",
+}
+
+
+def _series(points: Mapping[float, float]) -> Series:
+    steps = sorted(points)
+    return np.array(steps), np.array([points[step] for step in steps])
+
+
+def _join(series: Mapping[Any, Series], smooth: int, about: str) -> Curve | None:
+    """Bring all seeds to the same steps, those that each of them has reached; None if there are none.
+
+    Seeds that were measured at different steps are interpolated.
+    """
+    if not series or not all(len(steps) for steps, _ in series.values()):
+        return None
+    first = max(steps[0] for steps, _ in series.values())
+    last = min(steps[-1] for steps, _ in series.values())
+    grid = np.unique(np.concatenate([steps for steps, _ in series.values()]))
+    grid = grid[(first <= grid) & (grid <= last)]
+    if not len(grid):
+        return None
+    if len(grid) > max(MOST_POINTS, *(len(steps) for steps, _ in series.values())):
+        grid = np.linspace(first, last, MOST_POINTS)
+    smoothed = [np.interp(grid, steps, _smoothed(values, smooth)) for steps, values in series.values()]
+    return Curve(grid, np.stack(smoothed, 1), about)
+
+
+def _smoothed(values: np.ndarray, count: int) -> np.ndarray:
+    """Return at each point the mean of the newest `count` values: what comes later does not show before its time."""
+    return np.array([values[max(i + 1 - count, 0) : i + 1].mean() for i in range(len(values))])

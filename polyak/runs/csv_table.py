@@ -1,54 +1,94 @@
 """CSV files of a run: tables that gain columns while they are written, and reading them back."""
 
 import csv
+import io
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from polyak.errors import UsageError, reason
+from polyak.errors import RunError, UsageError, reason
+from polyak.runs.appended_file import AppendedFile
 
 
 class Table:
-    """A CSV file that can gain columns: metrics appear only once learning begins."""
+    """A CSV file that can gain columns: metrics appear only once learning begins.
 
-    def __init__(self, path: Path, rows: list[dict[str, Any]]):
-        self.path, self.columns, self.count = path, list(rows[0]) if rows else [], len(rows)
-        self._rewrite(rows)
+    Rows wait in memory until they are flushed, and go on waiting where the disk fails.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[dict[str, Any]]):
+        """Begin with some rows, which replace whatever is in the file once they are flushed."""
+        self.path, self.file = path, AppendedFile(path)
+        self.columns, self.count = list(rows[0]) if rows else [], len(rows)
+        self.waiting = list(rows)
+        self.columns_in_file: list[str] | None = None
 
     def write(self, row: dict[str, Any]) -> None:
         """Append a row."""
-        new = [name for name in row if name not in self.columns]
-        if new:
-            self.file.close()
-            rows = read_table(self.path)
-            self.columns += new
-            self._rewrite(rows)
-        self.writer.writerow(row)
+        self.columns += [name for name in row if name not in self.columns]
+        self.waiting.append(row)
         self.count += 1
 
-    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
-        beside = self.path.with_name(f".{self.path.name}")
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            if self.columns:
-                writer = csv.DictWriter(file, self.columns, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-        beside.replace(self.path)
-        self.file: IO[str] = open(self.path, "a", newline="", encoding="utf-8")  # noqa: SIM115 (kept open to append)
-        self.writer = csv.DictWriter(self.file, self.columns, restval="")
+    def flush(self) -> None:
+        """Write the rows that wait; all rows, where there are new columns. Raises RunError if the disk fails."""
+        if self.columns != self.columns_in_file:
+            self.file.replace(self._text([*self._rows_in_file(), *self.waiting], header=bool(self.columns)))
+            self.columns_in_file = list(self.columns)
+        elif self.waiting:
+            self.file.append(self._text(self.waiting))
+        self.waiting.clear()
+
+    def sync(self) -> None:
+        """Write the rows that wait, and wait until they are on disk. Raises RunError."""
+        self.flush()
+        self.file.sync()
+
+    def _rows_in_file(self) -> list[dict[str, Any]]:
+        if self.columns_in_file is None:
+            return []
+        try:
+            return read_table(self.path, self.count - len(self.waiting))
+        except UsageError as error:  # nothing that the user asked for is wrong
+            raise RunError(str(error)) from error
+
+    def _text(self, rows: Sequence[dict[str, Any]], header: bool = False) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue().encode()
 
 
-def read_table(path: Path) -> list[dict[str, Any]]:
-    """Read a CSV file of a run; a last line cut short by a crash is dropped. A missing file has no rows.
+def read_table(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+    """Read the rows of a CSV file of a run, or only the first `count`, whatever comes after them.
 
-    Raises UsageError if it cannot be read.
+    A last line cut short by a crash is dropped; a missing file has no rows. Raises UsageError if the file cannot be
+    read, a row has more or fewer fields than there are columns, or there are fewer rows than `count`.
     """
-    if not path.exists():
+    if count == 0:
         return []
     try:
-        text = path.read_text(encoding="utf-8")
-        return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        content = path.read_bytes() if path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1].decode("utf-8", "surrogateescape")
+        lines = csv.reader(io.StringIO(whole, newline=""))
+        columns = next(lines, [])
+        rows = list(itertools.islice(filter(None, lines), count))
+        for row in [columns, *rows]:
+            "".join(row).encode()  # refuses what could not be decoded
+    except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read ({reason(error)}): it is damaged or was changed") from error
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(columns):
+            fields = f"{len(row)} fields where there are {len(columns)} columns"
+            raise UsageError(f"{path} is damaged or was changed: its row {number} has {fields}")
+    if len(rows) < (count or 0):
+        raise UsageError(
+            f"{path} has {len(rows)} rows and the checkpoint was saved after {count}: put the missing rows back, "
+            f"from a copy of the file, or train again"
+        )
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:

@@ -38,6 +38,27 @@ def replacing(path: Path) -> Iterator[Path]:
         raise RunError(f"cannot write {path}: {reason(error)}") from error
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a RunError that names the file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {reason(error)}") from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on disk. Raises RunError."""
+    if os.name == "nt":  # where a folder cannot be opened
+        return
+    with writing(folder):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file's content, atomically and durably. Raises RunError."""
     with replacing(path) as beside, open(beside, "w", encoding="utf-8") as file:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from polyak.errors import UsageError
 from polyak.runs.csv_table import Table, numbers, read_table
+from polyak.runs.tensorboard import Events
 from polyak.training.host import Report
 
 FILES = ("metrics.csv", "evaluations.csv")
@@ -23,7 +23,8 @@ class Log:
     def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray, position: Any = None):
         """Start a log at `env_steps` (`[lane]`), or go on from the position that a checkpoint kept.
 
-        Rows later than that, left by a run that was killed, are dropped.
+        Nothing is written before the first flush, which drops the rows that a killed run wrote later than that.
+        Raises UsageError if rows are missing or damaged.
         """
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
         self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
@@ -32,17 +33,15 @@ class Log:
         rows = dict.fromkeys(FILES, 0)
         if position is not None:
             rows = self._take_up(position)
-        self.kept = {name: read_table(folder / name)[: rows[name]] for name in FILES}
-        try:
-            self.writers = [
-                SummaryWriter(str(folder / "tensorboard" / f"seed-{seed}"), purge_step=int(env_steps[lane]) + 1)
-                for lane, seed in enumerate(self.seeds)
-            ]
-        except OSError as error:
-            raise UsageError(f"cannot write {folder / 'tensorboard'}: {error.strerror}") from error
-        self.tables = {name: Table(folder / name, rows) for name, rows in self.kept.items()}
+        kept = {name: read_table(folder / name, rows[name]) for name in FILES}
+        self.writers = [
+            Events(folder / "tensorboard" / f"seed-{seed}", int(env_steps[lane]) + 1)
+            for lane, seed in enumerate(self.seeds)
+        ]
+        self.tables = {name: Table(folder / name, kept[name]) for name in FILES}
+        self.parts: list[Table | Events] = [*self.tables.values(), *self.writers]
         self.began = time.monotonic()
-        self.seconds_before = max(numbers(folder / "metrics.csv", self.kept["metrics.csv"], "seconds"), default=0.0)
+        self.seconds_before = max(numbers(folder / "metrics.csv", kept["metrics.csv"], "seconds"), default=0.0)
 
     def exploring_returns(self) -> list[float | None]:
         """Return each seed's mean return over its newest 20 training episodes, exploration included."""
@@ -70,22 +69,19 @@ class Log:
                 self.tables["evaluations.csv"].write(row)
             self.writers[lane].add_scalar("evaluation/return", float(returns[lane].mean()), env_steps)
             self.writers[lane].add_scalar("evaluation/length", float(lengths[lane].mean()), env_steps)
-        self.flush()
 
     def flush(self) -> None:
-        """Bring everything written so far to disk."""
-        for table in self.tables.values():
-            table.file.flush()
-        for writer in self.writers:
-            writer.flush()
+        """Write everything taken in so far that makes whole rows. Raises RunError if the disk fails.
 
-    def close(self) -> None:
-        """Close all files."""
-        self.flush()
-        for table in self.tables.values():
-            table.file.close()
-        for writer in self.writers:
-            writer.close()
+        What could not be written is written by the next flush.
+        """
+        for part in self.parts:
+            part.flush()
+
+    def sync(self) -> None:
+        """Flush, and wait until everything is on disk: what a checkpoint counts must survive it. Raises RunError."""
+        for part in self.parts:
+            part.sync()
 
     def position(self) -> dict[str, Any]:
         """Return how many rows there are, and what has been taken in but not yet written (JSON values)."""
@@ -105,8 +101,11 @@ class Log:
                 self.newest[lane].extend(map(float, position["newest"][lane]))
             for name, series in position["metrics"].items():
                 self.metrics[name] = [np.array(values, np.float32).reshape(len(self.seeds)) for values in series]
-            return {name: int(position["rows"][name]) for name in FILES}
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            rows = {name: int(position["rows"][name]) for name in FILES}
+            if min(rows.values()) < 0:
+                raise ValueError("negative numbers of rows")
+            return rows
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
 
     def _write(self, env_steps: np.ndarray, updates: int) -> None:
@@ -124,7 +123,6 @@ class Log:
                 if value is not None and np.isfinite(value):  # a curve cannot show others
                     self.writers[lane].add_scalar(f"training/{name}", value, int(env_steps[lane]))
         self.logged = int(env_steps.max())
-        self.tables["metrics.csv"].file.flush()
         self._clear()
 
     def _clear(self) -> None:

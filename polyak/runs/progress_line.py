@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import TextIO, cast
 
 import numpy as np
 from rich.console import Console
@@ -10,13 +11,50 @@ from rich.progress import BarColumn, Progress, TextColumn
 from polyak.training.host import Report
 
 
+class Forgiving:
+    """A text stream that falls silent once it cannot be written to: a terminal that is gone must not end training."""
+
+    def __init__(self, stream: TextIO | None):
+        """Wrap a stream; None is silent from the start."""
+        self.stream, self.silent = stream, stream is None
+
+    def write(self, text: str) -> int:
+        """Write what the stream's encoding has, with question marks for the rest."""
+        encoding = self.encoding
+        self._try("write", text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        self._try("flush")
+
+    def isatty(self) -> bool:
+        """Say whether this is a terminal."""
+        return bool(self._try("isatty"))
+
+    @property
+    def encoding(self) -> str:
+        """The stream's encoding."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    def _try(self, method: str, *arguments: str) -> object:
+        if self.silent:
+            return None
+        try:
+            return getattr(self.stream, method)(*arguments)
+        except (OSError, ValueError):  # full, broken, or closed
+            self.silent = True
+            return None
+
+
 class ProgressLine:
     """One live line on standard error: environment steps, steps per second, newest return, time left."""
 
     def __init__(self, total: int, seeds: int, shown: bool):
         """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
-        self.total, self.seeds, self.shown = total, seeds, shown and sys.stderr is not None
-        self.live = self.shown and sys.stderr.isatty()
+        self.total, self.seeds, self.shown = total, seeds, shown
+        self.stream = cast(TextIO, Forgiving(sys.stderr))
+        self.live = shown and self.stream.isatty()
         self.newest: float | None = None
         self.marks: list[tuple[float, int]] = []
         self.quarter = 0
@@ -26,7 +64,7 @@ class ProgressLine:
                 BarColumn(bar_width=12),
                 TextColumn("{task.description}"),
             )
-            self.progress = Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)
+            self.progress = Progress(*columns, console=Console(file=self.stream), transient=True, refresh_per_second=5)
             self.task = self.progress.add_task("compiling…", total=total)
             self.progress.start()
 
@@ -41,14 +79,14 @@ class ProgressLine:
             self.progress.update(self.task, completed=env_steps, description=note or self._text(env_steps))
         elif env_steps * 4 // self.total > self.quarter and not note:
             self.quarter = env_steps * 4 // self.total
-            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=sys.stderr, flush=True)
+            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=self.stream, flush=True)
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the line."""
         if self.live:
             self.progress.console.print(sentence, markup=False, highlight=False)
         elif self.shown:
-            print(sentence, file=sys.stderr, flush=True)
+            print(sentence, file=self.stream, flush=True)
 
     def close(self) -> None:
         """Take the line away."""

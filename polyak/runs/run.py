@@ -215,14 +215,22 @@ def _to_the_end(
         interrupts.at_once = True
         given = (scorer, session.plan.score_episodes, True, 0)
         run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
+        write("finished")
     except KeyboardInterrupt:
-        write("interrupted")
+        with contextlib.suppress(RunError):  # what is saved is saved, whatever run.json says of it
+            write("interrupted")
         raise Interrupted(_how_to_go_on(run, session)) from None
     except RunError as error:
-        write("failed", str(error))
-        kept = session.kept["env_steps"]
-        raise RunError(f"{error}; what was learned up to step {kept:,} is kept in {run.folder}") from error
-    write("finished")
+        with contextlib.suppress(RunError):  # what failed first is what the user must know
+            write("failed", str(error))
+        raise RunError(f"{error}; {_what_is_kept(run, session)}") from error
+
+
+def _what_is_kept(run: Run, session: Session) -> str:
+    kept = session.kept["env_steps"]
+    if kept:
+        return f"what was learned up to step {kept:,} is kept in {run.folder}"
+    return f"no training is kept: polyak resume {run.folder} starts from the beginning"
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:
@@ -244,7 +252,7 @@ def _write(run: Run, status: str, seconds: dict[str, float], session: Session, e
         status=status,
         error=error,
         **session.kept,
-        exploring_returns=session.log.exploring_returns() if session.log else None,
+        exploring_returns=session.log.exploring_returns(),
         seconds=seconds,
         updated=datetime.now(UTC).isoformat(timespec="seconds"),
     )

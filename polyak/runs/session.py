@@ -1,5 +1,6 @@
 """One sitting of a run: iterations, and between them the log, the evaluations, the checkpoints and the interrupts."""
 
+import contextlib
 import signal
 import threading
 import time
@@ -48,8 +49,7 @@ class Session:
         decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
         self.settings = files.fingerprint({**self.facts, "plan": decisive})
         self.seconds = {"training": 0.0, "evaluation": 0.0}
-        self.log: Log | None = None
-        self.log_position: Any = None
+        self.log = Log(folder, self.seeds, self.plan.log_interval, training.env_steps)
         self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
 
     def resume(self) -> None:
@@ -57,18 +57,19 @@ class Session:
         at = checkpoint.load(self.folder / "checkpoint", self.training, self.best, self.settings)
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
-        self.log_position = at.log_position
+        steps = self.training.env_steps
+        self.log = Log(self.folder, self.seeds, self.plan.log_interval, steps, at.log_position)
         self._count_kept()
 
     def train(self, interrupts: "Interrupts") -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
-        self.log = Log(self.folder, self.seeds, self.plan.log_interval, self.training.env_steps, self.log_position)
         saved = time.monotonic()
         try:
-            self._evaluate_if_due(self.log)  # one that failed, or was cut short, is made up for
+            self.log.flush()
+            self._evaluate_if_due()  # one that failed, or was cut short, is made up for
             while not self.training.done:
-                self._iterate(self.log)
-                self._evaluate_if_due(self.log)
+                self._iterate()
+                self._evaluate_if_due()
                 if interrupts.asked:
                     self.save()
                     raise KeyboardInterrupt
@@ -78,27 +79,27 @@ class Session:
             self.save()
         except RunError:
             if self.training.sound:
-                self.save()
+                with contextlib.suppress(RunError):  # what failed first is what the user must know
+                    self.save()
             raise
         finally:
             self.progress.close()
-            self.log.close()
 
     def save(self) -> None:
         """Write checkpoint and policies. Raises RunError, and writes nothing, where learning diverged."""
         self._refuse_diverged()
-        if self.log is not None and not self.log.tables["metrics.csv"].file.closed:
-            self.log.flush()
-        position = self.log.position() if self.log else self.log_position
-        at = checkpoint.Progress(self.best, self.best_returns, self.evaluated, self.seconds, self.settings, position)
+        self.log.sync()  # before the checkpoint counts its rows
+        at = checkpoint.Progress(
+            self.best, self.best_returns, self.evaluated, self.seconds, self.settings, self.log.position()
+        )
         checkpoint.save(self.folder / "checkpoint", self.training, at)
+        self._count_kept()
         # without any evaluation there is no best but the newest
         best = self.best if self.evaluated else self.training.policy
         favorite = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
         spaces = self.worlds.observation_space, self.worlds.action_space
         policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
-        self._count_kept()
 
     def _refuse_diverged(self) -> None:
         """Raise RunError where a policy holds what is not finite: of such values an index may still be chosen."""
@@ -116,33 +117,34 @@ class Session:
     def _count_kept(self) -> None:
         self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": self.training.step}
 
-    def _iterate(self, log: Log) -> None:
+    def _iterate(self) -> None:
         began = time.monotonic()
         training = self.training
         try:
             report = training.advance()
         except RunError:  # something was learned all the same
-            log.iteration(training.report, training.env_steps, training.step, False, False)
+            self.log.iteration(training.report, training.env_steps, training.step, False, False)
             raise
         taken = int(training.env_steps.min())
-        log.iteration(report, training.env_steps, training.step, training.done, training.collected)
+        self.log.iteration(report, training.env_steps, training.step, training.done, training.collected)
         self.progress.update(report, taken, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
+        self.log.flush()  # last, so that what is saved after a failure here is a whole iteration
 
-    def _evaluate_if_due(self, log: Log) -> None:
+    def _evaluate_if_due(self) -> None:
         taken = int(self.training.env_steps.min())
         due = self.plan.evaluations * taken // self.plan.env_steps
         # the last evaluation waits until everything collected has been learned from
         if due > self.evaluated and (taken < self.plan.env_steps or self.training.done):
-            self._evaluate(log, taken, due)
+            self._evaluate(taken, due)
 
-    def _evaluate(self, log: Log, taken: int, due: int) -> None:
+    def _evaluate(self, taken: int, due: int) -> None:
         began = time.monotonic()
         self._refuse_diverged()
         self.progress.update(None, taken, "evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
         scores = self.play(self.training.policy, self.plan.evaluation_episodes)
-        log.evaluation(taken, scores.returns, scores.lengths)
+        self.log.evaluation(taken, scores.returns, scores.lengths)
         means = scores.returns.mean(1)
         better = means >= self.best_returns
         self.best = jax.tree.map(
@@ -153,6 +155,7 @@ class Session:
         self.best_returns = np.where(better, means, self.best_returns)
         self.evaluated = due
         self.seconds["evaluation"] += time.monotonic() - began
+        self.log.flush()  # last, as above
 
     def play(self, policies: Any, episodes: int) -> Scores:
         """Play the episodes that choose the best policy with every seed's policy."""

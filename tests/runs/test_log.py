@@ -29,7 +29,7 @@ def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = Non
         metrics = {"loss": np.array([at, -at])} if at >= 15 else None
         report = Report([Episode(lane=1, env=0, total=float(at), length=4)], metrics)
         log.iteration(report, np.array([at, at]), updates=at // 2, last=False)
-    log.close()
+        log.flush()
     return log.position()
 
 
@@ -69,14 +69,6 @@ def test_all_episodes_of_training_are_counted(finished: polyak.Run):
     for seed in ("0", "1"):
         steps = sum(int(count) * float(length) for of, count, length in rows if of == seed and count != "0")
         assert small.STEPS - 20 < steps <= small.STEPS  # all but the unfinished episode's
-
-
-def test_tensorboard_files_are_written(finished: polyak.Run):
-    for seed in (0, 1):
-        (events,) = (finished.folder / "tensorboard" / f"seed-{seed}").iterdir()
-        content = events.read_bytes()
-        for tag in ("training/critic_loss", "training/return", "evaluation/return"):
-            assert tag.encode() in content
 
 
 def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_kept(tmp_path: Path):

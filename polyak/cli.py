@@ -168,6 +168,8 @@ class Watch:
     """The seed whose agent to show; by default the one that did best in its periodic evaluations."""
     episode_seed: int = 0
     """Seed of the first episode."""
+    explore: bool = False
+    """Act with exploration, as in training."""
 
 
 def watch(words: list[str]) -> None:
@@ -180,7 +182,7 @@ def watch(words: list[str]) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen, and does not ask for one
     run = runs.load(folder)
     policy = run.saved.policy(options.which, options.seed)
-    print(show(policy, run.facts["env"], options.record, options.episodes, options.episode_seed))
+    print(show(policy, run.facts["env"], options.record, options.episodes, options.episode_seed, options.explore))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -212,8 +212,10 @@ def test_training_shows_progress_and_a_table(capsys: pytest.CaptureFixture[str])
 
 
 def test_a_run_is_recorded_and_plotted(trained: tuple[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]):
-    assert command("watch", trained[0], "--record", "agent.gif", "--seed", "6", "--which", "final") == 0
-    assert capsys.readouterr().out.startswith("agent.gif: 1 episode, return ")
+    assert command("watch", trained[0], "--record", "agent.gif", "--seed", "6", "--which", "final", "--explore") == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("episode 0: return ")
+    assert last == "agent.gif: 1 episode of seed 6's policy, with exploration"
     assert len(imageio.imread("agent.gif")) > 2
     flags = ["--labels", "one", "other", "--title", "Both", "--what", "critic_loss", "--smooth", "3"]
     assert command("plot", trained[0], trained[0], "--out", "curves.png", *flags) == 0

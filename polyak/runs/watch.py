@@ -1,8 +1,6 @@
 """Seeing an agent act: in a window where there is a display, or recorded to a GIF or an MP4."""
 
 import contextlib
-import os
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +12,18 @@ from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, from_name, make, name_of
 from polyak.envs.spaces import spec_of, to_json
 from polyak.errors import RunError, UsageError, installing, reason
+from polyak.runs import display
 from polyak.runs.files import replacing
 from polyak.runs.policy import Policy
 
-DEFAULT_FPS = 30
+DEFAULT_FPS, SLOWEST, FASTEST = 30.0, 0.1, 1_000.0  # pictures per second
 MOST_STEPS = 2_000
 
 
-def watch(policy: Policy, env_name: str, record: str | None, episodes: int, episode_seed: int) -> str:
-    """Show or record some episodes; return a sentence that says what was seen.
+def watch(
+    policy: Policy, env_name: str, record: str | None, episodes: int, episode_seed: int, explore: bool = False
+) -> str:
+    """Show or record some episodes, and print the return of each as it ends; return a sentence on all of them.
 
     Raises UsageError where there is no display, the environment cannot be drawn or has changed, or the recording cannot
     be written; RunError where the environment fails.
@@ -33,14 +34,16 @@ def watch(policy: Policy, env_name: str, record: str | None, episodes: int, epis
         _refuse_unlike(policy, env)
         if record is not None:
             _try_writing(Path(record))
-        frames, returns = _play(env, policy, episodes, episode_seed, keep=record is not None)
+        seeds = range(episode_seed, episode_seed + episodes)
+        frames, returns = _play(env, policy, seeds, explore, keep=record is not None)
     finally:
         with contextlib.suppress(Exception):  # it shall not hide what went wrong before
             env.close()
-    heard = f"{episodes} episode{'s' * (episodes > 1)}, return {', '.join(f'{r:.1f}' for r in returns)}"
+    heard = f"{episodes} episodes, mean return {np.mean(returns):.1f}" if episodes > 1 else "1 episode"
+    heard += f" of seed {policy.seed}'s policy{', with exploration' * explore}"
     if record is None:
         return heard
-    _write(Path(record), frames, (env.metadata or {}).get("render_fps") or DEFAULT_FPS)
+    _write(Path(record), frames, _fps((env.metadata or {}).get("render_fps")))
     return f"{record}: {heard}"
 
 
@@ -50,13 +53,8 @@ def _check_request(record: str | None, episodes: int, episode_seed: int) -> None
             raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
     if record is not None and Path(record).suffix not in (".gif", ".mp4"):
         raise UsageError(f"cannot record to {record}: use a name ending in .gif or .mp4")
-    if record is None and not has_display():
-        raise UsageError("there is no display to open a window on: record instead, with --record agent.gif")
-
-
-def has_display() -> bool:
-    """Say whether a window can be opened."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if record is None:
+        display.prepare()
 
 
 def _drawn(env: Maker, mode: str) -> Any:
@@ -86,28 +84,33 @@ def _refuse_unlike(policy: Policy, env: Any) -> None:
         )
 
 
-def _play(env: Any, policy: Policy, episodes: int, first_seed: int, keep: bool) -> tuple[list[np.ndarray], list[float]]:
+def _play(env: Any, policy: Policy, seeds: range, explore: bool, keep: bool) -> tuple[list[np.ndarray], list[float]]:
     frames: list[np.ndarray] = []
     returns = []
-    for episode in range(episodes):
-        with _blaming(f"in the reset of episode {episode}"):
-            obs, _ = env.reset(seed=first_seed + episode)
+    for episode, seed in enumerate(seeds):
+        with _blaming(f"in the reset of episode {episode}", not keep):
+            obs, _ = env.reset(seed=seed)
         total, ended, steps = 0.0, False, 0
         while not ended and steps < MOST_STEPS:
-            with _blaming(f"at step {steps + 1} of episode {episode}"):
+            with _blaming(f"at step {steps + 1} of episode {episode}", not keep):
                 if keep:
                     frames.append(_frame(env, frames))
-                obs, reward, terminated, truncated, _ = env.step(policy(obs))
+                action, _ = policy.predict(obs, episode_start=steps == 0, deterministic=not explore)
+                obs, reward, terminated, truncated, _ = env.step(action)
                 total, ended, steps = total + float(reward), bool(terminated or truncated), steps + 1
+        cut = "" if ended else ", where it was cut"
+        print(f"episode {episode}: return {total:.1f} in {steps:,} steps{cut}", flush=True)
         returns.append(total)
     return frames, returns
 
 
 @contextlib.contextmanager
-def _blaming(where: str) -> Iterator[None]:
+def _blaming(where: str, in_window: bool) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if in_window and type(error).__module__.partition(".")[0] in ("pygame", "glfw"):  # what opens windows
+            raise UsageError(f"no window can be opened ({error}): {display.RECORD}") from error
         told = f"the environment failed {where}: {type(error).__name__}: {error}"
         if "mujoco" in type(error).__module__:  # of the physics there are only warnings
             told += "; without a display MuJoCo draws with MUJOCO_GL=egl or MUJOCO_GL=osmesa set in the shell"
@@ -140,6 +143,15 @@ def _try_writing(path: Path) -> None:
             path.unlink()
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _fps(declared: Any) -> float:
+    """Return the pictures per second that an environment declares, or a usual number where it is none."""
+    try:
+        fps = float(declared)
+    except (TypeError, ValueError, OverflowError):
+        return DEFAULT_FPS
+    return fps if SLOWEST <= fps <= FASTEST else DEFAULT_FPS
 
 
 def _write(path: Path, frames: list[np.ndarray], fps: float) -> None:

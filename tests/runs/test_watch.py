@@ -1,5 +1,8 @@
 """Seeing an agent: recorded here, where there is no window."""
 
+import os
+import re
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from gymnasium import spaces
 
 import polyak
 from polyak import RunError, UsageError
+from polyak.runs import display
 from polyak.runs.watch import watch
 from tests.runs import small
 
@@ -21,12 +25,46 @@ def test_a_recording_has_a_frame_for_each_step(finished: polyak.Run):
     assert frames.shape[1:] == (48, 64, 3)
     assert 5 < len(frames) <= 40
     assert (frames.mean((1, 2, 3)) > 0).all()
-    assert said.startswith("films/agent.gif: 2 episodes, return ")
+    assert said.startswith("films/agent.gif: 2 episodes, mean return ")
 
 
-def test_a_recording_repeats(finished: polyak.Run):
-    said = {watch(finished.policy, small.ENV, "agent.gif", 1, episode_seed=seed) for seed in (4, 4, 5)}
-    assert len(said) == 2
+def seen(capsys: pytest.CaptureFixture[str], policy: polyak.Policy, *words: Any) -> list[str]:
+    """Record some episodes; return what was said of each."""
+    watch(policy, small.ENV, "agent.gif", *words)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_recording_repeats(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
+    first = seen(capsys, finished.policy, 1, 4)
+    assert seen(capsys, finished.policy, 1, 4) == first
+    assert seen(capsys, finished.policy, 1, 5) != first
+
+
+def test_each_episode_is_told_as_it_ends(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
+    lines = seen(capsys, finished.policy, 3, 0)
+    assert [line.partition(":")[0] for line in lines] == ["episode 0", "episode 1", "episode 2"]
+    assert all(re.fullmatch(r"episode \d: return -?\d+\.\d in \d+ steps", line) for line in lines)
+
+
+def test_an_episode_without_end_is_cut_and_said_to_be(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("polyak.runs.watch.MOST_STEPS", 3)
+    assert seen(capsys, finished.policy, 1, 0)[0].endswith(" in 3 steps, where it was cut")
+
+
+def test_exploring_is_another_episode(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
+    assert seen(capsys, finished.policy, 1, 0, True) != seen(capsys, finished.policy, 1, 0, False)
+    assert watch(finished.policy, small.ENV, "agent.gif", 1, 0, True).endswith("policy, with exploration")
+
+
+@pytest.mark.parametrize("fps", ["fast", "", 0, -5, np.nan, np.inf, 1e300, None, [30], "25"])
+def test_pictures_per_second_that_are_no_number_are_the_usual_ones(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, fps: Any
+):
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": fps})
+    watch(finished.policy, small.ENV, "agent.gif", 1, 0)
+    assert imageio.immeta("agent.gif")["duration"] == pytest.approx(1000 / 25 if fps == "25" else 1000 / 30, abs=10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems always have a display")
@@ -34,6 +72,44 @@ def test_without_a_display_it_says_how_to_record(finished: polyak.Run, monkeypat
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UsageError, match=r"no display to open a window on: record instead, with --record agent\.gif"):
+        watch(finished.policy, small.ENV, None, 1, 0)
+
+
+def test_a_display_that_does_not_answer_is_no_display(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("DISPLAY", ":64999")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-64999")
+    says = r"no display answers at WAYLAND_DISPLAY=wayland-64999 and DISPLAY=:64999: record instead, with --record"
+    with pytest.raises(UsageError, match=says):
+        watch(finished.policy, small.ENV, None, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["nonsense", "localhost:", ":x", "::", "[::1]:70000", "nowhere.invalid:0", "a\tb:0"])
+def test_a_display_that_cannot_be_one_does_not_answer(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", name)
+    with pytest.raises(UsageError, match="no display answers"):
+        display.prepare()
+
+
+def test_windows_open_only_where_a_display_answers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "")
+    monkeypatch.delenv("SDL_VIDEODRIVER")
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-64999")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("DISPLAY", f"127.0.0.1:{server.getsockname()[1] - 6000}.0")
+        display.prepare()
+    assert os.environ["SDL_VIDEODRIVER"] == "x11"  # never SDL's offscreen driver, which shows nothing
+
+
+def test_a_window_that_cannot_be_opened_is_a_wrong_request(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
+    no_window = type("error", (RuntimeError,), {"__module__": "pygame"})
+    monkeypatch.setattr(display, "prepare", lambda: None)
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["human"]})
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", raises(no_window("x11 not available")))
+    with pytest.raises(UsageError, match=r"no window can be opened \(x11 not available\): record instead"):
         watch(finished.policy, small.ENV, None, 1, 0)
 
 

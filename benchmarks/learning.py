@@ -81,11 +81,12 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
 
     try:
         options = parse(algorithm, env, flags)
+        asked = options.asked(flags)
         if options.episodes < 1:
             raise polyak.UsageError(f"episodes = {options.episodes} is too small: it must be at least 1")
         facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
         with tempfile.TemporaryDirectory() as folder:
-            results = measured(algorithm, env, options, options.run or Path(folder) / "run")
+            results = measured(algorithm, env, asked, options, options.run or Path(folder) / "run")
     except (polyak.UsageError, polyak.RunError) as error:
         sys.exit(f"learning.py: {error}")
     except KeyboardInterrupt:
@@ -117,8 +118,8 @@ def flags_of(module: Any, start: Any) -> Any:
     class Learning(asking(module.Config, Plan, start)):  # type: ignore[misc]
         """Train an algorithm on an environment and score it well."""
 
-        seeds: int = 5
-        """Number of independent agents."""
+        seeds: tuple[int, ...] = (5,)
+        """Number of independent agents, or their seeds."""
         episodes: int = 100
         """Fresh episodes, without exploration, that score each seed's policy."""
         name: str | None = None
@@ -131,16 +132,16 @@ def flags_of(module: Any, start: Any) -> Any:
     return Learning
 
 
-def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, Any]:
+def measured(algorithm: str, env: str, asked: dict[str, Any], options: Any, folder: Path) -> dict[str, Any]:
     """Train into a folder and return what came of it."""
     import polyak
 
     if (folder / "run.json").exists():
         run = polyak.load(folder)
-        refuse_another(run, algorithm, env, options)
+        refuse_another(run, algorithm, env, asked)
         run = run if run.facts["status"] == "finished" else polyak.resume(folder, quiet=False)
     else:
-        run = polyak.train(algorithm, env, **options.asked(), out=folder, quiet=False)
+        run = polyak.train(algorithm, env, **asked, out=folder, quiet=False)
     seconds = run.facts["seconds"]
     return {
         "config": run.facts["config"],
@@ -155,13 +156,18 @@ def measured(algorithm: str, env: str, options: Any, folder: Path) -> dict[str, 
     }
 
 
-def refuse_another(run: Any, algorithm: str, env: str, options: Any) -> None:
+def refuse_another(run: Any, algorithm: str, env: str, asked: dict[str, Any]) -> None:
     """Raise UsageError where a folder holds a run of something else."""
     import polyak
+    from polyak import algorithms
+    from polyak.runs import presets
+    from polyak.runs.settings import Asked, settings_for
 
-    asked = options.asked()
-    settings = {name: dataclasses.asdict(asked[name]) for name in ("config", "plan")}
-    facts = {"algorithm": algorithm, "env": env, "preset": options.preset, "seeds": list(asked["seeds"]), **settings}
+    name, module = algorithms.find(algorithm)
+    start = presets.find(name, asked["preset"], env, module.learns_from)
+    wanted = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
+    settings = {"config": dataclasses.asdict(wanted.config), "plan": dataclasses.asdict(wanted.plan)}
+    facts = {"algorithm": name, "env": env, "preset": asked["preset"], "seeds": list(asked["seeds"]), **settings}
     if json.loads(json.dumps(facts)) != {key: run.facts[key] for key in facts}:
         raise polyak.UsageError(f"{run.folder} holds another run: choose another --run")
 

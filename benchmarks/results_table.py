@@ -196,22 +196,22 @@ def settings_today(result: Result) -> tuple[str, dict[str, tuple[Fields, Fields]
     Raises UsageError where it is refused.
     """
     from polyak import UsageError, algorithms
-    from polyak.runs import files, request
+    from polyak.runs import files, presets
+    from polyak.runs.settings import Asked, settings_for
 
     script, *words = shlex.split(result.command)[1:] or [""]
     if Path(script).name != "learning.py" or words[:2] != [result.algorithm, result.task]:
         raise UsageError(f"it is not learning.py {result.algorithm} {result.task}")
-    asked = flags_parser()(result.algorithm, result.task, words[2:]).asked()
+    asked = flags_parser()(result.algorithm, result.task, words[2:]).asked(words[2:])
     name, module = algorithms.find(result.algorithm)
-    config, plan = request.settings_for(
-        name, module, result.task, asked["preset"], None, asked["config"], asked["plan"]
-    )
+    start = presets.find(name, asked["preset"], result.task, module.learns_from)
+    today = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
 
     def both(settings: Any) -> tuple[Fields, Fields]:
         defaults = {field.name: field.default for field in dataclasses.fields(settings)}
         return files.plain(files.settings_to_json(settings)), files.plain(defaults)
 
-    return asked["preset"], {"config": both(config), "plan": both(plan)}
+    return asked["preset"], {"config": both(today.config), "plan": both(today.plan)}
 
 
 def flags_parser() -> Any:

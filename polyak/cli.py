@@ -29,6 +29,14 @@ polyak: deep reinforcement learning around deterministic policy gradients
 """
 
 
+HELP_TRAIN = """\
+usage: polyak train ALGORITHM ENVIRONMENT [flags]; for example: polyak train ddpg Pendulum-v1 --seeds 5
+
+`polyak train ddpg --help` explains the flags of an algorithm, `polyak train ddpg Pendulum-v1 --help` with their
+defaults on that environment. The algorithms:
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -68,13 +76,6 @@ def keeping_quiet(json: bool) -> contextlib.AbstractContextManager[Any]:
 
 def train(words: list[str]) -> None:
     """Train agents."""
-    if len([word for word in words[:2] if not word.startswith("-")]) < 2:
-        if "-h" in words or "--help" in words:
-            print("usage: polyak train ALGORITHM ENVIRONMENT [flags]; name both to see the flags, for example")
-            print("       polyak train ddpg Pendulum-v1 --help")
-            return
-        raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
-    algorithm, env, *rest = words
     from polyak import algorithms
     from polyak.envs.make import from_name
     from polyak.runs import presets
@@ -82,22 +83,31 @@ def train(words: list[str]) -> None:
     from polyak.training import devices
     from polyak.training.plan import Plan
 
-    seeds_asked = value_of("--seeds", rest) or "1"
-    devices.prepare(int(seeds_asked) if seeds_asked.isdecimal() else 1)  # before modules of the user's own start JAX
+    named = until_flag(words)[:2]
+    rest = words[len(named) :]
+    explain = "-h" in words or "--help" in words
+    if len(named) == 2 and algorithms.registered(named[1]) and not algorithms.registered(named[0]):
+        named.reverse()
+    if explain and not named:
+        print(HELP_TRAIN + "".join(f"  {line}\n" for line in algorithms.described()), end="")
+        return
+    if len(named) < 2 and not explain:
+        raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
+    algorithm, env = [*named, ""][:2]
+    devices.prepare(flags.number_of_seeds(rest))  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
     start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
     offered = flags.training(flags.asking(module.Config, Plan, start))
-    options = parse(offered, rest, f"polyak train {algorithm} {env}", algorithms.with_setting)
-    settings, quiet = options.asked(), options.quiet or options.json
+    options = parse(offered, rest, f"polyak train {algorithm} {env or 'ENVIRONMENT'}", algorithms.with_setting)
     with keeping_quiet(options.json):
         run = runs.train(
             algorithm,
             from_name(env),
-            **settings,
+            **options.asked(rest),
             backend=options.backend,
             out=options.out,
             force=options.force,
-            quiet=quiet,
+            quiet=options.quiet or options.json,
         )
     report(run, options)
 

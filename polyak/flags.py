@@ -7,7 +7,8 @@ import itertools
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
+from fractions import Fraction
 from typing import Any, Literal, TypeVar
 
 from polyak.errors import UsageError, nearest
@@ -26,8 +27,8 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
         """Named settings to start from; the other flags change them. `polyak list` names the presets."""
         steps: int | None = None
         """Environment steps for each seed: short for --plan.env-steps."""
-        seeds: int = 1
-        """Number of independent agents to train side by side."""
+        seeds: tuple[int, ...] = (1,)
+        """Number of independent agents to train side by side; or the seeds themselves: 3,5,8."""
         seed: int = 0
         """First seed."""
         config: config_flags = dataclasses.field(default_factory=lambda: config_flags(**start.config))
@@ -35,17 +36,52 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
         plan: plan_flags = dataclasses.field(default_factory=lambda: plan_flags(**start.plan))
         """The loop's settings."""
 
-        def asked(self) -> dict[str, Any]:
-            """Return arguments for `polyak.train`; the settings are checked now that all are known."""
-            steps = {} if self.steps is None else {"env_steps": self.steps}
+        def asked(self, words: Sequence[str]) -> dict[str, Any]:
+            """Return arguments for `polyak.train`: of the settings those that the words give."""
             return {
                 "preset": self.preset,
-                "seeds": range(self.seed, self.seed + self.seeds),
-                "config": config(**vars(self.config)),
-                "plan": plan(**{**vars(self.plan), **steps}),
+                "steps": self.steps,
+                "seeds": seeds_of(self.seeds, self.seed, _names(words)),
+                "config": _given(self.config, "config", words),
+                "plan": _given(self.plan, "plan", words),
             }
 
     return Asking
+
+
+def seeds_of(counted: Sequence[int], first: int, names: Collection[str]) -> Sequence[int]:
+    """Return the seeds: one number counts them, several are the seeds."""
+    if not counted:
+        raise UsageError("--seeds takes whole numbers: how many agents to train, or their seeds")
+    if len(counted) == 1:
+        return range(first, first + counted[0])
+    if "--seed" in names:
+        raise UsageError("--seeds lists the seeds: leave out --seed, which is the first one where they are counted")
+    return counted
+
+
+def number_of_seeds(words: list[str]) -> int:
+    """Count the seeds before the flags are parsed, because JAX's devices are made for them; 1 where it is unclear."""
+    found = max((i for i, word in enumerate(words) if word.partition("=")[0] == "--seeds"), default=None)
+    if found is None:
+        return 1
+    _, *values = _plain_numbers([words[found], *until_flag(words[found + 1 :])], {"--seeds": tuple[int, ...]})
+    return len(values) if len(values) != 1 else int(values[0]) if values[0].isdecimal() else 1
+
+
+def _names(words: Sequence[str]) -> set[str]:
+    """Return the flags among words, as we write them."""
+    return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
+
+
+def _given(settings: Any, group: str, words: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of parsed settings whose flags are among the words."""
+    names, given = _names(words), {}
+    for field in dataclasses.fields(settings):
+        flag = field.name.replace("_", "-")
+        if names & {f"--{group}.{flag}", f"--{group}.no-{flag}"}:
+            given[field.name] = getattr(settings, field.name)
+    return given
 
 
 def training(asking: Any) -> Any:
@@ -109,7 +145,7 @@ def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[s
     """
     import tyro
 
-    said = io.StringIO()
+    said, words = io.StringIO(), list(_plain_numbers(words, _flags(options)))
     try:
         with contextlib.redirect_stderr(said):
             parsed, unknown = tyro.cli(options, args=words, prog=usage, return_unknown_args=True)
@@ -136,6 +172,40 @@ def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:
         else:
             flags[prefix + field.name.replace("_", "-")] = kinds[field.name]
     return flags
+
+
+def _plain_numbers(words: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
+    """Write whole numbers as digits (20k, 1e5) and lists of them with spaces (64,64 or [64,64]), for their flags."""
+    kind = None
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--"):
+            kind = kinds.get(flag.replace("_", "-"))
+            if not (equals and _takes(kind, int)):
+                yield word
+                continue
+            yield flag
+        else:
+            value = word
+        several = typing.get_origin(kind) is tuple and bool(re.search(r"\d", value))
+        for part in re.split(r"[,;\s]+", value.strip("[]() ")) if several else [value]:
+            yield from [] if several and not part else [_digits(part) if _takes(kind, int) else part]
+
+
+def _takes(kind: Any, wanted: type) -> bool:
+    return kind is wanted or wanted in typing.get_args(kind)
+
+
+THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
+
+
+def _digits(word: str) -> str:
+    """Write 20k, 1e5 and 1.5M as digits; what is no whole number stays as it is."""
+    found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:e\+?\d{1,2})?)([km]?)", word, re.IGNORECASE)
+    if not found or word.isdecimal():
+        return word
+    number = Fraction(found[1].replace("_", "")) * THOUSANDS[found[2].lower()]
+    return str(number) if number.denominator == 1 else word
 
 
 def _wrong_value(options: Any, words: list[str], sentence: str) -> str:

@@ -145,9 +145,10 @@ class Algorithm(Protocol):
     more leading axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop
     uses that: for small networks it is several times faster. The loop finds out by trying; nothing is to be declared.
 
-    Two more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one step
-    each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
-    priorities. `refuse(config, plan)` raises UsageError where the two do not fit together.
+    Three more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one
+    step each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
+    priorities. `refuse(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)` returns
+    a config that fits; of its changes only those to settings that the user left open are used.
     """
 
     @property

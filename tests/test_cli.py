@@ -17,6 +17,7 @@ import imageio.v3 as imageio
 import pytest
 
 import polyak
+from polyak.algorithms import REGISTRY
 from polyak.algorithms.ddpg import Config
 from polyak.cli import main
 from polyak.runs import run as runs
@@ -97,6 +98,24 @@ def test_the_other_flags_of_train(asked: dict[str, Any]):
     assert (asked["config"].bound, asked["config"].tau, asked["plan"].env_steps) == ("clip", 0.5, 40_000)
 
 
+@pytest.mark.parametrize("words", ["DDPG Pendulum-v1", "Pendulum-v1 ddpg", "Pendulum-v1 Ddpg"])
+def test_algorithms_are_found_in_any_case_and_order(words: str, asked: dict[str, Any]):
+    assert command("train", *words.split(), "--steps", "2k", "--out", "x") == 1
+    assert (asked["plan"].env_steps, asked["plan"].batch) == (2_000, 64)
+
+
+def test_seeds_may_be_listed(asked: dict[str, Any]):
+    command("train", "ddpg", "Pendulum-v1", "--seeds", "3,1,8")
+    assert asked["seeds"] == [3, 1, 8]
+
+
+def test_only_settings_that_are_not_given_shrink_with_the_run(asked: dict[str, Any]):
+    command("train", "ddpg", "Pendulum-v1", "--steps", "500", "--plan.warmup_actions=policy")
+    assert (asked["plan"].env_steps, asked["plan"].warmup, asked["plan"].warmup_actions) == (500, 100, "policy")
+    command("train", "ddpg", "Pendulum-v1", "--steps", "2000", "--plan.warmup", "1000", "--plan.no-overlap")
+    assert (asked["plan"].warmup, asked["plan"].overlap) == (1_000, False)
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -136,6 +155,13 @@ def test_help_is_quick():
         assert f"polyak {name}" in done.stdout
     for slow in ("jax", "gymnasium", "matplotlib", "scipy", "numpy"):
         assert f"'{slow}'" not in done.stderr
+
+
+def test_help_of_training_begins_with_the_algorithms(capsys: pytest.CaptureFixture[str]):
+    assert command("train", "--help") == 0
+    assert re.findall(r"^  (\w+) ", capsys.readouterr().out, re.MULTILINE) == list(REGISTRY)
+    assert command("train", "ddpg", "--help") == 0
+    assert "--config.noise-sigma" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", ["", "--help", "-h", "train --help", "--version"])

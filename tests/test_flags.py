@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from polyak.errors import UsageError
-from polyak.flags import _first_sentence, parse, value_of
+from polyak.flags import _first_sentence, number_of_seeds, parse, value_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +21,14 @@ class Options:
     """One, or none."""
     preset: str = "default"
     """A word."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Counted:
+    """Options of a test."""
+
+    steps: int | None = None
+    """A whole number."""
 
 
 @pytest.mark.parametrize(
@@ -57,3 +65,46 @@ def test_a_wrong_value_says_what_the_flag_takes(words: str, says: str):
 def test_a_frame_of_dashes_is_taken_off_too():
     box = " Value error  \n ------------ \n  Error parsing --sizes: invalid  \n ------------ \n  Argument helptext: \n"
     assert _first_sentence(box) == "Error parsing --sizes: invalid"
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        ("--steps 20k", 20_000),
+        ("--steps 1e5", 100_000),
+        ("--steps 20_000", 20_000),
+        ("--steps=1.5M", 1_500_000),
+        ("--steps 0.5K", 500),
+    ],
+)
+def test_whole_numbers_may_be_written_shorter(words: str, value: int):
+    assert parse(Counted, words.split(), "x").steps == value
+
+
+@pytest.mark.parametrize("words", ["--steps 1.5", "--steps 1e400", "--steps k", "--steps 1e999999999"])
+def test_what_is_no_whole_number_is_refused(words: str):
+    with pytest.raises(UsageError, match="it takes a whole number or None"):
+        parse(Counted, words.split(), "x")
+
+
+@pytest.mark.parametrize(
+    "words", ["--sizes 64 32", "--sizes 64,32", "--sizes=64,32", "--sizes [64,32]", "--sizes 64, 32"]
+)
+def test_lists_may_be_written_with_commas(words: str):
+    assert parse(Options, words.split(), "x").sizes == (64, 32)
+    assert parse(Options, ["--preset", "a,b"], "x").preset == "a,b"
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        ("", 1),
+        ("--seeds 3", 3),
+        ("--seeds 4,7", 2),
+        ("--seeds=4,7,9 --x", 3),
+        ("--seeds 1 2 --x 3", 2),
+        ("--seeds x", 1),
+    ],
+)
+def test_seeds_are_counted_before_the_flags_are_parsed(words: str, count: int):
+    assert number_of_seeds(words.split()) == count

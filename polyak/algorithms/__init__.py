@@ -30,8 +30,9 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
     Raises UsageError for an unknown name, naming the nearest, and for a module that lacks part of the protocol.
     """
     if isinstance(algorithm, str):
-        if algorithm in REGISTRY:
-            return algorithm, REGISTRY[algorithm]
+        known = registered(algorithm)
+        if known:
+            return known, REGISTRY[known]
         name, found = algorithm, _import(algorithm)
     elif algorithm is None:
         raise UsageError(f"name an algorithm, or give its module: {nearest('', REGISTRY)}")
@@ -45,6 +46,17 @@ def find(algorithm: str | Any) -> tuple[str, Algorithm]:
     if not (isinstance(found.Config, type) and dataclasses.is_dataclass(found.Config)):
         raise UsageError(f"{name} is not an algorithm: make its Config a class with the decorator polyak.tree.pytree")
     return name, found
+
+
+def registered(name: str) -> str | None:
+    """Return the registered name that a word stands for, in any case; None: it is no registered algorithm's."""
+    plain = name.lower().replace("-", "_")
+    return plain if plain in REGISTRY else None
+
+
+def described() -> list[str]:
+    """Say in a line each what the registered algorithms are."""
+    return [f"{name:10} {(module.__doc__ or '').splitlines()[0]}" for name, module in REGISTRY.items()]
 
 
 def with_setting(setting: str) -> str:

@@ -82,16 +82,24 @@ class Config:
         check(self)
 
 
+def fit(config: Config, plan: Any) -> Config:
+    """Return the config with the size of minibatches, nearest in ratio, that divides the plan's rollout."""
+    return replace(config, minibatch=_minibatch_for(config, plan.chunk * plan.envs))
+
+
 def refuse(config: Config, plan: Any) -> None:
     """Raise UsageError where the minibatches do not divide the rollout."""
     size = plan.chunk * plan.envs
     if size % config.minibatch:
-        most = min(size, config.minibatch)
-        fits = next(n for n in range(most, 0, -1) if size % n == 0)
         raise UsageError(
             f"minibatch = {config.minibatch} does not divide the rollout of chunk × envs = {plan.chunk} × {plan.envs} ="
-            f" {size} transitions: use {fits} (--config.minibatch)"
+            f" {size} transitions: use {_minibatch_for(config, size)} (--config.minibatch)"
         )
+
+
+def _minibatch_for(config: Config, size: int) -> int:
+    divisors = (n for n in range(1, min(size, 10**6) + 1) if size % n == 0)
+    return min((*divisors, size), key=lambda n: max(n, config.minibatch) / min(n, config.minibatch))
 
 
 @pytree

@@ -1,10 +1,9 @@
-"""What a caller asks for, checked before anything is written: settings, seeds, environments, memory, folder."""
+"""What a caller asks for, checked before anything is written: seeds, environments, memory, folder."""
 
-import dataclasses
 import operator
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -19,43 +18,9 @@ from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, reason
-from polyak.runs import presets
 from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
 from polyak.types import EnvSpec
-
-
-def settings_for(
-    name: str, module: Any, env: Maker, preset: str, steps: int | None, config: Any, plan: Any
-) -> tuple[Any, Plan]:
-    """Work out Config and Plan: the preset's, changed by what the caller asks for."""
-    found = presets.find(name, preset, name_of(env), module.learns_from)
-    for what, given, cls, words in (
-        ("config", config, module.Config, f"{name}.Config"),
-        ("plan", plan, Plan, "a Plan"),
-    ):
-        if not (given is None or isinstance(given, dict | cls)):
-            raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
-    if not isinstance(config, module.Config):
-        config = _construct(module.Config, {**found.config, **(config or {})})
-    if not isinstance(plan, Plan):
-        plan = _construct(Plan, {**found.plan, **(plan or {}), **({} if steps is None else {"env_steps": steps})})
-    elif steps is not None:
-        plan = dataclasses.replace(plan, env_steps=steps)
-    learn.refuse(module, config, plan)
-    return config, plan
-
-
-def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            elsewhere = "" if cls is Plan else algorithms.with_setting(str(key))
-            raise UsageError(f"unknown field {key!r}: {elsewhere or nearest(str(key), known)}")
-    try:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-    except TypeError as error:
-        raise UsageError(f"a setting has the wrong type: {error}") from error
 
 
 def lanes_of(seeds: int | Sequence[int]) -> list[int]:

@@ -14,12 +14,13 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
-from polyak.runs import files, request, scores
+from polyak.runs import files, presets, request, scores
 from polyak.runs.circumstances import circumstances
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.progress_line import ProgressLine
 from polyak.runs.session import SCORING, Interrupts, Session
+from polyak.runs.settings import Asked, settings_for
 from polyak.training import devices
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
@@ -112,23 +113,26 @@ def train(
     lanes = request.lanes_of(seeds)
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
-    settings = request.settings_for(name, module, env, preset, steps, config, plan)
-    first = request.first_of(name, module, env, settings[1], backend)
-    request.refuse_unfit(module, settings[0], first.spec)
-    request.refuse_too_large(module, *settings, first.spec, len(lanes))
-    with contextlib.closing(request.make_worlds(first, env, lanes, settings[1])) as worlds:
+    start = presets.find(name, preset, name_of(env), module.learns_from)
+    settings = settings_for(name, module, start, Asked(steps, config, plan))
+    config, plan = settings.config, settings.plan
+    first = request.first_of(name, module, env, plan, backend)
+    request.refuse_unfit(module, config, first.spec)
+    request.refuse_too_large(module, config, plan, first.spec, len(lanes))
+    with contextlib.closing(request.make_worlds(first, env, lanes, plan)) as worlds:
         folder = request.new_folder(out, name, name_of(env), force)
         facts = {
             "algorithm": name,
             "env": name_of(env),
             "preset": preset,
-            "config": files.settings_to_json(settings[0]),
-            "plan": files.settings_to_json(settings[1]),
+            "config": files.settings_to_json(config),
+            "plan": files.settings_to_json(plan),
+            "fitted": list(settings.fitted),
             "seeds": lanes,
             "backend": "device" if isinstance(worlds, Functional) else "host",
             **circumstances(),
         }
-        return _sitting(Run(folder, facts, env), env, (module, *settings, worlds), quiet, resumed=False)
+        return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), quiet, resumed=False)
 
 
 def resume(folder: str | Path, *, env: Maker | None = None, workers: int | None = None, quiet: bool = True) -> Run:
@@ -187,6 +191,8 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(request.heading(run.facts, parts))
+        for sentence in () if resumed else run.facts["fitted"]:
+            progress.say(sentence)
         scorer = Evaluator(module, config, lambda: Environment(env))
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress)

@@ -1,0 +1,150 @@
+"""The settings of a run: those it starts from, changed by what the user gives, and fitted to the run's length.
+
+Any number of environment steps trains. What the user does not give shrinks with the run until it fits; what the user
+gives is never changed, except that steps that do not fill a rollout are not taken. Every change is told in a sentence.
+"""
+
+import dataclasses
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+from polyak import algorithms
+from polyak.errors import UsageError, nearest
+from polyak.runs.presets.preset import Preset
+from polyak.training import learn
+from polyak.training.plan import Plan
+
+WARMUP_SHARE = 5  # a warm-up that the user does not give takes at most a fifth of the run
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What the user gives: steps, and settings objects or dictionaries of what is to be different."""
+
+    steps: Any = None
+    config: Any = None
+    plan: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Settings that fit together, and what had to change for that, in sentences."""
+
+    config: Any
+    plan: Plan
+    fitted: tuple[str, ...] = ()
+
+
+def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Settings:
+    """Work out Config and Plan of a run. Raises UsageError where what the user gives contradicts itself."""
+    for what, given, cls, words in (
+        ("config", asked.config, module.Config, f"{name}.Config"),
+        ("plan", asked.plan, Plan, "a Plan"),
+    ):
+        if not (given is None or isinstance(given, dict | cls)):
+            raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
+    given = _values(asked.plan) if asked.steps is None else {**_values(asked.plan), "env_steps": asked.steps}
+    values, told = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
+    plan: Plan = _construct(Plan, values)
+    given_config = _values(asked.config)
+    config = _construct(module.Config, {**start.config, **given_config})
+    config = _fitted_config(module, config, plan, set(given_config))
+    learn.refuse(module, config, plan)
+    changed = [
+        *_changes(start.plan, Plan, plan, set(given)),
+        *_changes(start.config, module.Config, config, set(given_config)),
+    ]
+    if changed:
+        told.append(f"to fit {plan.env_steps:,} steps: {', '.join(changed)}")
+    return Settings(config, plan, tuple(told))
+
+
+def _values(given: Any) -> dict[str, Any]:
+    """Return the fields that the user gives: all of a settings object."""
+    if given is None or isinstance(given, dict):
+        return given or {}
+    return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+
+
+def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            elsewhere = "" if cls is Plan else algorithms.with_setting(str(key))
+            raise UsageError(f"unknown field {key!r}: {elsewhere or nearest(str(key), known)}")
+    try:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except TypeError as error:
+        raise UsageError(f"a setting has the wrong type: {error}") from error
+
+
+COUNTS = ("env_steps", "envs", "chunk", "warmup", "batch", "capacity")
+
+
+def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
+    """Shrink what is not given until it fits the steps; say too which steps are not taken."""
+    counts = {name: values.get(name, getattr(Plan, name)) for name in COUNTS}
+    if not all(_is_count(count, least=name != "warmup") for name, count in counts.items()):
+        return values, []  # the plan says what is wrong
+    counts = {name: int(count) for name, count in counts.items()}
+    asked, free = counts["env_steps"], set(COUNTS) - given
+    if "envs" in free:
+        counts["envs"] = min(counts["envs"], asked)
+    if learns_from == "rollout":
+        _shorten_rollout(counts, free)
+    unit = counts["envs"] * (counts["chunk"] if learns_from == "rollout" else 1)
+    counts["env_steps"] = taken = asked // unit * unit or asked
+    if "warmup" in free:
+        counts["warmup"] = min(counts["warmup"], taken // WARMUP_SHARE) // counts["envs"] * counts["envs"]
+    if learns_from == "replay":
+        if "batch" in free:
+            counts["batch"] = min(counts["batch"], counts["capacity"])
+        if "chunk" in free:
+            counts["chunk"] = min(counts["chunk"], max(counts["capacity"] // counts["envs"], 1))
+    told = [_left_over(learns_from, asked, taken, unit)] if taken < asked else []
+    return {**values, **counts}, told
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
+    """Make one rollout of a run that is shorter than a rollout."""
+    steps, envs, chunk = (counts[name] for name in ("env_steps", "envs", "chunk"))
+    if envs * chunk <= steps:
+        return
+    if "chunk" in free:
+        counts["chunk"] = max(steps // envs, 1)
+    elif "envs" in free:
+        counts["envs"] = max(steps // chunk, 1)
+
+
+def _left_over(learns_from: str, asked: int, taken: int, unit: int) -> str:
+    count = taken // unit
+    whole = f"{count:,} rollout{'s' * (count > 1)} of {unit:,}"
+    if learns_from != "rollout":
+        whole = f"{count:,} in each of {unit:,} environments"
+    left = asked - taken
+    return f"{asked:,} steps are {whole}; the last {f'{left:,} are' if left > 1 else 'one is'} not taken"
+
+
+def _fitted_config(module: Any, config: Any, plan: Plan, given: set[str]) -> Any:
+    """Change what is not given and does not fit the plan."""
+    fitted = module.fit(config, plan) if hasattr(module, "fit") else config
+    if module.learns_from == "replay" and hasattr(config, "n_step"):
+        most = max(min(plan.capacity, plan.env_steps) // plan.envs, 1)
+        fitted = dataclasses.replace(fitted, n_step=min(fitted.n_step, most))
+    kept = {name: value for name, value in _values(config).items() if name in given}
+    return dataclasses.replace(fitted, **kept)
+
+
+def _changes(before: dict[str, Any], cls: type[Any], after: Any, given: set[str]) -> list[str]:
+    """Say what is not as it would be in a longer run."""
+    usual = {field.name: before.get(field.name, field.default) for field in dataclasses.fields(cls)}
+    return [
+        f"{name} = {value:,} instead of {usual[name]:,}"
+        for name, value in _values(after).items()
+        if isinstance(value, int) and name not in given and name != "env_steps" and value != usual[name]
+    ]

@@ -30,6 +30,8 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from polyak.runs.scores import STATISTICS
+
     results = list(scores.values())
     acting = "without exploration" if results[0]["deterministic"] else "exploring"
     print(f"return {acting}, {results[0]['episodes']} fresh episodes per seed, mean ± deviation:")
@@ -43,7 +45,7 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
     table.add_section()
     # the statistic of a single seed is the mean over its episodes, which is its IQM over one seed too
     cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
-    statistic = {"iqm": "IQM", "mean": "mean"}[results[0]["statistic"]]
+    statistic = STATISTICS[results[0]["statistic"]]
     table.add_row(statistic, *cells)
     Console().print(table)
     print(f"{statistic} [95 % bootstrap interval] over {results[0]['ci95_over']}")

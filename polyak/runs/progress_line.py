@@ -47,6 +47,11 @@ class Forgiving:
             return None
 
 
+def someone_looks() -> bool:
+    """Say whether standard error is a terminal or a notebook."""
+    return Forgiving(sys.stderr).isatty() or type(sys.stderr).__module__.startswith("ipykernel")
+
+
 class ProgressLine:
     """One live line on standard error: environment steps, steps per second, newest return, time left."""
 

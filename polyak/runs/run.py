@@ -18,7 +18,7 @@ from polyak.runs import files, presets, request, scores
 from polyak.runs.circumstances import circumstances
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
-from polyak.runs.progress_line import ProgressLine
+from polyak.runs.progress_line import ProgressLine, someone_looks
 from polyak.runs.session import SCORING, Interrupts, Session
 from polyak.runs.settings import Asked, settings_for
 from polyak.training import devices
@@ -31,7 +31,7 @@ from polyak.training.plan import Plan
 KEYS = ("algorithm", "env", "config", "plan", "seeds", "devices", "status", "seconds")
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(repr=False)
 class Run:
     """One training on disk. `facts` is what its run.json says; the policies are loaded when asked for.
 
@@ -41,6 +41,13 @@ class Run:
     folder: Path
     facts: dict[str, Any]
     env: Maker | None = None
+
+    def __repr__(self) -> str:
+        """Say in two lines what was trained and what came of it."""
+        facts, seeds = self.facts, len(self.facts["seeds"])
+        trained = f"{facts.get('env_steps', 0):,} environment steps of {seeds} seed{'s' * (seeds > 1)}"
+        head = f"Run in {self.folder}: {facts['algorithm']} on {facts['env']}, {facts['status']}, {trained}"
+        return f"{head}\n{scores.in_words(self.scores)}"
 
     @property
     def saved(self) -> Saved:
@@ -97,7 +104,7 @@ def train(
     backend: str = "host",
     out: str | Path | None = None,
     force: bool = False,
-    quiet: bool = True,
+    quiet: bool | None = None,
 ) -> Run:
     """Train `seeds` independent agents and return the finished run.
 
@@ -105,7 +112,8 @@ def train(
     `seeds` counts from seed 0, or lists the seeds. `config` and `plan` are settings objects, or dictionaries of what
     differs from the preset. `backend` is "host", which steps environments in Python; "device", which compiles those
     that are written in JAX together with everything else; or "auto": the device where it can. The run is written to
-    `out`, by default a new folder under runs/.
+    `out`, by default a new folder under runs/. Progress is shown on standard error where that is a terminal or a
+    notebook, unless `quiet` is True, and everywhere if it is False.
 
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
@@ -135,7 +143,9 @@ def train(
         return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), quiet, resumed=False)
 
 
-def resume(folder: str | Path, *, env: Maker | None = None, workers: int | None = None, quiet: bool = True) -> Run:
+def resume(
+    folder: str | Path, *, env: Maker | None = None, workers: int | None = None, quiet: bool | None = None
+) -> Run:
     """Continue a run from its checkpoint to its end, with as many workers as before or as given.
 
     Raises as `train` and `load` do.
@@ -177,11 +187,11 @@ def load(folder: str | Path) -> Run:
     return Run(folder, facts)
 
 
-def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool, resumed: bool) -> Run:
+def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool | None, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
-    progress = ProgressLine(plan.env_steps, len(seeds), shown=not quiet)
+    progress = ProgressLine(plan.env_steps, len(seeds), shown=someone_looks() if quiet is None else not quiet)
     with (
         Interrupts() as interrupts,
         devices.Compiling() as compiling,

@@ -67,3 +67,21 @@ def summary(scores: Scores, seeds: Sequence[int], which: str, deterministic: boo
             for seed, returns, lengths in zip(seeds, scores.returns, scores.lengths, strict=True)
         ],
     }
+
+
+def in_words(scores: dict[str, dict[str, Any]]) -> str:
+    """Say in a line what the summaries of a run, by "final" and "best", hold: whatever they hold, it does not fail."""
+    try:
+        told = [f"{which} policies {_in_words(result)}" for which, result in scores.items()]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return "the scores cannot be read: run.json is damaged or was changed"
+    return "; ".join(told) or "no scores yet: they are made at the end of training"
+
+
+def _in_words(result: dict[str, Any]) -> str:
+    low, high = result["ci95"]
+    value = f"{result['return_iqm']:,.1f} [{low:,.1f}, {high:,.1f}]"
+    return f"{value} ({STATISTICS[result['statistic']]} and 95 % interval over {result['ci95_over']})"
+
+
+STATISTICS = {"iqm": "IQM", "mean": "mean"}

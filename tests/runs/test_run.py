@@ -1,6 +1,8 @@
 """The four things done with a run, from Python: train, resume, load, evaluate."""
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +89,7 @@ def test_an_evaluation_tells_all_that_is_owed(finished: polyak.Run):
     result = finished.evaluate(5, "final")
     assert result.keys() == {
         *("which", "deterministic", "episodes", "return_mean", "return_std", "return_iqm"),
-        *("ci95", "ci95_over", "length_mean", "per_seed"),
+        *("statistic", "ci95", "ci95_over", "length_mean", "per_seed"),
     }
     assert (result["which"], result["deterministic"], result["episodes"]) == ("final", True, 5)
     assert [row["seed"] for row in result["per_seed"]] == [0, 1]
@@ -208,3 +210,48 @@ def test_force_replaces_a_run(stopped: Path):
     run = small.train(stopped, force=True, **SHORT)
     assert (run.facts["seeds"], run.facts["env_steps"]) == ([4], 80)
     assert {row[0] for row in small.rows(stopped / "metrics.csv", "seed")} == {"4"}
+
+
+def test_a_run_is_shown_in_two_lines(finished: polyak.Run, stopped: Path):
+    first, second = repr(finished).splitlines()
+    where = f"Run in {finished.folder}: ddpg on {small.ENV}"
+    assert first == f"{where}, finished, 400 environment steps of 2 seeds"
+    score = finished.scores["final"]["return_iqm"]
+    assert second.startswith(f"final policies {score:.1f} [")
+    assert second.endswith("(IQM and 95 % interval over seeds)")
+    first, second = repr(polyak.load(stopped)).splitlines()
+    assert "interrupted, 180 environment steps" in first
+    assert second.startswith("no scores yet")
+
+
+@pytest.mark.parametrize("scores", [{"final": {}}, {"final": None}, [1], {"final": {"ci95": [None, "x"]}}], ids=repr)
+def test_a_run_with_damaged_scores_can_be_looked_at(scores: object):
+    facts = {"algorithm": "ddpg", "env": "A-v0", "status": "finished", "seeds": [0], "scores": scores}
+    assert repr(polyak.Run(Path("x"), facts)).endswith("the scores cannot be read: run.json is damaged or was changed")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+Notebook = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+
+
+@pytest.mark.parametrize(
+    ("stream", "quiet", "shown"),
+    [
+        (Terminal, None, True),
+        (Notebook, None, True),
+        (io.StringIO, None, False),
+        (io.StringIO, False, True),
+        (Terminal, True, False),
+    ],
+)
+def test_progress_is_shown_where_someone_looks(
+    monkeypatch: pytest.MonkeyPatch, stream: type[io.StringIO], quiet: bool | None, shown: bool
+):
+    errors = stream()
+    monkeypatch.setattr(sys, "stderr", errors)
+    small.train("shown", **SHORT, quiet=quiet)
+    assert bool(errors.getvalue()) == shown

@@ -1,19 +1,22 @@
 """Actors: networks that say what to do, with a single action or with a distribution."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
 import numpy as np
-from jaxtyping import Float
 
 from polyak import maths
 from polyak.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
+from polyak.lazy import jax, jnp
 from polyak.nets import MLP, PLAIN, Style
 from polyak.simba import Simba, network
 from polyak.tree import pytree, static
 from polyak.types import Array, Box, Discrete, Kind
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Bound: TypeAlias = Literal["tanh", "clip"]
 Sigma: TypeAlias = Literal["clamp", "tanh", "softplus"]

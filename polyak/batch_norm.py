@@ -3,15 +3,17 @@
 So optimizer, weight decay and Polyak averaging cannot touch the statistics; the algorithm says when they change.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Float, Int
-
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree, static
 from polyak.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 Normalization: TypeAlias = Literal["off", "batch", "renorm"]
 

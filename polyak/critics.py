@@ -1,12 +1,12 @@
 """Critics: networks that say what a state, or an action in it, is worth."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
+from polyak.lazy import jax, jnp
 from polyak.nets import MLP, PLAIN, Style, concatenate
 from polyak.simba import Simba, network
 from polyak.tree import pytree

@@ -3,17 +3,20 @@
 Sampling and modes work on NumPy arrays too, with a leading lane axis, because they act.
 """
 
-import math
-from typing import Protocol
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+import math
+from typing import TYPE_CHECKING, Protocol
+
 import numpy as np
-from jaxtyping import Float, Int
 
 from polyak import draws, maths
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array, Key
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 

@@ -1,11 +1,12 @@
 """Random numbers from a JAX key or from NumPy generators, so that acting can be written once for both; orders."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
+from polyak.lazy import jax, jnp
 from polyak.types import Array, Key
 
 

@@ -4,6 +4,8 @@ Numbers of NumPy and JAX become Python's. What is traced, as all fields are in a
 and so do JAX's arrays with axes: a value for each of several agents.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 import reprlib
@@ -12,10 +14,10 @@ import typing
 from functools import cache
 from typing import Any, Literal
 
-import jax
 import numpy as np
 
 from polyak.errors import UsageError, nearest
+from polyak.lazy import is_jax_array, jax
 
 
 def number(
@@ -41,7 +43,7 @@ def check(settings: Any) -> None:
     kinds = _types(cls)
     for field in dataclasses.fields(settings):
         given, kind = getattr(settings, field.name), kinds[field.name]
-        if isinstance(given, jax.Array) and (isinstance(given, jax.core.Tracer) or given.ndim):
+        if is_jax_array(given) and (isinstance(given, jax.core.Tracer) or given.ndim):
             continue
         value = _in_python(given)
         _check_kind(field.name, value, kind)
@@ -56,7 +58,7 @@ def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
     """Raise UsageError where one of these fields, which serves only `what`, is not at its default."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.name in names and not isinstance(value, jax.Array) and value != field.default:
+        if field.name in names and not is_jax_array(value) and value != field.default:
             raise UsageError(
                 f"{field.name} = {reprlib.repr(value)} is for {what} only: leave it out, or choose a preset without it"
             )
@@ -64,7 +66,7 @@ def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
 
 def _in_python(value: Any) -> Any:
     """Turn NumPy's and JAX's numbers, alone or in a tuple or an array, into Python's."""
-    if isinstance(value, np.generic | np.ndarray | jax.Array):
+    if isinstance(value, np.generic | np.ndarray) or is_jax_array(value):
         value = value.tolist()
         return tuple(value) if isinstance(value, list) else value
     return tuple(map(_in_python, value)) if isinstance(value, tuple) else value

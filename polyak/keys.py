@@ -5,12 +5,13 @@ is JAX's own default. On a CPU JAX compiles it as a loop of many small operation
 step costs more than the rest of it. Written out, it is one operation with the same bits; but compiling it takes longer.
 """
 
+from __future__ import annotations
+
 import math
+from functools import cache
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from jax.extend.random import define_prng_impl
+from polyak.lazy import jax, jnp
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -23,7 +24,7 @@ def key(seed: Any) -> jax.Array:
 
 def written_out(key: jax.Array) -> jax.Array:
     """Return a key that draws what `key` draws, and so do those that are made of it."""
-    return jax.random.wrap_key_data(jax.random.key_data(key), impl=IMPLEMENTATION)
+    return jax.random.wrap_key_data(jax.random.key_data(key), impl=_implementation())
 
 
 def ordinary(key: jax.Array) -> jax.Array:
@@ -69,12 +70,17 @@ def _bits(words: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
     return (high ^ low).astype(f"uint{width}")
 
 
-IMPLEMENTATION = define_prng_impl(
-    key_shape=(2,),
-    seed=lambda seed: jnp.stack(_seeded(jnp.asarray(seed, jnp.uint32)), -1),
-    split=_split,
-    random_bits=_bits,
-    fold_in=_fold_in,
-    name="polyak_threefry2x32",
-    tag="pfry",
-)
+@cache
+def _implementation() -> Any:
+    """Define the keys to JAX, which takes a name only once."""
+    from jax.extend.random import define_prng_impl
+
+    return define_prng_impl(
+        key_shape=(2,),
+        seed=lambda seed: jnp.stack(_seeded(jnp.asarray(seed, jnp.uint32)), -1),
+        split=_split,
+        random_bits=_bits,
+        fold_in=_fold_in,
+        name="polyak_threefry2x32",
+        tag="pfry",
+    )

@@ -1,14 +1,18 @@
 """The formulas of reinforcement learning, each a function with its source and a hand-computed test."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, Literal, TypeAlias
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
+from polyak.lazy import jax, jnp
 from polyak.types import Array, Transition
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def td_target(
@@ -107,7 +111,7 @@ def huber(error: Array, delta: float = 1.0) -> Array:
 
 
 Loss: TypeAlias = Literal["mse", "huber"]
-LOSSES: dict[str, Callable[..., Any]] = {"mse": jnp.square, "huber": huber}  # of an error, elementwise
+LOSSES: dict[str, Callable[..., Any]] = {"mse": lambda error: jnp.square(error), "huber": huber}  # elementwise
 
 
 def clip(x: Array) -> Array:
@@ -130,12 +134,14 @@ def clip_inward(x: Array) -> Array:
     Plain clipping has no gradient beyond the bound, so a saturated actor could never return. The one-sided rule
     keeps the forward pass of the clip; compare Hausknecht and Stone 2016 (arXiv 1511.04143) on bounded actions.
     """
-    return clip(x) if isinstance(x, np.ndarray) else _clip_inward(x)
+    return clip(x) if isinstance(x, np.ndarray) else _clip_inward()(x)
 
 
-@jax.custom_vjp
-def _clip_inward(x: jax.Array) -> jax.Array:
-    return jnp.clip(x, -1.0, 1.0)
+@cache
+def _clip_inward() -> Any:
+    clipping = jax.custom_vjp(lambda x: jnp.clip(x, -1.0, 1.0))
+    clipping.defvjp(_clip_inward_forward, _clip_inward_backward)
+    return clipping
 
 
 def _clip_inward_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -145,9 +151,6 @@ def _clip_inward_forward(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _clip_inward_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]:
     outward = ((x > 1.0) & (gradient < 0.0)) | ((x < -1.0) & (gradient > 0.0))
     return (jnp.where(outward, 0.0, gradient),)
-
-
-_clip_inward.defvjp(_clip_inward_forward, _clip_inward_backward)
 
 
 def standardize(values: Float[Array, "batch"], counts: Array | None = None) -> Float[Array, "batch"]:

@@ -6,20 +6,23 @@ batch axis. A network with batch normalization takes its running statistics
 beside the input: `net(x, statistics)` uses them, `net.train(x, statistics)` uses the batch's and returns new ones.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from polyak.batch_norm import BatchNorm, BatchStyle
+from polyak.lazy import jax, jnp
 from polyak.maths import orthonormal, squash
 from polyak.tree import pytree, static
 from polyak.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Architecture: TypeAlias = Literal["mlp", "simba"]
 

@@ -1,13 +1,15 @@
 """Running mean and variance of observations, part of the policy that reads them; and the scale of rewards."""
 
-from typing import Any
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Float
+from typing import TYPE_CHECKING, Any
 
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array, Transition
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @pytree

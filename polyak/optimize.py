@@ -1,13 +1,13 @@
 """One gradient step of one learned thing."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
+from polyak.lazy import jax, jnp, optax
 from polyak.types import Array, Metrics
 
 Net = TypeVar("Net")

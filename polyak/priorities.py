@@ -8,14 +8,16 @@ The tree has a fan-out of 64, not 2: a draw reads one line of 64 numbers at each
 tree would take twenty dependent steps. Sums are computed anew from their line at each change, so they do not drift.
 """
 
-from typing import Any
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Float, Int
+from typing import TYPE_CHECKING, Any
 
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree, replace, static
 from polyak.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 FAN_OUT = 64
 EPSILON = 1e-6  # so that a transition without error can be drawn again

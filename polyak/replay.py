@@ -1,11 +1,15 @@
 """A ring of rows as pure functions: it knows nothing of what the rows mean."""
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Bool, Float, Int
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 
 @pytree

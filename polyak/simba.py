@@ -1,11 +1,12 @@
 """SimBa's residual network, and the choice between it and an MLP."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from polyak.errors import UsageError
+from polyak.lazy import jax
 from polyak.nets import MLP, PLAIN, Architecture, LayerNorm, Linear, Style, relu
 from polyak.tree import pytree
 from polyak.types import Array

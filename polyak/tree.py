@@ -1,12 +1,18 @@
-"""Frozen dataclasses that JAX sees through, and the few operations on whole trees that learning needs."""
+"""Frozen dataclasses that JAX sees through, and the few operations on whole trees that learning needs.
+
+While nobody has imported JAX, trees of NumPy arrays are walked in Python, in the same order.
+"""
+
+from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypeVar, dataclass_transform
 
-import jax
-
 from polyak.fields import number
+from polyak.lazy import jax, once_jax_is_imported
 
 T = TypeVar("T")
 
@@ -19,33 +25,45 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static, number))
 def pytree(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass and a JAX pytree; `static()` fields become part of its structure."""
-    frozen = dataclasses.dataclass(frozen=True)(cls)
-    fields = dataclasses.fields(frozen)  # type: ignore[arg-type]
+    frozen: Any = dataclasses.dataclass(frozen=True)(cls)
+    fields = dataclasses.fields(frozen)
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if f.name not in meta]
-    if hasattr(frozen, "__post_init__"):
-        return _register_unchecked(frozen, data, meta)
-    return jax.tree_util.register_dataclass(frozen, data_fields=data, meta_fields=meta)
+    PARTS[frozen] = (data, meta)
+    register = _register_unchecked if hasattr(frozen, "__post_init__") else _register
+    once_jax_is_imported(partial(register, frozen, data, meta))
+    return frozen
 
 
-def _register_unchecked(cls: type[T], data: list[str], meta: list[str]) -> type[T]:
+PARTS: dict[type, tuple[list[str], list[str]]] = {}  # of each pytree class: its fields that hold trees, and the static
+
+
+def _register(cls: type, data: list[str], meta: list[str]) -> None:
+    jax.tree_util.register_dataclass(cls, data_fields=data, meta_fields=meta)
+
+
+def _register_unchecked(cls: type, data: list[str], meta: list[str]) -> None:
     """Register a class that checks its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
 
-    def flatten(tree: T) -> tuple[list[Any], tuple[Any, ...]]:
+    def flatten(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
         return [getattr(tree, name) for name in data], tuple(getattr(tree, name) for name in meta)
 
-    def flatten_with_keys(tree: T) -> tuple[list[Any], tuple[Any, ...]]:
+    def flatten_with_keys(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
         leaves, structure = flatten(tree)
         return [(jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(data, leaves, strict=True)], structure
 
-    def unflatten(structure: tuple[Any, ...], leaves: Any) -> T:
-        tree = object.__new__(cls)
-        for name, value in (*zip(data, leaves, strict=True), *zip(meta, structure, strict=True)):
-            object.__setattr__(tree, name, value)
-        return tree
+    def unflatten(structure: tuple[Any, ...], leaves: Any) -> Any:
+        return made(cls, dict([*zip(data, leaves, strict=True), *zip(meta, structure, strict=True)]))
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
-    return cls
+
+
+def made(cls: type[T], values: dict[str, Any]) -> T:
+    """Make a frozen dataclass of its fields, whatever is in them, without checks."""
+    tree = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(tree, name, value)
+    return tree
 
 
 def replace(tree: T, **changes: Any) -> T:
@@ -53,9 +71,45 @@ def replace(tree: T, **changes: Any) -> T:
     return dataclasses.replace(tree, **changes)  # type: ignore[type-var]
 
 
+def map_leaves(function: Callable[..., Any], tree: T, *others: Any) -> Any:
+    """Apply a function to every leaf, and to those in the same places of other trees; return the tree of results.
+
+    As `jax.tree.map`, which it calls where JAX has been imported.
+    """
+    if sys.modules.get("jax") is not None:
+        return jax.tree.map(function, tree, *others)
+    return _mapped(function, tree, *others)
+
+
+def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    parts = _parts(tree)
+    if parts is None:
+        return function(tree, *others)
+    of_others = [dict(_parts(other) or ()) for other in others]
+    results = {name: _mapped(function, part, *(other[name] for other in of_others)) for name, part in parts}
+    if tree is None:
+        return None
+    if type(tree) in PARTS:
+        return made(type(tree), {**{name: getattr(tree, name) for name in PARTS[type(tree)][1]}, **results})
+    if isinstance(tree, dict):
+        return results
+    return type(tree)(*results.values()) if hasattr(tree, "_fields") else type(tree)(results.values())
+
+
+def _parts(tree: Any) -> list[tuple[Any, Any]] | None:
+    """List the parts of a node with their names, in JAX's order; None: it is a leaf."""
+    if tree is None:
+        return []
+    if type(tree) in PARTS:
+        return [(name, getattr(tree, name)) for name in PARTS[type(tree)][0]]
+    if isinstance(tree, dict):
+        return sorted(tree.items())
+    return list(enumerate(tree)) if isinstance(tree, list | tuple) else None
+
+
 def take(tree: T, index: Any) -> T:
     """Index the leading axis of every leaf."""
-    return jax.tree.map(lambda leaf: leaf[index], tree)
+    return map_leaves(lambda leaf: leaf[index], tree)
 
 
 def where(condition: jax.Array, yes: T, no: T) -> T:
@@ -73,8 +127,18 @@ def polyak_average(target: T, source: T, tau: jax.Array | float) -> T:
 
 def named_leaves(tree: Any) -> dict[str, Any]:
     """Flatten a tree to a dictionary from each leaf's path ("policy.actor.layers.0.weight") to the leaf."""
+    if sys.modules.get("jax") is None:
+        return dict(_named("", tree))
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _named(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    parts = _parts(tree)
+    if parts is None:
+        yield path, tree
+    for name, part in parts or ():
+        yield from _named(f"{path}.{name}" if path else str(name), part)
 
 
 def from_named_leaves(template: T, leaves: dict[str, Any], convert: Callable[[str, Any, Any], Any]) -> T:
@@ -82,5 +146,5 @@ def from_named_leaves(template: T, leaves: dict[str, Any], convert: Callable[[st
 
     Raises KeyError for the first name that is not stored.
     """
-    names = named_leaves(template)
-    return jax.tree.unflatten(jax.tree.structure(template), [convert(n, leaf, leaves[n]) for n, leaf in names.items()])
+    converted = iter([convert(name, leaf, leaves[name]) for name, leaf in named_leaves(template).items()])
+    return map_leaves(lambda leaf: next(converted), template)

@@ -1,14 +1,16 @@
 """The words that every layer shares: a transition, what an environment looks like, what an algorithm is."""
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from __future__ import annotations
 
-import jax
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, Union
+
 import numpy as np
 
+from polyak.lazy import jax
 from polyak.tree import pytree, static
 
-Array: TypeAlias = jax.Array | np.ndarray
+Array: TypeAlias = Union["jax.Array", np.ndarray]
 Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
 Metrics: TypeAlias = dict[str, Any]  # arrays: scalars, or one number for each sample
 

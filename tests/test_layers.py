@@ -10,7 +10,7 @@ import polyak
 
 ROOT = Path(polyak.__file__).parent
 
-GROUND = {"errors", "fields"}
+GROUND = {"errors", "fields", "lazy"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
     "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",

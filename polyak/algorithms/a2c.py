@@ -10,15 +10,15 @@ n-step advantage, n the length of the rollout, and λ = 0 the one-step TD error 
 preset `tutorial` uses. Differs from the paper: no asynchronous workers, gradients clipped at a norm of 0.5.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import StochasticActor
 from polyak.distributions import Distribution
 from polyak.fields import check, number
+from polyak.lazy import jax, optax
 from polyak.nets import MLP, Style
 from polyak.normalize import RunningStats
 from polyak.tree import pytree, replace, static

@@ -14,17 +14,16 @@ because that is what a CPU computes in bearable time; the preset `paper` has the
 SAC with τ = 1.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import SquashedActor
 from polyak.batch_norm import BatchStyle, Normalization
 from polyak.critics import Critic, least, several
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Style
 from polyak.noise import Correlated
 from polyak.tree import pytree, replace, static

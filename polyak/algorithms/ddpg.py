@@ -12,11 +12,9 @@ decay, no batch norm) and the preset `paper` has the paper's. With batch norm, t
 actor's loss use running statistics, which the targets copy whole; the paper leaves both open.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import Actor, Bound
@@ -24,6 +22,7 @@ from polyak.batch_norm import STYLES, Normalization
 from polyak.critics import Critic
 from polyak.errors import UsageError
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Architecture, Style
 from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats

@@ -12,16 +12,16 @@ bootstraps, as Rainbow does (Hessel et al. 2018, arXiv 1710.02298); `priority_al
 rather than by copies from time to time (`tau`, `target_period`).
 """
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from polyak import draws, maths, optimize
 from polyak.critics import ActionValues
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Style
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition

@@ -14,17 +14,16 @@ divergence, estimated as mean ρ - 1 - log ρ. Differs from the paper: a time li
 bootstrapped through.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import draws, maths, optimize
 from polyak.actors import StochasticActor
 from polyak.distributions import Distribution
 from polyak.errors import UsageError
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import MLP, Style
 from polyak.normalize import RewardScale, RunningStats
 from polyak.tree import pytree, replace, static, take

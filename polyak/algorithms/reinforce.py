@@ -12,16 +12,15 @@ normalized over the rollout. An episode that goes on where the rollout ends, or 
 the baseline's value of its last state; without a baseline, steps of unfinished episodes are left out.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import StochasticActor
 from polyak.distributions import Distribution
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import MLP, Style
 from polyak.normalize import RunningStats
 from polyak.tree import pytree, replace, static

@@ -13,18 +13,18 @@ H̄ of discrete actions is half, not 0.98, of the largest; noise may be correlat
 the entropy of the steps between.
 """
 
+from __future__ import annotations
+
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from polyak import maths, optimize
 from polyak.actors import Sigma, SquashedActor, StochasticActor
 from polyak.critics import ActionValues, Critic, least, several
 from polyak.distributions import Categorical
 from polyak.fields import check, number, refuse_changed
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Architecture, Style
 from polyak.noise import Correlated
 from polyak.normalize import RunningStats

@@ -12,16 +12,15 @@ let it fall (`alpha_end`). Differs from the paper: the actions are discrete, so 
 targets use the least of two networks, against overestimation; acting uses their mean.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.critics import ActionValues, least, several
 from polyak.distributions import Categorical
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Style
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition

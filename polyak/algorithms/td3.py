@@ -12,16 +12,15 @@ Differs from the paper: (1 - terminated) is written out; the networks are 256-25
 one critic, no smoothing and delay 1 it is DDPG.
 """
 
-from typing import Any, Literal
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
-import optax
+from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import Actor, Bound
 from polyak.critics import Critic, least, several
 from polyak.fields import check, number
+from polyak.lazy import jax, jnp, optax
 from polyak.nets import Architecture, Style
 from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats

@@ -4,17 +4,20 @@ A test steps each beside Gymnasium's own over random trajectories. States and ar
 in float64 and rounds its observations. docs/decisions/009-compiled-environments.md says why these are ours.
 """
 
-from collections.abc import Callable
-from typing import Any
+from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from gymnasium import spaces
 from gymnasium.experimental.functional import FuncEnv
-from jaxtyping import Float
 
+from polyak.lazy import jax, jnp
 from polyak.types import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def _box(*high: float) -> spaces.Box:

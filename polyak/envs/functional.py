@@ -5,23 +5,26 @@
 begins the next episode.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
-import jax
-import jax.numpy as jnp
 from gymnasium import spaces
-from jaxtyping import Bool, Float, Int
 
 from polyak import keys
 from polyak.envs.classic import TWINS
 from polyak.envs.make import from_name, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, reason
+from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array, EnvSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 
 @pytree

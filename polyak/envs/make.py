@@ -1,15 +1,17 @@
 """Environments from what a user names: an id, "module:Id", or a callable that makes one."""
 
+from __future__ import annotations
+
 import importlib
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import gymnasium
-import jax
 from gymnasium.experimental.functional import FuncEnv
 
 from polyak.errors import UsageError, installing, nearest
+from polyak.lazy import jax
 
 Maker: TypeAlias = str | Callable[[], gymnasium.Env[Any, Any]]
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}

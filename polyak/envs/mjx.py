@@ -4,16 +4,18 @@ Every task of Playground's registry is a name in this module: `polyak train sac 
 --backend device`. They need the extra `mjx`. Zakka et al. 2025, "MuJoCo Playground", arXiv:2502.08844.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-import jax
 import numpy as np
 from gymnasium import spaces
 from gymnasium.experimental.functional import FuncEnv
 
 from polyak.errors import UsageError, installing, nearest
+from polyak.lazy import jax
 
 
 class Task(FuncEnv):

@@ -5,6 +5,8 @@ their errors are what they are without workers, to the bit. Numbers go through m
 to each worker carries what to do, and brings back which episodes ended.
 """
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing
 import signal
@@ -19,12 +21,12 @@ from multiprocessing.sharedctypes import RawArray
 from multiprocessing.util import Finalize
 from typing import Any
 
-import jax
 import numpy as np
 
 from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, name_of
 from polyak.errors import RunError, UsageError
+from polyak.lazy import jax
 from polyak.types import Box, Discrete, EnvSpec, Episode
 
 START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever

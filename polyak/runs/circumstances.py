@@ -1,5 +1,7 @@
 """Where and with what a run was made."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform
@@ -7,8 +9,7 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-import jax
-
+from polyak.lazy import jax
 from polyak.training import devices
 
 

@@ -1,5 +1,7 @@
 """Files that are either whole or not there: JSON and safetensors, written beside and moved into place. No pickle."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib
@@ -9,12 +11,12 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from polyak.errors import RunError, UsageError, reason
+from polyak.lazy import is_jax_array, jax
 from polyak.tree import from_named_leaves, named_leaves
 
 T = TypeVar("T")
@@ -156,7 +158,7 @@ def _arrays_in(path: Path) -> "dict[str, Stored]":
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
     return {
-        name: Stored(path, np.dtype(KINDS[entry["dtype"]]), tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
+        name: Stored(path, _dtype(entry["dtype"]), tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
         for name, entry in header.items()
     }
 
@@ -164,9 +166,12 @@ def _arrays_in(path: Path) -> "dict[str, Stored]":
 KINDS: dict[str, Any] = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
     **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
-    "BF16": jax.numpy.bfloat16,
     "BOOL": "?",
 }
+
+
+def _dtype(kind: str) -> np.dtype[Any]:
+    return np.dtype(jax.numpy.bfloat16 if kind == "BF16" else KINDS[kind])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +237,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    if isinstance(value, np.ndarray | jax.Array):
+    if isinstance(value, np.ndarray) or is_jax_array(value):
         return plain(value.tolist())
     if isinstance(value, np.generic):
         return plain(value.item())

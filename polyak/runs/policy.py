@@ -1,16 +1,18 @@
 """A trained policy: what is needed to act, and nothing else. Saved as safetensors and JSON, without pickle."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from gymnasium import spaces
 
 from polyak import algorithms
 from polyak.envs.spaces import ActionScale, flatten, from_json, spec_of, to_json
 from polyak.errors import UsageError
+from polyak.lazy import jax
 from polyak.runs import files
 from polyak.training.acting import Acting
 from polyak.tree import take

@@ -5,8 +5,6 @@ import time
 from typing import TextIO, cast
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from polyak.training.host import Report
 
@@ -64,6 +62,9 @@ class ProgressLine:
         self.marks: list[tuple[float, int]] = []
         self.quarter = 0
         if self.live:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn
+
             columns = (
                 TextColumn("{task.percentage:>3.0f}%"),
                 BarColumn(bar_width=12),

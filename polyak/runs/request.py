@@ -1,5 +1,7 @@
 """What a caller asks for, checked before anything is written: seeds, environments, memory, folder."""
 
+from __future__ import annotations
+
 import operator
 import os
 import shutil
@@ -9,8 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import jax
-
 from polyak import algorithms
 from polyak.envs import functional
 from polyak.envs.functional import Functional
@@ -18,6 +18,7 @@ from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, reason
+from polyak.lazy import jax
 from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
 from polyak.types import EnvSpec

@@ -1,5 +1,7 @@
 """One sitting of a run: iterations, and between them the log, the evaluations, the checkpoints and the interrupts."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import threading
@@ -8,11 +10,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import jax
 import numpy as np
 
 from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
+from polyak.lazy import jax
 from polyak.runs import checkpoint, files, policy
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine

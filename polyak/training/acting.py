@@ -3,15 +3,17 @@
 A device runs its queue in order, so acting on the learner's device would wait for the learner.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import jax
 import numpy as np
 
 from polyak.draws import LaneGenerators
 from polyak.keys import key
+from polyak.lazy import jax
 from polyak.training import devices
 from polyak.types import Algorithm, Box, Discrete, EnvSpec
 

@@ -5,14 +5,16 @@ host to overlap with, so the policy is never behind. One program (`segment.py`) 
 iterations.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError
+from polyak.lazy import jax
 from polyak.training import devices, schedule
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, shapes, with_keys

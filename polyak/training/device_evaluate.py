@@ -1,15 +1,16 @@
 """Episodes without exploration inside one compiled program: all episodes of all lanes side by side."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from polyak import keys
 from polyak.errors import RunError
+from polyak.lazy import jax, jnp
 from polyak.training import devices
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld

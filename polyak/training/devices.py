@@ -1,5 +1,7 @@
 """Which devices a run uses, and how its lanes are spread over them."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import os
@@ -9,14 +11,12 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from polyak.errors import UsageError
+from polyak.lazy import jax
 from polyak.tree import take
 
-LANE = PartitionSpec("lane")
 MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
 
 
@@ -61,7 +61,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(lanes: int, most: int | None = None) -> NamedSharding:
+def spread(lanes: int, most: int | None = None) -> jax.sharding.NamedSharding:
     """Choose devices for the lanes: one each where there are enough, else as many as divide them evenly.
 
     `most` limits their number: a run that is resumed uses as many as before, because lanes that share a device are
@@ -74,7 +74,8 @@ def spread(lanes: int, most: int | None = None) -> NamedSharding:
     """
     devices = jax.local_devices()
     count = max(d for d in range(1, min(lanes, len(devices), most or lanes) + 1) if lanes % d == 0)
-    return NamedSharding(Mesh(np.array(devices[:count]), ("lane",)), LANE)
+    mesh = jax.sharding.Mesh(np.array(devices[:count]), ("lane",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("lane"))
 
 
 def to_act_on() -> jax.Device:
@@ -90,15 +91,15 @@ def fetched(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree) if jax.default_backend() == "cpu" else jax.device_get(tree)
 
 
-def everywhere(sharding: NamedSharding) -> NamedSharding:
+def everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
     """Return the placement of what all lanes share: a copy on every device."""
-    return NamedSharding(sharding.mesh, PartitionSpec())
+    return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
 
 
 def program(
     function: Callable[..., Any],
     fixed: Sequence[Any],
-    sharding: NamedSharding,
+    sharding: jax.sharding.NamedSharding,
     lanes: Sequence[bool],
     donate: Sequence[int] = (),
     config: Any = None,
@@ -115,7 +116,7 @@ def program(
 def _program(
     function: Callable[..., Any],
     fixed: tuple[Any, ...],
-    sharding: NamedSharding,
+    sharding: jax.sharding.NamedSharding,
     lanes: tuple[bool, ...],
     donate: tuple[int, ...],
 ) -> Callable[..., Any]:
@@ -130,8 +131,9 @@ def _program(
 
     if sharding.num_devices == 1:  # calling it costs less so, which short iterations feel
         return jax.jit(on_one_device, donate_argnums=donate)
-    specs = tuple(LANE if has_lanes else PartitionSpec() for has_lanes in lanes)
-    sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=LANE, check_vma=False)
+    by_lane, everywhere = jax.sharding.PartitionSpec("lane"), jax.sharding.PartitionSpec()
+    specs = tuple(by_lane if has_lanes else everywhere for has_lanes in lanes)
+    sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=by_lane, check_vma=False)
     return jax.jit(sharded, donate_argnums=donate)
 
 

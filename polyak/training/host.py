@@ -7,14 +7,16 @@ always exactly one iteration behind, whatever the timing, and everything a run i
 collected; chunk 1 without overlap is the textbook loop.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from polyak.errors import RunError
+from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Acting
 from polyak.training.lanes import Lanes, on_host, put_back, shapes

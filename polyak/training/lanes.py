@@ -1,15 +1,16 @@
 """The learners of all lanes on their devices: made, read out and put back; what both loops begin with."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
 from polyak import tree
 from polyak.keys import key
+from polyak.lazy import jax
 from polyak.replay import Buffer
 from polyak.training import devices
 from polyak.training.learn import Learner, refuse, start
@@ -23,7 +24,7 @@ T = TypeVar("T")
 class Lanes:
     """One learner for each seed, spread over devices. All that has a lane has a leading lane axis."""
 
-    sharding: NamedSharding
+    sharding: jax.sharding.NamedSharding
     config: Any
     keys: jax.Array  # of learning
     learner: Learner
@@ -81,7 +82,7 @@ def shapes(snapshot: T) -> T:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
 
 
-def put_back(kept: Learner, fresh: Learner, sharding: NamedSharding) -> Learner:
+def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
     """Undo `on_host`: put what was kept onto the devices, the rows part by part into the memory of a fresh learner."""
     if kept.buffer is None or fresh.buffer is None:
         return jax.device_put(kept, sharding)
@@ -93,7 +94,7 @@ def put_back(kept: Learner, fresh: Learner, sharding: NamedSharding) -> Learner:
 PART = 2**20  # numbers of each lane that are put back at a time
 
 
-def _filled(rows: Any, kept: Any, sharding: NamedSharding) -> Any:
+def _filled(rows: Any, kept: Any, sharding: jax.sharding.NamedSharding) -> Any:
     count = kept[0].shape[0]
     if not count:
         return rows

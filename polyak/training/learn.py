@@ -1,13 +1,13 @@
 """The half of an iteration that every loop shares: add the rollout to the replay, update as often as is owed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from polyak import maths, priorities, replay, tree
 from polyak.errors import UsageError
+from polyak.lazy import jax, jnp
 from polyak.training.plan import Plan
 from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, unpack
 
@@ -116,7 +116,7 @@ def _remember(learner: Learner, spec: EnvSpec, rollout: Rollout) -> Learner:
     return Learner(learner.state, replay.add(learner.buffer, rows, count), ranks)
 
 
-Update = Callable[[Any, Transition, jax.Array], tuple[Any, Metrics]]
+Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
 
 
 def _learn_uniformly(

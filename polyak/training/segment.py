@@ -1,13 +1,13 @@
 """What the device loop compiles: environments, acting, replay and learning of one lane, for a segment of iterations."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from polyak import keys, tree
+from polyak.lazy import jax, jnp
 from polyak.training.learn import Learner, Rollout, Turn, learn
 from polyak.training.plan import Plan
 from polyak.training.schedule import Schedule

@@ -1,11 +1,13 @@
 """What training needs of environments; `polyak.envs.gymnasium` has both of them for any of Gymnasium's."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 
+from polyak.lazy import jax
 from polyak.types import EnvSpec, Episode
 
 

@@ -1,0 +1,77 @@
+"""JAX and Optax, imported when they are first used: reading a run and acting in NumPy do without, and start sooner.
+
+Where other programs write `import jax` and `import jax.numpy as jnp`, modules of polyak write
+`from polyak.lazy import jax, jnp` and postpone their annotations. Modules of users import JAX as they like.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jax as jax
+    import jax.numpy as jnp
+    import optax as optax
+else:
+
+    class Later:
+        """A module that is imported when one of its attributes is first asked for."""
+
+        def __init__(self, name: str):
+            self._name = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            return getattr(importlib.import_module(self._name), attribute)
+
+        def __repr__(self) -> str:
+            return f"<module {self._name!r}, imported when it is used>"
+
+    jax, jnp, optax = Later("jax"), Later("jax.numpy"), Later("optax")
+
+
+def is_jax_array(value: Any) -> bool:
+    """Say whether a value is an array of JAX: nothing is while JAX has not been imported."""
+    return sys.modules.get("jax") is not None and isinstance(value, jax.Array)
+
+
+def once_jax_is_imported(act: Callable[[], Any]) -> None:
+    """Call a function: now if JAX has been imported, else as soon as anybody imports it."""
+    if sys.modules.get("jax") is not None:
+        importlib.import_module("jax")  # which waits where another thread is about to
+        act()
+        return
+    watch = next((finder for finder in sys.meta_path if isinstance(finder, _Watch)), None)
+    if watch is None:
+        watch = _Watch()
+        sys.meta_path.insert(0, watch)
+    watch.waiting.append(act)
+
+
+class _Watch(MetaPathFinder):
+    """Leaves finding JAX to the finders after it, and calls what waits for it once it has been loaded."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], Any]] = []
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return what the others find, with a loader that calls back."""
+        if name != "jax":
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        found = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if found is not None and found.loader is not None:
+            load = found.loader.exec_module
+
+            def load_and_call(module: ModuleType) -> None:
+                load(module)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                while self.waiting:
+                    self.waiting.pop(0)()
+
+            found.loader.exec_module = load_and_call  # type: ignore[method-assign]
+        return found

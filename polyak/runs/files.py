@@ -115,14 +115,17 @@ def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, An
 
     So a kill at any moment leaves the earlier set or this one whole.
     """
-    numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*-*.safetensors")]
+    with writing(folder):
+        numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*-*.safetensors")]
     number = 1 + max((int(n) for n in numbers if n.isdigit()), default=0)
     entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}
     write_json(folder / name, {**facts, "files": entries})
+    sync_folder(folder)  # else a loss of power might undo the renaming and not the removing
     kept = {name, *(entry["file"] for entry in entries.values())}
-    for other in folder.iterdir():
-        if other.name not in kept:
-            other.unlink(missing_ok=True)
+    with writing(folder):
+        for other in folder.iterdir():
+            if other.name not in kept:
+                other.unlink(missing_ok=True)
 
 
 def load_arrays(

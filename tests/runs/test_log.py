@@ -11,7 +11,6 @@ import pytest
 import polyak
 from polyak.runs.csv_table import read_table
 from polyak.runs.log import Log
-from polyak.runs.progress_line import ProgressLine
 from polyak.training.host import Report
 from polyak.types import Episode
 from tests.runs import small
@@ -102,21 +101,3 @@ def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path: Path, cut: int):
     assert read_table(path) == whole[:-1]
     fill(tmp_path, [40], 20, position)
     assert [row["loss"] for row in read_table(path)] == [row["loss"] for row in whole]
-
-
-def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]):
-    progress = ProgressLine(total=1000, seeds=2, shown=True)
-    for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10)], None), steps)
-    progress.close()
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.partition(" ")[0] for line in lines] == ["250", "500", "750", "1,000"]
-    assert "exploring return -12.5" in lines[0]
-
-
-def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):
-    progress = ProgressLine(1000, 1, shown=False)
-    progress.say("what is trained")
-    progress.update(None, 500, "compiling…")
-    progress.close()
-    assert capsys.readouterr() == ("", "")

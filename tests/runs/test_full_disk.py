@@ -1,0 +1,92 @@
+"""A disk that fails at any operation of a run: one sentence, and the same bits in the end."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polyak
+from polyak import RunError
+from polyak.runs.csv_table import read_table
+from tests.runs import small
+from tests.runs.failing_disk import FailingDisk
+
+TINY: dict[str, Any] = {
+    "steps": 120,
+    "seeds": [0],
+    "plan": {"chunk": 40, "warmup": 40, "evaluations": 2, "score_episodes": 1},
+}
+SENTENCE = re.compile(
+    r"cannot write [^\s;]+: No space left on device"
+    r"(; what was learned up to step \d+ is kept in [^\s;]+"
+    r"|; no training is kept: polyak resume [^\s;]+ starts from the beginning)?"
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> polyak.Run:
+    return small.train(tmp_path_factory.mktemp("runs") / "whole", **TINY)
+
+
+def operations(folder: Path) -> int:
+    """Count what a run asks of the disk."""
+    folder.mkdir()
+    with FailingDisk(folder, 0) as disk:
+        small.train(folder, **TINY)
+    return disk.count
+
+
+def fails_and_goes_on(folder: Path, whole: polyak.Run, number: int, again: bool) -> str:
+    """Train on a disk that fails at one operation, or from one on; resume, and compare with the undisturbed run.
+
+    Return the operation that failed.
+    """
+    folder.mkdir()
+    with FailingDisk(folder, number, again) as disk:
+        try:
+            small.train(folder, **TINY)
+        except RunError as error:
+            said = str(error)
+        else:
+            said = ""
+    assert disk.failed
+    if not (folder / "run.json").exists():  # nothing was begun
+        assert SENTENCE.fullmatch(said), (disk.failed, said)
+        return disk.failed
+    status = polyak.load(folder).facts["status"]
+    if said:
+        assert SENTENCE.fullmatch(said), (disk.failed, said)
+        assert status == "failed" or again or "run.json" in disk.failed, (disk.failed, status)
+    else:  # the picture at the end, or removing what is not needed
+        assert status == "finished", disk.failed
+    run = polyak.resume(folder) if status != "finished" else polyak.load(folder)
+    small.assert_same_policies(run, whole)
+    assert run.scores == whole.scores
+    for name in ("metrics.csv", "evaluations.csv"):
+        of_run, of_whole = (read_table(each.folder / name) for each in (run, whole))
+        for row in (*of_run, *of_whole):
+            row.pop("seconds", None)
+        assert of_run == of_whole, disk.failed
+    return disk.failed
+
+
+def test_a_run_goes_on_to_the_same_bits_after_a_failure_of_the_disk(tmp_path: Path, whole: polyak.Run):
+    count = operations(tmp_path / "count")
+    failed = [
+        fails_and_goes_on(tmp_path / str(number), whole, number, again=bool(number % 2))
+        for number in range(count // 3, count, count // 5)
+    ]
+    assert len(set(failed)) > 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [False, True])
+def test_whichever_operation_fails(tmp_path: Path, whole: polyak.Run, again: bool):
+    failed = [
+        fails_and_goes_on(tmp_path / str(number), whole, number, again)
+        for number in range(1, operations(tmp_path / "count") + 1)
+    ]
+    words = " ".join(failed)
+    for word in ("metrics.csv", "evaluations.csv", "tfevents", "checkpoint.json", "policy.json", "run.json", "unlink"):
+        assert word in words

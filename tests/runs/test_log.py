@@ -1,6 +1,7 @@
 """What a run writes while it trains."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import polyak
+from polyak import UsageError
 from polyak.runs.csv_table import read_table
 from polyak.runs.log import Log
 from polyak.training.host import Report
@@ -101,3 +103,57 @@ def test_a_last_line_cut_short_by_a_crash_is_dropped(tmp_path: Path, cut: int):
     assert read_table(path) == whole[:-1]
     fill(tmp_path, [40], 20, position)
     assert [row["loss"] for row in read_table(path)] == [row["loss"] for row in whole]
+
+
+@pytest.mark.parametrize("name", ["metrics.csv", "evaluations.csv"])
+def test_a_run_whose_rows_are_missing_is_not_resumed(stopped: Path, name: str):
+    path, before = stopped / name, (stopped / "run.json").read_bytes()
+    count = len(read_table(path))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(UsageError, match=rf"{name} has {count - 1} rows and the checkpoint was saved after {count}: "):
+        polyak.resume(stopped)
+    path.unlink()
+    with pytest.raises(UsageError, match=f"{name} has 0 rows and the checkpoint was saved after {count}: "):
+        polyak.resume(stopped)
+    assert (stopped / "run.json").read_bytes() == before
+
+
+def test_a_run_whose_rows_are_damaged_is_not_resumed(stopped: Path):
+    lines = (stopped / "metrics.csv").read_text().splitlines()
+    (stopped / "metrics.csv").write_text("\n".join([*lines[:3], f"{lines[3]},7", *lines[4:], ""]))
+    with pytest.raises(UsageError, match=r"metrics\.csv is damaged or was changed: its row 3 has \d+ fields"):
+        polyak.resume(stopped)
+
+
+@pytest.mark.parametrize("rows", [-1, float("inf"), "many", None])
+def test_a_position_that_counts_no_rows_is_refused(tmp_path: Path, rows: Any):
+    position = fill(tmp_path, [20])
+    with pytest.raises(UsageError, match="damaged or was changed"):
+        Log(tmp_path, [3, 5], 10, np.array([20, 20]), {**position, "rows": {**position["rows"], "metrics.csv": rows}})
+
+
+def test_nothing_is_written_before_the_first_flush(tmp_path: Path):
+    log = Log(tmp_path, [0], 10, np.array([0]))
+    assert not list(tmp_path.iterdir())
+    log.flush()
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.csv", "evaluations.csv", "tensorboard"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the names of open files are asked of Linux")
+def test_what_was_written_is_brought_to_disk_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noting(number: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{number}")).name.partition(".")[0])
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    log = Log(tmp_path, [0], 10, np.array([0]))
+    for steps in (10, 20):
+        del synced[:]
+        log.iteration(Report([Episode(0, 0, 1.0, 9)], None), np.array([steps]), updates=1, last=True)
+        log.flush()
+        log.sync()
+        log.sync()
+    assert synced == ["metrics", "events"]

@@ -44,6 +44,13 @@ def test_what_cannot_be_drawn_is_refused(finished: polyak.Run, tmp_path: Path):
         polyak.plot([Path("unjudged")], Path("curves.png"))
 
 
+def test_a_row_of_another_width_is_refused(stopped: Path):
+    with open(stopped / "evaluations.csv", "a") as file:
+        file.write("200,0,0,1.5,20,7\n")
+    with pytest.raises(UsageError, match=r"evaluations\.csv is damaged .* has 6 fields where there are 5 columns"):
+        polyak.plot([stopped], "curves.png")
+
+
 @pytest.mark.parametrize("out", ["", ".", "curves", "folder/.png"])
 def test_a_picture_without_an_ending_is_refused_before_anything_is_read(out: str):
     with pytest.raises(UsageError, match="use a name ending in"):

@@ -13,6 +13,7 @@ import polyak
 from polyak import RunError
 from polyak.errors import Interrupted
 from polyak.runs import files, session
+from polyak.runs.log import Log
 from tests.runs import small
 from tests.runs.worlds import BREAKS_AT
 
@@ -95,6 +96,53 @@ def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, 
     assert 0 < facts["env_steps"] < BREAKS_AT * envs
     assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == facts["env_steps"]
     assert polyak.load("failed").policy(np.zeros(3)).shape == (2,)
+
+
+def test_nothing_is_said_to_be_kept_where_nothing_is(monkeypatch: pytest.MonkeyPatch):
+    def fail(_: Log) -> None:
+        raise RunError("the cable is loose")
+
+    monkeypatch.setattr(Log, "flush", fail)
+    with pytest.raises(RunError) as failed:
+        small.train("failed")
+    resume = "polyak resume failed starts from the beginning"
+    assert str(failed.value) == f"the cable is loose; no training is kept: {resume}"
+
+
+def test_rows_are_on_disk_before_the_checkpoint_counts_them(monkeypatch: pytest.MonkeyPatch):
+    order: list[str] = []
+    sync = Log.sync
+
+    def noting(log: Log) -> None:
+        sync(log)
+        order.append("rows")
+
+    def stop(*_: Any) -> None:
+        order.append("checkpoint")
+        raise RunError("the disk is full")
+
+    monkeypatch.setattr(Log, "sync", noting)
+    monkeypatch.setattr(session.checkpoint, "save", stop)
+    with pytest.raises(RunError):
+        small.train("failed")
+    assert order[:2] == ["rows", "checkpoint"]
+
+
+def test_what_failed_first_is_told(monkeypatch: pytest.MonkeyPatch):
+    write_json = files.write_json
+
+    def full(*_: Any) -> None:
+        raise RunError("the disk is full")
+
+    def fail() -> None:
+        monkeypatch.setattr(files, "write_json", full)
+        raise RunError("the cable is loose")
+
+    small.before_iteration(monkeypatch, 18, fail)
+    with pytest.raises(RunError, match=r"^the cable is loose; no training is kept"):
+        small.train("failed")
+    monkeypatch.setattr(files, "write_json", write_json)
+    assert polyak.load("failed").facts["status"] == "training"
 
 
 def test_the_step_of_a_value_that_is_not_finite_is_counted_over_the_run():

@@ -101,12 +101,14 @@ def _series(points: Mapping[float, float]) -> Series:
 def _join(series: Mapping[Any, Series], smooth: int, about: str) -> Curve | None:
     """Bring all seeds to the same steps, those that each of them has reached; None if there are none.
 
-    Seeds that were measured at different steps are interpolated.
+    Seeds that were measured at different steps are interpolated. If all were measured equally often, one that stopped
+    earlier than others, as with a limit of episodes, keeps its last value.
     """
-    if not series or not all(len(steps) for steps, _ in series.values()):
+    counts = {len(steps) for steps, _ in series.values()}
+    if not series or 0 in counts:
         return None
     first = max(steps[0] for steps, _ in series.values())
-    last = min(steps[-1] for steps, _ in series.values())
+    last = (max if len(counts) == 1 else min)(steps[-1] for steps, _ in series.values())
     grid = np.unique(np.concatenate([steps for steps, _ in series.values()]))
     grid = grid[(first <= grid) & (grid <= last)]
     if not len(grid):
@@ -114,7 +116,7 @@ def _join(series: Mapping[Any, Series], smooth: int, about: str) -> Curve | None
     if len(grid) > max(MOST_POINTS, *(len(steps) for steps, _ in series.values())):
         grid = np.linspace(first, last, MOST_POINTS)
     smoothed = [np.interp(grid, steps, _smoothed(values, smooth)) for steps, values in series.values()]
-    return Curve(grid, np.stack(smoothed, 1), about)
+    return Curve(grid, np.stack(smoothed, 1), about + (f", smoothed over {smooth} points" if smooth > 1 else ""))
 
 
 def _smoothed(values: np.ndarray, count: int) -> np.ndarray:

@@ -55,12 +55,12 @@ def test_a_first_evaluation_that_was_not_written_whole_is_none(tmp_path: Path):
         evaluation(tmp_path)
 
 
-def test_seeds_that_were_evaluated_at_different_steps_are_interpolated_where_all_of_them_were(tmp_path: Path):
+def test_seeds_that_were_evaluated_at_different_steps_are_interpolated_and_hold_their_last_value(tmp_path: Path):
     rows = ["0,0,0,0.0,5", "0,1,0,2.0,5", "100,0,0,10.0,5", "120,1,0,14.0,5", "200,0,0,10.0,5", "180,1,0,14.0,5"]
     (tmp_path / "evaluations.csv").write_text("\n".join(["env_steps,seed,episode,return,length", *rows, ""]))
     curve = evaluation(tmp_path)
-    assert curve.steps.tolist() == [0, 100, 120, 180]
-    np.testing.assert_allclose(curve.values, [[0, 2], [10, 12], [10, 14], [10, 14]])
+    assert curve.steps.tolist() == [0, 100, 120, 180, 200]
+    np.testing.assert_allclose(curve.values, [[0, 2], [10, 12], [10, 14], [10, 14], [10, 14]])
 
 
 def test_many_different_steps_become_a_grid(tmp_path: Path):
@@ -68,7 +68,7 @@ def test_many_different_steps_become_a_grid(tmp_path: Path):
     (tmp_path / "evaluations.csv").write_text("\n".join(["env_steps,seed,episode,return,length", *rows, ""]))
     curve = evaluation(tmp_path)
     assert len(curve.steps) == 200
-    np.testing.assert_allclose(curve.values[:, 1], curve.steps / 100, atol=0.1)
+    np.testing.assert_allclose(curve.values[:-1, 1], curve.steps[:-1] / 100, atol=0.1)
 
 
 def test_training_is_the_returns_of_the_metrics_from_where_every_seed_has_one(tmp_path: Path):
@@ -81,7 +81,9 @@ def test_training_is_the_returns_of_the_metrics_from_where_every_seed_has_one(tm
 
 def test_a_point_is_smoothed_over_those_before_it_only(tmp_path: Path):
     (tmp_path / "metrics.csv").write_text(METRICS)
-    assert read(tmp_path, "training", smooth=2).values.tolist() == [[4, 3], [6, 5]]
+    curve = read(tmp_path, "training", smooth=2)
+    assert curve.values.tolist() == [[4, 3], [6, 5]]
+    assert curve.about.endswith(", smoothed over 2 points")
 
 
 def test_a_column_of_the_metrics_can_be_drawn_and_what_is_not_finite_is_left_out(tmp_path: Path):

@@ -77,7 +77,6 @@ def keeping_quiet(json: bool) -> contextlib.AbstractContextManager[Any]:
 def train(words: list[str]) -> None:
     """Train agents."""
     from polyak import algorithms
-    from polyak.envs.make import from_name
     from polyak.runs import presets
     from polyak.runs import run as runs
     from polyak.training import devices
@@ -102,7 +101,7 @@ def train(words: list[str]) -> None:
     with keeping_quiet(options.json):
         run = runs.train(
             algorithm,
-            from_name(env),
+            env,
             **options.asked(rest),
             backend=options.backend,
             out=options.out,

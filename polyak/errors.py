@@ -29,6 +29,16 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
     return f"choose one of: {', '.join(names)}" if len(names) <= 20 else otherwise
 
 
+def describe(error: BaseException) -> str:
+    """Say what was raised, in its own words; also where its message cannot be printed, or was an exit."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, whose message cannot be printed"
+
+
 def reason(error: Exception) -> str:
     """Return what went wrong in the system's own words, without its number and its path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

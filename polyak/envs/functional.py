@@ -7,7 +7,7 @@ begins the next episode.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,9 @@ import gymnasium
 from gymnasium import spaces
 
 from polyak import keys
+from polyak.envs.arguments import LIMIT, checked_limit
 from polyak.envs.classic import TWINS
-from polyak.envs.make import from_name, functional_of, limit_of, name_of
+from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, reason
 from polyak.lazy import jax, jnp
@@ -187,16 +188,16 @@ def _twin(name: str) -> Functional:  # one for all, so that what was compiled fo
     return Functional(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
 
 
-def find(env: Any) -> Functional | None:
+def find(env: Maker) -> Functional | None:
     """Return the functional form of an environment, where it has one: a twin of Gymnasium's own, or a user's FuncEnv.
 
-    `env` is what `polyak.envs.gymnasium.make` takes. Raises UsageError for a FuncEnv that breaks the contract.
+    A twin takes no arguments but a time limit. Raises UsageError for a FuncEnv that breaks the contract.
     """
-    name = name_of(env)
-    if isinstance(env, str) and name in TWINS:
-        return _twin(name)
-    found = from_name(env) if isinstance(env, str) else env
-    if isinstance(found, str):
-        return None
-    made = functional_of(found)
-    return None if made is None else Functional(name, made, limit_of(made))
+    source = Source.of(env)
+    name, limit = name_of(source), checked_limit(source.kwargs.get(LIMIT), LIMIT)
+    if isinstance(source.maker, str) and name in TWINS:
+        if set(source.kwargs) - {LIMIT}:
+            return None
+        return _twin(name) if limit is None else replace(_twin(name), limit=limit)
+    made = functional_of(source)
+    return None if made is None else Functional(name, made, limit_of(made, limit))

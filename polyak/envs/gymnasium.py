@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from polyak.envs.make import Maker, make
+from polyak.envs.make import Maker, Source, close, closed_on_error, make
 from polyak.envs.spaces import ActionScale, flatten, spec_of
-from polyak.errors import RunError
+from polyak.envs.wrappers import time_limit
+from polyak.errors import RunError, describe
 from polyak.types import Episode
 
 
 def episode_seed(*numbers: int) -> int:
-    """Derive the seed of one episode from the numbers that name it."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    """Derive the seed of one episode from the numbers that name it: below 2³¹, as many simulators' seeds are signed."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0]) & (2**31 - 1)
 
 
 class Environment:
@@ -28,6 +29,11 @@ class Environment:
 
     def __init__(self, env: Maker):
         self.env = make(env)
+        with closed_on_error(self.env):
+            self._describe()
+
+    def _describe(self) -> None:
+        self.limit = time_limit(self.env)  # steps after which it truncates an episode; None: unknown
         self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
         self.spec = spec_of(self.observation_space, self.action_space)
         self.scale = ActionScale(self.action_space)
@@ -47,9 +53,8 @@ class Environment:
         return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Release the environment; one that cannot even be closed shall not hide what went wrong before."""
-        with contextlib.suppress(Exception):
-            self.env.close()
+        """Release the environment."""
+        close(self.env)
 
     def _flat(self, obs: Any) -> np.ndarray:
         if self.shape is None:
@@ -81,8 +86,15 @@ class Worlds:
 
     def __init__(self, env: Maker, seeds: Sequence[int], envs: int, first: int = 0):
         self.seeds, self.envs, self.first = list(seeds), envs, first
-        self.copies = [[Environment(env) for _ in range(envs)] for _ in seeds]
-        one = self.copies[0][0]
+        self.copies: list[list[Environment]] = [[] for _ in seeds]
+        with closed_on_error(self):
+            self._open(Source.of(env))
+
+    def _open(self, source: Source) -> None:
+        for of_lane in self.copies:
+            for _ in range(self.envs):
+                of_lane.append(Environment(source))
+        seeds, envs, one = self.seeds, self.envs, self.copies[0][0]
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         shape = (len(self.seeds), envs)
         self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
@@ -119,9 +131,10 @@ class Worlds:
 
     def close(self) -> None:
         """Release all environments."""
-        for of_lane in self.copies:
-            for env in of_lane:
-                env.close()
+        with contextlib.ExitStack() as stack:  # also those after one that is interrupted
+            for of_lane in self.copies:
+                for env in of_lane:
+                    stack.callback(env.close)
 
     def _step(self, lane: int, e: int, scaled: np.ndarray) -> bool:
         """Step one environment; return whether its episode ended."""
@@ -129,9 +142,10 @@ class Worlds:
             obs, reward, terminated, truncated = self.copies[lane][e].step(scaled)
             self.next_obs[lane, e] = self.obs[lane, e] = obs
             self.reward[lane, e] = reward = float(reward)
-        except Exception as error:
-            where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
-            raise RunError(f"the environment failed {where}: {what}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # one that exits ends the run, not the process
+            raise RunError(f"the environment failed {self._where(lane, e)}: {describe(error)}") from error
         self.totals[lane][e] += reward
         self.terminated[lane, e], self.truncated[lane, e] = terminated, truncated
         return bool(terminated or truncated)
@@ -147,9 +161,10 @@ class Worlds:
         try:
             seed = episode_seed(self.seeds[lane], self.first + e, int(self.episodes[lane, e]))
             self.obs[lane, e] = self.copies[lane][e].reset(seed)
-        except Exception as error:
-            where, what = self._where(lane, e), f"{type(error).__name__}: {error}"
-            raise RunError(f"the environment failed in the reset {where}: {what}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise RunError(f"the environment failed in the reset {self._where(lane, e)}: {describe(error)}") from error
 
     def _where(self, lane: int, e: int) -> str:
         step, episode = len(self.actions[lane][e]), self.episodes[lane, e]

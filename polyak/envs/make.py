@@ -2,54 +2,143 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+import sys
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import gymnasium
 from gymnasium.experimental.functional import FuncEnv
 
-from polyak.errors import UsageError, installing, nearest
+from polyak.envs import arguments
+from polyak.envs.arguments import LIMIT, checked_limit
+from polyak.envs.wrappers import refuse_statistics
+from polyak.errors import UsageError, describe, installing, nearest
 from polyak.lazy import jax
 
-Maker: TypeAlias = str | Callable[[], gymnasium.Env[Any, Any]]
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
 
 
+@dataclass(eq=False)
+class Source:
+    """What makes every environment of a run: an id or a callable, and the keyword arguments that it is given.
+
+    It remembers what it has made, to refuse a callable that returns the same environment again.
+    """
+
+    maker: str | Callable[..., Any]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    made: list[weakref.ref[Any]] = field(default_factory=list, init=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what was made: another process makes its own."""
+        return {**vars(self), "made": []}
+
+    @classmethod
+    def of(cls, env: Maker, kwargs: dict[str, Any] | None = None) -> Source:
+        """Return what makes an environment, as it is where it is a Source. Raises UsageError for an environment."""
+        if isinstance(env, gymnasium.Env):
+            raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
+        return env if isinstance(env, Source) else cls(env, kwargs or {})
+
+    @property
+    def found(self) -> str | Callable[..., Any]:
+        """What the name leads to, where it was named."""
+        return from_name(self.maker) if isinstance(self.maker, str) else self.maker
+
+    def make(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        """Make an environment. Raises UsageError where it cannot be made or used; then it is closed again."""
+        found = self.found
+        if isinstance(found, str):
+            made = _from_registry(found, self.kwargs, render_mode)
+        else:
+            made = _from_callable(name_of(self), found, self.kwargs, render_mode)
+        self._refuse_shared(made)
+        with closed_on_error(made):
+            refuse_statistics(name_of(self), made)
+        return made
+
+    def _refuse_shared(self, made: gymnasium.Env[Any, Any]) -> None:
+        inner = made.unwrapped
+        self.made = [before for before in self.made if before() is not None]
+        if any(before() is inner for before in self.made):  # left open: whoever got it first closes it
+            raise UsageError(
+                f"{name_of(self)} returned the same environment twice: training and evaluation need one each, or one"
+                " would reset the other in the middle of its episode; make a new environment in every call"
+            )
+        self.made.append(weakref.ref(inner))
+
+
+Maker: TypeAlias = str | Callable[..., Any] | Source
+
+
 def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", or a callable.
+    """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", a callable, or a Source.
 
     Raises UsageError for an unknown id or a missing package, and says what to install.
     """
-    if isinstance(env, gymnasium.Env):
-        raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
-    found = from_name(env) if isinstance(env, str) else env
-    return _from_registry(found, render_mode) if isinstance(found, str) else _from_callable(found, render_mode)
+    return Source.of(env).make(render_mode)
 
 
-def _from_callable(env: Callable[[], Any], render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-    made = _call(env)
-    if isinstance(made, FuncEnv):
-        return _stepped(name_of(env), made, render_mode)
-    if not isinstance(made, gymnasium.Env):
-        raise UsageError(f"{name_of(env)}() returned a {type(made).__name__}, not a gymnasium.Env")
-    for space in ("observation_space", "action_space"):
-        if not isinstance(getattr(made, space, None), gymnasium.Space):
-            raise UsageError(f"{name_of(env)} has no {space}: an environment must have one")
-    return made
-
-
-def _call(env: Callable[[], Any]) -> Any:
+def close(env: Any) -> None:
+    """Close an environment; one that cannot be closed shall not hide what went wrong before."""
     try:
-        return env()
-    except UsageError:
+        if callable(getattr(env, "close", None)):
+            env.close()
+    except KeyboardInterrupt:
         raise
-    except Exception as error:
-        raise UsageError(f"{name_of(env)} cannot be made: {type(error).__name__}: {error}") from error
+    except BaseException:  # also of one that exits
+        return
 
 
-def _stepped(name: str, env: Any, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+@contextlib.contextmanager
+def closed_on_error(env: Any) -> Iterator[None]:
+    """Close an environment if what is done with it fails, so that its simulator does not stay behind."""
+    try:
+        yield
+    except BaseException:
+        close(env)
+        raise
+
+
+def _from_callable(
+    name: str, maker: Callable[..., Any], kwargs: dict[str, Any], render_mode: str | None
+) -> gymnasium.Env[Any, Any]:
+    limit = kwargs.get(LIMIT)
+    drawn = {} if render_mode is None or not arguments.takes(maker, "render_mode") else {"render_mode": render_mode}
+    made = _call(name, maker, {**kwargs, **drawn})
+    with closed_on_error(made):
+        if isinstance(made, FuncEnv):
+            return _stepped(name, made, limit, render_mode)
+        if not isinstance(made, gymnasium.Env):
+            raise UsageError(f"{name}() returned a {type(made).__name__}, not a gymnasium.Env")
+        for space in ("observation_space", "action_space"):
+            if not isinstance(getattr(made, space, None), gymnasium.Space):
+                raise UsageError(f"{name} has no {space}: an environment must have one")
+        if limit is None or arguments.takes(maker, LIMIT):
+            return made
+        return gymnasium.wrappers.TimeLimit(made, limit)
+
+
+def _call(name: str, maker: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+    checked_limit(kwargs.get(LIMIT), LIMIT)
+    if not arguments.takes(maker, LIMIT):
+        kwargs = {key: value for key, value in kwargs.items() if key != LIMIT}
+    arguments.refuse_unknown(name, maker, kwargs)
+    try:
+        return maker(**kwargs)
+    except (UsageError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise UsageError(f"{name} cannot be made: {describe(error)}") from error
+
+
+def _stepped(name: str, env: Any, limit: int | None, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     """Make an environment that is stepped from a functional one."""
     from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
 
@@ -60,49 +149,63 @@ def _stepped(name: str, env: Any, render_mode: str | None) -> gymnasium.Env[Any,
         made: gymnasium.Env[Any, Any] = FunctionalJaxEnv(env, getattr(env, "metadata", None), render_mode)
     except NotImplementedError as error:
         raise UsageError(f"{name} cannot be drawn: it has no render_init") from error
-    limit = limit_of(env)
+    limit = limit_of(env, limit)
     return made if limit is None else gymnasium.wrappers.TimeLimit(made, limit)
 
 
-def functional_of(env: Callable[[], Any]) -> Any:
+def functional_of(source: Source) -> Any:
     """Return the FuncEnv that a callable makes, or None if it makes something else."""
-    made = _call(env)
-    if isinstance(made, gymnasium.Env):
-        made.close()
-    return made if isinstance(made, FuncEnv) else None
+    found = source.found
+    if isinstance(found, str):
+        return None
+    made = _call(name_of(source), found, source.kwargs)
+    if isinstance(made, FuncEnv):
+        return made
+    close(made)
+    return None
 
 
-def limit_of(env: Any) -> int | None:
-    """Return the time limit that a FuncEnv declares, as Gymnasium's registry names it. Raises UsageError."""
-    limit = getattr(env, "max_episode_steps", None)
-    if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-        raise UsageError(
-            f"{type(env).__name__}.max_episode_steps = {limit!r} must be a whole number of steps, at least 1, or None"
-        )
-    return limit
+def limit_of(env: Any, given: int | None = None) -> int | None:
+    """Return the time limit of a FuncEnv: the one given, or that which it declares. Raises UsageError."""
+    declared = checked_limit(getattr(env, LIMIT, None), f"{type(env).__name__}.{LIMIT}")
+    return declared if given is None else given
 
 
-def _from_registry(env: str, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+def _from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
     drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every one takes it
+    checked_limit(kwargs.get(LIMIT), LIMIT)
     try:
         if ":" in env:
             importlib.import_module(env.partition(":")[0])  # it registers what it has
         with warnings.catch_warnings():  # an older version is the user's wish, or an error
             warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
-            return gymnasium.make(newest(env), disable_env_checker=True, **drawn)
+            _refuse_unknown(env, kwargs)
+            return gymnasium.make(newest(env), disable_env_checker=True, **{**kwargs, **drawn})
+    except (UsageError, KeyboardInterrupt):
+        raise
     except gymnasium.error.DependencyNotInstalled as error:
         raise UsageError(_what_to_install(env, str(error))) from error
     except ModuleNotFoundError as error:
         raise UsageError(f"{env}: there is no module {error.name or env.partition(':')[0]!r}") from error
     except gymnasium.error.Error as error:
+        if newest(env).rpartition(":")[2] in gymnasium.registry:  # what is missing is inside it
+            raise UsageError(f"{env} cannot be made: {describe(error)}") from error
         raise UsageError(f"unknown environment {env!r}: {_what_there_is(env)}") from error
-    except Exception as error:  # the user's own module or environment: whatever it raises is theirs to mend
-        raise UsageError(f"{env} cannot be made: {type(error).__name__}: {error}") from error
+    except BaseException as error:  # the user's own module or environment: whatever it raises is theirs to mend
+        raise UsageError(f"{env} cannot be made: {describe(error)}") from error
+
+
+def _refuse_unknown(env: str, kwargs: dict[str, Any]) -> None:
+    spec = gymnasium.registry.get(newest(env).rpartition(":")[2])
+    if spec is not None and spec.entry_point is not None:
+        arguments.refuse_unknown(env, arguments.creator_of(spec), [key for key in kwargs if key != LIMIT])
 
 
 def newest(env: str) -> str:
     """Add the newest version to an id that has none; any other name is returned as it is."""
     module, colon, name = env.rpartition(":")
+    if hasattr(sys.modules.get(module), name):  # a callable of that name comes first, as in `from_name`
+        return env
     specs = [spec for spec in gymnasium.registry.values() if spec.id == f"{name}-v{spec.version}"]
     return f"{module}{colon}{max(specs, key=lambda spec: spec.version or 0).id}" if specs else env
 
@@ -125,6 +228,8 @@ def _what_to_install(env: str, message: str) -> str:
 
 def name_of(env: Maker) -> str:
     """Return what a run writes down of its environment: the id, or module:name of the callable."""
+    if isinstance(env, Source):
+        env = env.maker
     if isinstance(env, str):
         return newest(env)
     if hasattr(env, "__qualname__"):
@@ -132,13 +237,13 @@ def name_of(env: Maker) -> str:
     return f"{type(env).__module__}:{type(env).__qualname__}()"  # an object: it cannot be found by name again
 
 
-def from_name(name: str) -> Maker:
+def from_name(name: str) -> str | Callable[..., Any]:
     """Turn what a run wrote down into something that can be made again. Raises UsageError."""
     module, _, attribute = name.partition(":")
     if not module or not attribute or attribute in gymnasium.registry:
         return name
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        found: Any = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
     except Exception:
         found = None  # making it by this name says what is wrong
     if found is not None and not isinstance(found, str):

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from polyak.envs.gymnasium import Environment, Worlds
-from polyak.envs.make import Maker, name_of
+from polyak.envs.make import Maker, Source, closed_on_error, name_of
 from polyak.errors import RunError, UsageError
 from polyak.lazy import jax
 from polyak.types import Box, Discrete, EnvSpec, Episode
@@ -43,6 +43,7 @@ class Workers:
     def __init__(self, env: Maker, seeds: Sequence[int], envs: int, workers: int):
         count = len(seeds) * envs
         refuse(env, workers, count)
+        env = Source.of(env)
         one = Environment(env)
         one.close()
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
@@ -120,7 +121,7 @@ class Workers:
         """Wait for what these workers answer. Raises what the first of them raised that failed."""
         replies = [self._reply(worker) for worker in workers]
         for reply in replies:
-            if isinstance(reply, Exception):
+            if isinstance(reply, BaseException):
                 raise reply
         return replies
 
@@ -218,7 +219,7 @@ def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
     try:
         done = do()
         pipe.send(done if tell else None)
-    except (UsageError, RunError) as error:
+    except (UsageError, RunError, KeyboardInterrupt) as error:  # the last is an environment's own: signals are ignored
         error.add_note("".join(traceback.format_exception(error)))
         pipe.send(error)
         return None
@@ -230,9 +231,12 @@ class _Share:
 
     def __init__(self, env: Maker, named: list[tuple[int, int]], share: Any, table: Table):
         self.share, self.table = share, table
-        self.worlds = [Worlds(env, [seed], 1, first=e) for seed, e in named]
-        for i in range(len(share)):
-            self._show(i)
+        self.worlds: list[Worlds] = []
+        with closed_on_error(self):
+            for seed, e in named:
+                self.worlds.append(Worlds(env, [seed], 1, first=e))
+            for i in range(len(share)):
+                self._show(i)
 
     def step(self, which: Any) -> list[tuple[int, float, int]]:
         """Step some environments (None: all); return number, total and length of the episodes that ended."""

@@ -12,7 +12,7 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
-from polyak.envs.make import Maker, from_name, name_of
+from polyak.envs.make import Maker, Source, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import files, presets, request, scores
 from polyak.runs.circumstances import circumstances
@@ -83,10 +83,10 @@ class Run:
                 raise UsageError(f"{name} = {value!r} must be a whole number")
             if value < least:
                 raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
-        maker = env or self.env or from_name(self.facts["env"])
+        source = Source.of(env or self.env or from_name(self.facts["env"]))
         devices.prepare(len(self.facts["seeds"]))
         saved = self.saved
-        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(maker))
+        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source))
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
             return _score(saved, which, evaluator, episodes, deterministic, seed)
@@ -118,7 +118,7 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
-    lanes = request.lanes_of(seeds)
+    lanes, env = request.lanes_of(seeds), Source.of(env)
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
     start = presets.find(name, preset, name_of(env), module.learns_from)
@@ -160,7 +160,7 @@ def resume(
     if workers is not None:
         run.facts["plan"] = {**run.facts["plan"], "workers": workers}
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
-    run.env = maker = env or from_name(run.facts["env"])
+    run.env = maker = Source.of(env or from_name(run.facts["env"]))
     backend = run.facts.get("backend", "host")  # of older runs
     first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))

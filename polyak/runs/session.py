@@ -79,6 +79,10 @@ class Session:
                     self.save()
                     saved = time.monotonic()
             self.save()
+        except KeyboardInterrupt:
+            if not interrupts.asked:  # an environment raised it, between two iterations for all else
+                self.save()
+            raise
         except RunError:
             if self.training.sound:
                 with contextlib.suppress(RunError):  # what failed first is what the user must know
@@ -124,7 +128,7 @@ class Session:
         training = self.training
         try:
             report = training.advance()
-        except RunError:  # something was learned all the same
+        except (RunError, KeyboardInterrupt):  # something was learned all the same
             self.log.iteration(training.report, training.env_steps, training.step, False, False)
             raise
         taken = int(training.env_steps.min())

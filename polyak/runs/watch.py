@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, from_name, make, name_of
+from polyak.envs.make import Maker, close, closed_on_error, from_name, make, name_of
 from polyak.envs.spaces import spec_of, to_json
-from polyak.errors import RunError, UsageError, installing, reason
+from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display
 from polyak.runs.files import replacing
 from polyak.runs.policy import Policy
@@ -37,8 +37,7 @@ def watch(
         seeds = range(episode_seed, episode_seed + episodes)
         frames, returns = _play(env, policy, seeds, explore, keep=record is not None)
     finally:
-        with contextlib.suppress(Exception):  # it shall not hide what went wrong before
-            env.close()
+        close(env)
     heard = f"{episodes} episodes, mean return {np.mean(returns):.1f}" if episodes > 1 else "1 episode"
     heard += f" of seed {policy.seed}'s policy{', with exploration' * explore}"
     if record is None:
@@ -60,12 +59,12 @@ def _check_request(record: str | None, episodes: int, episode_seed: int) -> None
 def _drawn(env: Maker, mode: str) -> Any:
     if not isinstance(env, str):
         made = make(env, render_mode=mode)
-        if made.render_mode != mode:
-            made.close()
-            raise UsageError(
-                f"{name_of(env)} makes its environment without render_mode={mode!r}: register it with Gymnasium, and"
-                " name it by its id"
-            )
+        with closed_on_error(made):
+            if made.render_mode != mode:
+                raise UsageError(
+                    f"{name_of(env)} made an environment with render_mode = {made.render_mode!r}, not {mode!r}: let it"
+                    " take render_mode as a keyword argument, and pass it to the environment"
+                )
         return made
     with contextlib.closing(Environment(env)) as plain:
         modes = (plain.env.metadata or {}).get("render_modes") or []
@@ -108,10 +107,12 @@ def _play(env: Any, policy: Policy, seeds: range, explore: bool, keep: bool) -> 
 def _blaming(where: str, in_window: bool) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         if in_window and type(error).__module__.partition(".")[0] in ("pygame", "glfw"):  # what opens windows
             raise UsageError(f"no window can be opened ({error}): {display.RECORD}") from error
-        told = f"the environment failed {where}: {type(error).__name__}: {error}"
+        told = f"the environment failed {where}: {describe(error)}"
         if "mujoco" in type(error).__module__:  # of the physics there are only warnings
             told += "; without a display MuJoCo draws with MUJOCO_GL=egl or MUJOCO_GL=osmesa set in the shell"
         raise RunError(told) from error

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polyak import tree
-from polyak.errors import RunError, UsageError
+from polyak.errors import RunError, UsageError, describe
 from polyak.training.acting import Acting
 from polyak.training.worlds import Environment
 from polyak.types import Algorithm, EnvSpec
@@ -39,7 +39,7 @@ class Evaluator:
         Raises RunError where an environment fails.
         """
         count = min(len(seeds[0]), SIDE_BY_SIDE)
-        self.environments += [self.make() for _ in range(count - len(self.environments))]
+        self._open(count)
         environments = self.environments[:count]
         results = []
         for lane, lane_seeds in enumerate(seeds):
@@ -50,6 +50,15 @@ class Evaluator:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 results.append(_play(acting, environments, list(lane_seeds)))
         return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+
+    def _open(self, count: int) -> None:
+        """Make as many environments as are missing; one by one, so that those made are closed if the next fails."""
+        try:
+            while len(self.environments) < count:
+                self.environments.append(self.make())
+        except UsageError as error:
+            number = len(self.environments) + 1
+            raise RunError(f"environment {number} of {count} for evaluation could not be made: {error}") from error
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
@@ -66,8 +75,9 @@ class Evaluator:
 
     def close(self) -> None:
         """Release the environments."""
-        while self.environments:
-            self.environments.pop().close()
+        with contextlib.ExitStack() as stack:  # also those after one that is interrupted
+            while self.environments:
+                stack.callback(self.environments.pop().close)
 
 
 def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -119,6 +129,8 @@ def _blaming(seed: int, step: int) -> Iterator[None]:
     """Say where it was that the environment failed; what goes wrong in here is not the algorithm's fault."""
     try:
         yield
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one that exits ends the run, not the process
         where = f"at step {step} of the evaluation episode with seed {seed}"
-        raise RunError(f"the environment failed {where}: {type(error).__name__}: {error}") from error
+        raise RunError(f"the environment failed {where}: {describe(error)}") from error

@@ -95,7 +95,7 @@ class Training:
         if not self.collected:
             try:
                 rollout, episodes = self._collect()
-            except RunError:
+            except (RunError, KeyboardInterrupt):
                 self._report([], metrics)
                 raise
             if overlapped:
@@ -177,7 +177,7 @@ class Training:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 episodes = self._fill(rollout, remaining, choose, by_episode)
             self._refuse_nonfinite(rollout)
-        except RunError:
+        except (RunError, KeyboardInterrupt):  # an environment may raise either
             before.rewind(self.worlds, self.acting)
             raise
         self.env_steps = self.env_steps + rollout.count.astype(np.int64) * plan.envs

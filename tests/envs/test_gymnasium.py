@@ -39,7 +39,7 @@ def test_episode_seeds_differ_in_every_number_that_names_them() -> None:
     seeds = [episode_seed(lane, env, episode) for lane in range(5) for env in range(5) for episode in range(20)]
     assert len(set(seeds)) == 500
     assert episode_seed(1, 2, 3) == episode_seed(1, 2, 3)
-    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert all(0 <= seed < 2**31 for seed in seeds)  # signed in many simulators
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """Environments by their names: made, named, found again, and what is said where there is none."""
 
 import functools
+import sys
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
+from gymnasium.wrappers import NormalizeObservation
 
-from polyak.envs.make import from_name, make, name_of
+from polyak.envs import functional
+from polyak.envs.gymnasium import Environment, Worlds
+from polyak.envs.make import Source, from_name, make, name_of
 from polyak.errors import UsageError
 from tests.walk import Kept, Walk
 
@@ -82,6 +87,90 @@ def test_names_lead_back_to_what_makes_the_environment() -> None:
 def test_a_name_that_leads_nowhere_never_leads_somewhere_else(env: Any) -> None:
     with pytest.raises(UsageError, match="give it again"):
         from_name(name_of(env))
+
+
+def test_what_is_missing_inside_an_environment_is_named(monkeypatch: Any) -> None:
+    monkeypatch.setattr(gymnasium, "registry", dict(gymnasium.registry))
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", gymnasium.registry)
+    gymnasium.register("Outer-v0", entry_point=lambda: gymnasium.make("Inner-v0"))
+    with pytest.raises(UsageError, match="Outer-v0 cannot be made: NameNotFound: Environment `Inner` doesn't exist"):
+        make("Outer-v0")
+
+
+def test_a_class_inside_a_class_is_found_by_its_name() -> None:
+    assert from_name("tests.envs.test_make:Outer.Inner") is Outer.Inner
+    assert name_of(Outer.Inner) == "tests.envs.test_make:Outer.Inner"
+
+
+class Outer:
+    class Inner(Walk):
+        pass
+
+
+class Simulator(Walk):
+    """Counts those that are open."""
+
+    open = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        Simulator.open += 1
+
+    def close(self) -> None:
+        Simulator.open -= 1
+
+
+class Images(Simulator):
+    def __init__(self) -> None:
+        super().__init__()
+        self.observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+
+class Spaceless(Simulator):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.action_space
+
+
+@pytest.mark.parametrize(
+    "env",
+    [Images, Spaceless, lambda: NormalizeObservation(Simulator()), list],
+    ids=["observations", "no space", "statistics", "not an environment"],
+)
+def test_an_environment_that_is_refused_is_closed(env: Any) -> None:
+    Simulator.open = 0
+    with pytest.raises(UsageError):
+        Environment(env)
+    assert Simulator.open == 0
+
+
+def test_copies_made_before_one_that_cannot_be_made_are_closed() -> None:
+    def third_fails() -> Simulator:
+        if Simulator.open == 2:
+            sys.exit("no more licenses")
+        return Simulator()
+
+    Simulator.open = 0
+    with pytest.raises(UsageError, match=r"third_fails cannot be made: it called sys.exit\('no more licenses'\)"):
+        Worlds(third_fails, [3, 4], 2)
+    assert Simulator.open == 0
+
+
+def test_a_functional_environment_that_is_looked_for_in_vain_is_closed() -> None:
+    Simulator.open = 0
+    assert functional.find(Simulator) is None
+    assert Simulator.open == 0
+
+
+@pytest.mark.parametrize("anew", [lambda env: env, lambda env: gymnasium.wrappers.TimeLimit(env, 3)])
+def test_a_callable_that_returns_the_same_environment_again_is_refused(anew: Any) -> None:
+    shared = Walk()
+    with pytest.raises(UsageError, match="returned the same environment twice"):
+        Worlds(lambda: anew(shared), [3], 2)
+    source = Source(lambda: anew(shared))
+    source.make().close()
+    with pytest.raises(UsageError, match="make a new environment in every call"):
+        source.make()
 
 
 def test_an_environment_without_spaces_is_refused():

@@ -15,7 +15,7 @@ from polyak.errors import Interrupted
 from polyak.runs import files, session
 from polyak.runs.log import Log
 from tests.runs import small
-from tests.runs.worlds import BREAKS_AT
+from tests.runs.worlds import BREAKS_AT, Lopsided
 
 FAILURES = {
     "Raising-v0": "RuntimeError: the motor",
@@ -151,12 +151,51 @@ def test_the_step_of_a_value_that_is_not_finite_is_counted_over_the_run():
 
 
 def test_a_failed_run_goes_on_once_the_environment_is_mended():
-    from tests.runs.worlds import Lopsided
-
     with pytest.raises(RunError):
         small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 0})
     run = polyak.resume("failed", env=Lopsided)
     assert (run.facts["status"], run.facts["error"], run.facts["env_steps"]) == ("finished", None, small.STEPS)
+
+
+@pytest.mark.parametrize(
+    ("env", "says"),
+    [
+        ("Exiting-v0", r"it called sys.exit\(0\)"),
+        ("Speechless-v0", "UnprintableError, whose message cannot be"),
+    ],
+)
+def test_an_environment_that_exits_fails_the_run_and_not_the_process(env: str, says: str):
+    with pytest.raises(RunError, match=says):
+        small.train("failed", env=f"tests.runs.worlds:{env}", plan={"evaluations": 0})
+    facts = polyak.load("failed").facts
+    assert (facts["status"], facts["env_steps"]) == ("failed", 40)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupt_that_an_environment_raises_saves_the_run(workers: int):
+    plan = {"evaluations": 0, "workers": workers}
+    with pytest.raises(KeyboardInterrupt) as interrupted:
+        small.train("stopped", env="tests.runs.worlds:Interrupting-v0", seeds=1, plan=plan)
+    assert str(interrupted.value) == "stopped at 40 of 400 steps; everything is saved: polyak resume stopped"
+    facts = polyak.load("stopped").facts
+    assert (facts["status"], facts["env_steps"]) == ("interrupted", 40)
+    assert polyak.resume("stopped", env="tests.runs.worlds:Lopsided-v0").facts["status"] == "finished"
+
+
+def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
+    made = 0
+
+    def fourth_fails() -> Lopsided:
+        nonlocal made
+        made += 1
+        if made == 4:
+            raise OSError("no more licenses")
+        return Lopsided()
+
+    with pytest.raises(RunError, match=r"environment 2 of 2 for evaluation could not be made: .*no more licenses"):
+        small.train("failed", env=fourth_fails, seeds=1)
+    facts = polyak.load("failed").facts
+    assert (facts["status"], facts["env_steps"] > 0) == ("failed", True)
 
 
 def test_a_failure_in_an_evaluation_is_kept_too():

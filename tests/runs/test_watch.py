@@ -17,6 +17,7 @@ from polyak import RunError, UsageError
 from polyak.runs import display
 from polyak.runs.watch import watch
 from tests.runs import small
+from tests.runs.worlds import Lopsided
 
 
 def test_a_recording_has_a_frame_for_each_step(finished: polyak.Run):
@@ -26,6 +27,15 @@ def test_a_recording_has_a_frame_for_each_step(finished: polyak.Run):
     assert 5 < len(frames) <= 40
     assert (frames.mean((1, 2, 3)) > 0).all()
     assert said.startswith("films/agent.gif: 2 episodes, mean return ")
+
+
+def undrawn() -> Any:
+    return Lopsided()
+
+
+def test_a_callable_that_takes_a_render_mode_can_be_watched(finished: polyak.Run):
+    said = watch(finished.policy, "tests.runs.worlds:Lopsided", "agent.gif", 1, 0)
+    assert said.startswith("agent.gif: 1 episode of seed ")
 
 
 def seen(capsys: pytest.CaptureFixture[str], policy: polyak.Policy, *words: Any) -> list[str]:
@@ -118,7 +128,7 @@ def test_a_window_that_cannot_be_opened_is_a_wrong_request(finished: polyak.Run,
     [
         (small.ENV, "agent.avi", 1, "use a name ending in .gif or .mp4"),
         (small.ENV, "agent.gif", 0, "at least 1"),
-        ("tests.runs.worlds:Lopsided", "agent.gif", 1, "register it with Gymnasium"),
+        ("tests.runs.test_watch:undrawn", "agent.gif", 1, "let it take render_mode as a keyword argument"),
         ("Nowhere-v0", "agent.gif", 1, "unknown environment"),
     ],
 )

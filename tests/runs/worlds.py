@@ -72,6 +72,36 @@ class Raising(Lopsided):
         return super().step(action)
 
 
+class UnprintableError(Exception):
+    """An error whose message cannot be made."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+class Exiting(Lopsided):
+    """Leaves at one step, as the code of a window that is closed does."""
+
+    leave: Any = SystemExit(0)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if self.taken + 1 == BREAKS_AT:
+            raise self.leave
+        return super().step(action)
+
+
+class Speechless(Exiting):
+    """Raises an error that cannot be printed."""
+
+    leave = UnprintableError()
+
+
+class Interrupting(Exiting):
+    """Raises KeyboardInterrupt itself."""
+
+    leave = KeyboardInterrupt("from a C library")
+
+
 class Blind(Lopsided):
     """Observes NaN at one step."""
 
@@ -111,6 +141,9 @@ IDS: dict[str, tuple[type, dict[str, Any]]] = {
     "Lopsided-v0": (Lopsided, {}),
     "Described-v0": (Described, {}),
     "Raising-v0": (Raising, {}),
+    "Exiting-v0": (Exiting, {}),
+    "Speechless-v0": (Speechless, {}),
+    "Interrupting-v0": (Interrupting, {}),
     "Blind-v0": (Blind, {}),
     "Priceless-v0": (Priceless, {}),
     "Slow-v0": (Slow, {}),

@@ -1,0 +1,51 @@
+"""Keyword arguments of what makes an environment: which it takes, and the time limit among them."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import gymnasium
+from gymnasium.envs.registration import load_env_creator
+
+from polyak.errors import UsageError
+
+LIMIT = "max_episode_steps"
+
+
+def creator_of(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., Any] | None:
+    """Return what a registered id calls."""
+    return load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+
+
+def takes(maker: Any, keyword: str) -> bool:
+    """Say whether a callable takes a keyword argument."""
+    names = _parameters(maker)
+    return names is None or keyword in names
+
+
+def refuse_unknown(name: str, maker: Any, keywords: Iterable[str]) -> None:
+    """Raise UsageError for a keyword that a callable does not take, with the names of those that it takes."""
+    names = _parameters(maker)
+    for keyword in keywords:
+        if names is not None and keyword not in names:
+            valid = ", ".join([*names, LIMIT] if LIMIT not in names else names)
+            raise UsageError(f"{name} has no argument {keyword!r}: it takes {valid}")
+
+
+def checked_limit(value: Any, what: str) -> int | None:
+    """Return a time limit. Raises UsageError for anything but None and a number of steps."""
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise UsageError(f"{what} = {value!r} must be a whole number of steps, at least 1, or None")
+    return value
+
+
+def _parameters(maker: Any) -> list[str] | None:
+    """Name the keyword arguments that a callable takes; None where it takes any, or does not say."""
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return None
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [parameter.name for parameter in parameters if parameter.kind in by_keyword]

@@ -64,7 +64,7 @@ def test_an_episode_without_end_is_cut_and_said_to_be(
 
 
 def test_exploring_is_another_episode(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
-    assert seen(capsys, finished.policy, 1, 0, True) != seen(capsys, finished.policy, 1, 0, False)
+    assert seen(capsys, finished.policy, 5, 0, True) != seen(capsys, finished.policy, 5, 0, False)
     assert watch(finished.policy, small.ENV, "agent.gif", 1, 0, True).endswith("policy, with exploration")
 
 

@@ -6,11 +6,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 from polyak import flags
 from polyak.errors import RunError, UsageError, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
+from polyak.runs.forgiving import Forgiving
 from polyak.tables import one_object, report, table
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
@@ -40,6 +41,7 @@ defaults on that environment. The algorithms:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _occupy_standard_streams()
     if "" not in sys.path:
         sys.path.insert(0, "")  # modules in the current folder hold environments and algorithms of the user's own
     try:
@@ -54,19 +56,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             COMMANDS[words[0]](words[1:])
     except (UsageError, RunError) as error:
-        print(f"polyak: error: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(f"error: {' '.join(str(error).split())}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except KeyboardInterrupt as interrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is saved: more of them would only disturb the end
         if str(interrupt):
-            print(f"polyak: {interrupt}", file=sys.stderr)
+            complain(str(interrupt))
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has closed it
+        if sys.stderr is not None:
+            sys.stderr.close()  # whoever read our output has closed it
         sys.exit(1)
     except OSError as error:
-        print(f"polyak: error: {error}", file=sys.stderr)
+        complain(f"error: {error}")
         sys.exit(1)
+
+
+def complain(sentence: str) -> None:
+    """Print a sentence to standard error, if that is possible."""
+    print(f"polyak: {sentence}", file=cast(TextIO, Forgiving(sys.stderr)), flush=True)
+
+
+def _occupy_standard_streams() -> None:
+    """Open those of the first three files that were closed, lest a file of ours gets what C code reports there."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(number)
 
 
 def keeping_quiet(json: bool) -> contextlib.AbstractContextManager[Any]:

@@ -2,14 +2,17 @@
 
 import errno
 import io
+import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-from polyak.runs.progress_line import Forgiving, ProgressLine
+from polyak.runs.forgiving import Forgiving
+from polyak.runs.progress_line import ProgressLine
 from polyak.training.host import Report
 from polyak.types import Episode
+from tests.runs import small
 
 
 class Broken(io.StringIO):
@@ -56,6 +59,18 @@ def test_a_broken_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch, n
         progress.update(Report([Episode(0, 0, -12.5, 10)], None), steps)
     progress.say("done")
     progress.close()
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_the_command_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr(sys, "stderr", STREAMS[name]())
+    assert small.command("plot", "nowhere") == 2
+
+
+def test_no_file_takes_the_place_of_a_closed_standard_error():
+    code = "import os; from polyak.cli import main; main(['--version']); print(os.open(os.devnull, os.O_RDONLY))"
+    words = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", code]
+    assert int(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1]) > 2
 
 
 def test_a_full_device_ends_nothing(monkeypatch: pytest.MonkeyPatch):

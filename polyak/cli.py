@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TextIO, cast
 
 from polyak import flags
-from polyak.errors import RunError, UsageError, nearest
+from polyak.errors import RunError, UsageError, command_line, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
 from polyak.runs.forgiving import Forgiving
 from polyak.tables import one_object, report, table
+from polyak.terminal import write_plainly
 
 # Everything slow (JAX, Gymnasium, matplotlib) is imported by the command that needs it: `polyak --help` must be quick.
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _occupy_standard_streams()
     if "" not in sys.path:
         sys.path.insert(0, "")  # modules in the current folder hold environments and algorithms of the user's own
+    write_plainly()
     try:
         if not words or words[0] in ("-h", "--help"):
             print(HELP, end="")
@@ -54,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         elif words[0] not in COMMANDS:
             raise UsageError(f"unknown command {words[0]!r}: {nearest(words[0], COMMANDS)}")
         else:
-            COMMANDS[words[0]](words[1:])
+            with command_line():
+                COMMANDS[words[0]](words[1:])
     except (UsageError, RunError) as error:
         complain(f"error: {' '.join(str(error).split())}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
@@ -94,6 +97,7 @@ def train(words: list[str]) -> None:
     from polyak import algorithms
     from polyak.runs import presets
     from polyak.runs import run as runs
+    from polyak.runs.other_words import explained
     from polyak.training import devices
     from polyak.training.plan import Plan
 
@@ -112,7 +116,8 @@ def train(words: list[str]) -> None:
     name, module = algorithms.find(algorithm)
     start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
     offered = flags.training(flags.asking(module.Config, Plan, start))
-    options = parse(offered, rest, f"polyak train {algorithm} {env or 'ENVIRONMENT'}", algorithms.with_setting)
+    usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
+    options = parse(offered, rest, usage, lambda word: explained(word, module))
     with keeping_quiet(options.json):
         run = runs.train(
             algorithm,

@@ -1,8 +1,11 @@
 """What goes wrong for a reason the user can mend: one plain sentence, with the fix and the nearest valid name."""
 
+import contextlib
+import contextvars
 import difflib
 import importlib.metadata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 
 class UsageError(ValueError):
@@ -23,7 +26,7 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
     Where there are too many to list, say `otherwise`.
     """
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"choose one of: {', '.join(names)}" if len(names) <= 20 else otherwise
@@ -52,3 +55,31 @@ def installing(extra: str) -> str:
         return f'pip install ".[{extra}]", in the folder of polyak\'s sources'
     packages = [line.partition(";")[0].strip() for line in lines if f'extra == "{extra}"' in line]
     return " ".join(["pip install", *(f'"{package}"' for package in packages)])
+
+
+_ON_COMMAND_LINE = contextvars.ContextVar("on the command line", default=False)
+
+
+@contextlib.contextmanager
+def command_line() -> Iterator[None]:
+    """Word messages for somebody at the command line; otherwise they are for a program in Python."""
+    token = _ON_COMMAND_LINE.set(True)
+    try:
+        yield
+    finally:
+        _ON_COMMAND_LINE.reset(token)
+
+
+def option(name: str, value: Any = None) -> str:
+    """Name a setting as the user writes it: `--plan.warmup 10` at the command line, else `plan={"warmup": 10}`."""
+    if _ON_COMMAND_LINE.get():
+        flag = f"--{name.replace('_', '-')}"
+        return flag if value is None or value is True else f"{flag} {value}"
+    group, _, field = name.rpartition(".")
+    shown = "…" if value is None else f'"{value}"' if isinstance(value, str) else repr(value)
+    return f'{group}={{"{field}": {shown}}}' if group else f"{field}={shown}"
+
+
+def call(name: str, argument: Any) -> str:
+    """Name one of polyak's commands as the user gives it: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
+    return f"polyak {name} {argument}" if _ON_COMMAND_LINE.get() else f'polyak.{name}("{argument}")'

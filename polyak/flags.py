@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import itertools
 import re
@@ -141,7 +142,7 @@ def value_of(flag: str, words: list[str]) -> str | None:
 def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[str], str] = lambda setting: "") -> T:
     """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest.
 
-    `elsewhere` may say of a setting of the config that is not known here where it would be.
+    `elsewhere` may say what an unknown flag, given without its dashes, is called.
     """
     import tyro
 
@@ -156,10 +157,24 @@ def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[s
     if unknown and not unknown[0].startswith("-"):
         raise UsageError(f"unexpected word {unknown[0]!r}: write {usage}, then flags")
     if unknown:
-        setting = unknown[0].partition("=")[0].removeprefix("--config.").replace("-", "_")
-        hint = elsewhere(setting) or nearest(unknown[0], _flags(options), f"see {usage} --help")
+        flag = unknown[0].partition("=")[0].replace("_", "-")
+        hint = elsewhere(flag.lstrip("-")) or _nearest(flag, options, f"see {usage} --help")
         raise UsageError(f"unknown flag {unknown[0]}: {hint}")
     return parsed
+
+
+DELETING = ("--force",)  # flags that are never suggested
+
+
+def _nearest(flag: str, options: Any, otherwise: str) -> str:
+    """Suggest the flag that is closest in spelling, in full or without its group."""
+    known = [name for name in _flags(options) if name not in DELETING]
+    if "." not in flag:
+        last = {f"--{name.lstrip('-').rpartition('.')[2]}": name for name in reversed(known)}
+        close = difflib.get_close_matches(flag, last, n=1, cutoff=0.7)
+        if close:
+            return f"did you mean {last[close[0]]!r}?"
+    return nearest(flag, known, otherwise)
 
 
 def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:

@@ -29,8 +29,9 @@ MAY_IMPORT = {
     "runs": BELOW | {"algorithms", "envs", "training"},
     "polyak": BELOW | {"training", "runs"},  # the public names
     "flags": GROUND,
+    "terminal": set(),
     "tables": GROUND | {"runs"},
-    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "tables"},
+    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "tables", "terminal"},
 }
 
 

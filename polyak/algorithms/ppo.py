@@ -21,7 +21,7 @@ from typing import Any, Literal
 from polyak import draws, maths, optimize
 from polyak.actors import StochasticActor
 from polyak.distributions import Distribution
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.nets import MLP, Style
@@ -92,7 +92,8 @@ def refuse(config: Config, plan: Any) -> None:
     if size % config.minibatch:
         raise UsageError(
             f"minibatch = {config.minibatch} does not divide the rollout of chunk × envs = {plan.chunk} × {plan.envs} ="
-            f" {size} transitions: use {_minibatch_for(config, size)} (--config.minibatch)"
+            f" {size} transitions: use"
+            f" {option('config.minibatch', _minibatch_for(config, size))}"
         )
 
 

@@ -215,6 +215,8 @@ def _what_there_is(env: str) -> str:
     module, _, name = env.rpartition(":")
     space, _, last = name.rpartition("/")
     known = [spec.id for spec in gymnasium.registry.values() if (spec.namespace or "") == space]
+    if space and not known and last not in gymnasium.registry:
+        return f"no module that was imported registers {space}/: name the one that does, as in module:{space}/{last}"
     close = nearest(name, known) if known else nearest(last, gymnasium.registry)
     return f"{module} has no attribute {name!r}, and no such id is registered; {close}" if module else close
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.errors import UsageError, nearest
+from polyak.errors import UsageError, nearest, option
 from polyak.runs.csv_table import numbers, read_table
 from polyak.runs.scores import interval, iqm
 
@@ -63,7 +63,7 @@ def evaluation(folder: Path, smooth: int = 1) -> Curve:
     about = f"evaluation return without exploration, mean of {episodes} episode{'s' * (episodes != 1)}"
     curve = _join(series, smooth, about)
     if curve is None:
-        raise UsageError(f"{folder} has no evaluations to plot: train with --plan.evaluations 10")
+        raise UsageError(f"{folder} has no evaluations to plot: train with {option('plan.evaluations', 10)}")
     return curve
 
 

@@ -5,10 +5,14 @@ import socket
 import sys
 from pathlib import Path
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 
 SECONDS = 3.0  # that a display on another computer may take to answer
-RECORD = "record instead, with --record agent.gif"
+
+
+def recording() -> str:
+    """Say what to do where no window can be opened."""
+    return f"record instead, with {option('record', 'agent.gif')}"
 
 
 def prepare() -> None:
@@ -20,11 +24,11 @@ def prepare() -> None:
         return
     named = {name: os.environ[name] for name in ("WAYLAND_DISPLAY", "DISPLAY") if os.environ.get(name)}
     if not named:
-        raise UsageError(f"there is no display to open a window on: {RECORD}")
+        raise UsageError(f"there is no display to open a window on: {recording()}")
     answering = [name for name, display in named.items() if any(map(_answers, _addresses(name, display)))]
     if not answering:
         silent = " and ".join(f"{name}={display}" for name, display in named.items())
-        raise UsageError(f"no display answers at {silent}: {RECORD}")
+        raise UsageError(f"no display answers at {silent}: {recording()}")
     drivers = {"WAYLAND_DISPLAY": "wayland", "DISPLAY": "x11"}
     os.environ.setdefault("SDL_VIDEODRIVER", ",".join(drivers[name] for name in answering))
 

@@ -17,7 +17,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, name_of
 from polyak.envs.workers import Workers
-from polyak.errors import UsageError, nearest, reason
+from polyak.errors import UsageError, call, nearest, option, reason
 from polyak.lazy import jax
 from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
@@ -76,7 +76,7 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     if found is None and backend == "device":
         raise UsageError(
             f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
-            f" {', '.join(functional.TWINS)}; use --backend host"
+            f" {', '.join(functional.TWINS)}; use {option('backend', 'host')}"
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
         return None
@@ -168,7 +168,10 @@ def _unused_folder(name: str, env: str) -> Path:
 def _make_room(folder: Path, force: bool) -> None:
     if (folder / "run.json").exists():
         if not force:
-            raise UsageError(f"{folder} already holds a run: choose another --out, --force, or polyak resume {folder}")
+            raise UsageError(
+                f"{folder} already holds a run: choose another {option('out')}, replace it with"
+                f" {option('force', True)}, or go on with {call('resume', folder)}"
+            )
         shutil.rmtree(folder.resolve())
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not a run: choose another --out")
+        raise UsageError(f"{folder} exists and is not a run: choose another {option('out')}")

@@ -13,7 +13,7 @@ from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, Source, from_name, name_of
-from polyak.errors import Interrupted, RunError, UsageError
+from polyak.errors import Interrupted, RunError, UsageError, call
 from polyak.runs import files, presets, request, scores
 from polyak.runs.circumstances import circumstances
 from polyak.runs.plot import plot
@@ -246,13 +246,13 @@ def _what_is_kept(run: Run, session: Session) -> str:
     kept = session.kept["env_steps"]
     if kept:
         return f"what was learned up to step {kept:,} is kept in {run.folder}"
-    return f"no training is kept: polyak resume {run.folder} starts from the beginning"
+    return f"no training is kept: {call('resume', run.folder)} starts from the beginning"
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:
     reached, kept = int(session.training.env_steps.min()), session.kept["env_steps"]
     saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
-    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps; {saved}: polyak resume {run.folder}"
+    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps; {saved}: {call('resume', run.folder)}"
 
 
 def _score(

@@ -9,8 +9,8 @@ import numbers
 from collections.abc import Callable
 from typing import Any
 
-from polyak import algorithms
 from polyak.errors import UsageError, nearest
+from polyak.runs.other_words import explained
 from polyak.runs.presets.preset import Preset
 from polyak.training import learn
 from polyak.training.plan import Plan
@@ -46,9 +46,9 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
             raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
     given = _values(asked.plan) if asked.steps is None else {**_values(asked.plan), "env_steps": asked.steps}
     values, told = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
-    plan: Plan = _construct(Plan, values)
+    plan: Plan = _construct(module, Plan, values)
     given_config = _values(asked.config)
-    config = _construct(module.Config, {**start.config, **given_config})
+    config = _construct(module, module.Config, {**start.config, **given_config})
     config = _fitted_config(module, config, plan, set(given_config))
     learn.refuse(module, config, plan)
     changed = [
@@ -67,12 +67,11 @@ def _values(given: Any) -> dict[str, Any]:
     return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
 
 
-def _construct(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
+def _construct(module: Any, cls: Callable[..., Any], values: dict[str, Any]) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
-            elsewhere = "" if cls is Plan else algorithms.with_setting(str(key))
-            raise UsageError(f"unknown field {key!r}: {elsewhere or nearest(str(key), known)}")
+            raise UsageError(f"unknown field {key!r}: {explained(str(key), module) or nearest(str(key), known)}")
     try:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except TypeError as error:

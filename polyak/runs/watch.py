@@ -111,7 +111,7 @@ def _blaming(where: str, in_window: bool) -> Iterator[None]:
         raise
     except BaseException as error:
         if in_window and type(error).__module__.partition(".")[0] in ("pygame", "glfw"):  # what opens windows
-            raise UsageError(f"no window can be opened ({error}): {display.RECORD}") from error
+            raise UsageError(f"no window can be opened ({error}): {display.recording()}") from error
         told = f"the environment failed {where}: {describe(error)}"
         if "mujoco" in type(error).__module__:  # of the physics there are only warnings
             told += "; without a display MuJoCo draws with MUJOCO_GL=egl or MUJOCO_GL=osmesa set in the shell"

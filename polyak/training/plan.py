@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 from polyak.fields import check, number
 
 
@@ -58,7 +58,7 @@ class Plan:
         if self.warmup >= self.env_steps:
             raise UsageError(
                 f"warmup = {self.warmup} leaves none of env_steps = {self.env_steps} to learn from: lower"
-                " it (--plan.warmup), or take more steps"
+                f" it ({option('plan.warmup')}), or take more steps"
             )
         if self.updates_per != "step" and self.updates != int(self.updates):
             raise UsageError(f"updates = {self.updates} per {self.updates_per} must be a whole number")

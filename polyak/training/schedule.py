@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from polyak import tree
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 from polyak.training.plan import Plan
 from polyak.types import Array
 
@@ -85,13 +85,13 @@ def refuse(plan: Plan, limit: int | None) -> None:
     if plan.workers:
         raise UsageError(
             f"workers = {plan.workers} step environments in Python, which the device loop does not: use workers = 0, or"
-            " --backend host"
+            f" {option('backend', 'host')}"
         )
     if not fits(plan, limit):
         raise UsageError(
             "updates per episode on the device need a chunk that holds a whole episode, of"
             f" {'any length' if limit is None else f'up to {limit} steps'}, not chunk = {plan.chunk}:"
-            " use --backend host"
+            f" use {option('backend', 'host')}"
         )
 
 

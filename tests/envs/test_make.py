@@ -176,3 +176,8 @@ def test_a_callable_that_returns_the_same_environment_again_is_refused(anew: Any
 def test_an_environment_without_spaces_is_refused():
     with pytest.raises(UsageError, match="has no observation_space: an environment must have one"):
         make(gymnasium.Env)
+
+
+def test_an_id_of_a_namespace_that_nobody_registered_suggests_no_other_environment() -> None:
+    with pytest.raises(UsageError, match=r"no module that was imported registers ALE/.*module:ALE/Pong-v5"):
+        make("ALE/Pong-v5")

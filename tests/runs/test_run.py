@@ -137,7 +137,7 @@ def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run
         ({"seeds": [-1]}, "from 0 to"),
         ({"seeds": [2**32]}, "from 0 to"),
         ({"steps": 0}, "env_steps = 0 is too small"),
-        ({"steps": 40}, "lower it .--plan.warmup"),
+        ({"steps": 40}, "lower it .plan=..warmup.: …"),
     ],
 )
 def test_a_wrong_request_is_refused_before_anything_is_written(tmp_path: Path, wrong: dict[str, Any], says: str):
@@ -193,7 +193,7 @@ def test_a_run_without_a_name_gets_a_folder_of_its_own():
 
 def test_a_folder_that_holds_something_is_not_written_to(stopped: Path):
     before = (stopped / "run.json").read_bytes()
-    with pytest.raises(UsageError, match=r"already holds a run: choose another --out, --force, or polyak resume"):
+    with pytest.raises(UsageError, match=r'another out=…, replace it with force=True, or go on with polyak.resume\("'):
         small.train(stopped)
     with pytest.raises(UsageError, match="gamma"):
         small.train(stopped, config={"gamma": 2}, force=True)

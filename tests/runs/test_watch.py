@@ -81,7 +81,7 @@ def test_pictures_per_second_that_are_no_number_are_the_usual_ones(
 def test_without_a_display_it_says_how_to_record(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    with pytest.raises(UsageError, match=r"no display to open a window on: record instead, with --record agent\.gif"):
+    with pytest.raises(UsageError, match=r'no display to open a window on: record instead, with record="agent\.gif"'):
         watch(finished.policy, small.ENV, None, 1, 0)
 
 
@@ -89,7 +89,7 @@ def test_a_display_that_does_not_answer_is_no_display(finished: polyak.Run, monk
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv("DISPLAY", ":64999")
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-64999")
-    says = r"no display answers at WAYLAND_DISPLAY=wayland-64999 and DISPLAY=:64999: record instead, with --record"
+    says = r"no display answers at WAYLAND_DISPLAY=wayland-64999 and DISPLAY=:64999: record instead, with record="
     with pytest.raises(UsageError, match=says):
         watch(finished.policy, small.ENV, None, 1, 0)
 

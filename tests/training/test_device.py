@@ -250,7 +250,7 @@ def test_a_lane_that_is_done_learns_no_more() -> None:
 
 
 def test_refuses_updates_by_episode_where_an_episode_may_be_longer_than_a_chunk() -> None:
-    with pytest.raises(UsageError, match="up to 7 steps, not chunk = 6: use --backend host"):
+    with pytest.raises(UsageError, match='up to 7 steps, not chunk = 6: use backend="host"'):
         train(changed(BY_EPISODE, chunk=6))
 
 

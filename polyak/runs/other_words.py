@@ -1,0 +1,121 @@
+"""What other libraries, papers and tutorials call a setting, and what it is called here."""
+
+import dataclasses
+from typing import Any
+
+from polyak import algorithms
+from polyak.errors import option
+from polyak.training.plan import Plan
+
+TOP = ("steps", "seeds", "preset", "backend", "out", "quiet")  # arguments beside config and plan
+OF_REPLAY = ("batch", "capacity", "warmup", "warmup_actions", "updates", "updates_per", "overlap")
+
+RATES = ("config.learning_rate", "config.actor_learning_rate", "config.critic_learning_rate")
+LAYERS = (
+    *("config.layers", "config.actor_layers", "config.critic_layers", "config.critic_joint_layers"),
+    *("config.value_layers", "config.baseline_layers"),
+)
+BATCH = ("config.minibatch", "plan.batch", "plan.chunk")
+ROLLOUT = ("plan.chunk",)
+REWARDS = ("config.normalize_rewards", "config.reward_scale")
+EXPLORATION = ("config.noise_sigma", "config.noise", "config.noise_correlation", "config.epsilon_end")
+
+LAST_RESORT = ("plan.chunk", "steps")  # suggested where nothing closer is there
+
+SAID = {
+    "device": "JAX chooses the device: set JAX_PLATFORMS=cpu or JAX_PLATFORMS=cuda in the environment",
+    "env": "name the algorithm and the environment first: polyak train ddpg Pendulum-v1",
+    "load": "`polyak resume RUN` continues a run",
+    "render": "training draws nothing: `polyak watch RUN` shows the agent",
+    "verbose": "progress is shown unless quiet is asked for",
+}
+
+# a word, without underscores → settings, of which those are suggested that the algorithm has; or a sentence
+WORDS: dict[str, tuple[str, ...] | str] = {
+    **dict.fromkeys(("lr", "learningrate", "stepsize"), RATES),
+    **dict.fromkeys(("actorlr", "lractor", "pilr", "policylr"), RATES[:2]),
+    **dict.fromkeys(("criticlr", "lrcritic", "qlr", "qflr", "vflr", "valuelr"), (RATES[0], RATES[2])),
+    **dict.fromkeys(("batchsize", "bs", "minibatchsize", "minibatches", "numminibatches"), BATCH),
+    **dict.fromkeys(
+        ("totaltimesteps", "timesteps", "totalsteps", "ntimesteps", "maxsteps", "maxtimesteps", "budget"), ("steps",)
+    ),
+    **dict.fromkeys(("episodes", "nepisodes", "numepisodes", "maxepisodes"), ("plan.episodes", "steps")),
+    **dict.fromkeys(("nsteps", "numsteps", "rolloutlength", "horizon", "unrolllength"), ("config.n_step", *ROLLOUT)),
+    **dict.fromkeys(("stepsperepoch", "trainfreq", "updateevery", "trainfrequency"), ("plan.updates", *ROLLOUT)),
+    **dict.fromkeys(("gradientsteps", "utd", "utdratio", "numupdates", "replayratio"), ("plan.updates",)),
+    **dict.fromkeys(("netarch", "hiddensizes", "hiddendim", "hiddenlayers", "hiddensize", "layers"), LAYERS),
+    "policykwargs": (*LAYERS, "config.activation"),
+    **dict.fromkeys(("buffersize", "replaysize", "replaybuffersize", "memorysize"), ("plan.capacity",)),
+    **dict.fromkeys(("nenvs", "numenvs"), ("plan.envs",)),
+    **dict.fromkeys(("numworkers", "nworkers", "njobs", "ncpus"), ("plan.workers",)),
+    **dict.fromkeys(("learningstarts", "startsteps", "startsteps", "randomsteps", "warmupsteps"), ("plan.warmup",)),
+    **dict.fromkeys(("entcoef", "entropycoef", "entropycoeff", "beta"), ("config.entropy_coefficient", "config.alpha")),
+    **dict.fromkeys(("temperature", "initalpha"), ("config.alpha",)),
+    **dict.fromkeys(("autotune", "autoalpha"), ("config.learn_alpha",)),
+    **dict.fromkeys(("vfcoef", "valuecoef", "vfcoeff"), ("config.value_coefficient",)),
+    **dict.fromkeys(("nepochs", "updateepochs", "numepochs", "epochs"), ("config.epochs",)),
+    **dict.fromkeys(("cliprange", "clipratio", "clipcoef", "clipparam", "epsclip"), ("config.clip",)),
+    "cliprangevf": ("config.value_clip",),
+    **dict.fromkeys(("maxgradnorm", "gradclip", "clipgrad"), ("config.gradient_norm",)),
+    **dict.fromkeys(("gaelambda", "lambda", "lmbda"), ("config.lam",)),
+    **dict.fromkeys(("discount", "discountfactor"), ("config.gamma",)),
+    **dict.fromkeys(("polyak", "polyaktau", "softtau", "targetsmoothing"), ("config.tau",)),
+    **dict.fromkeys(("targetupdateinterval", "targetnetworkfrequency", "targetupdatefreq"), ("config.target_period",)),
+    **dict.fromkeys(("explorationfraction", "epsdecay", "epsilondecay"), ("config.epsilon_fraction",)),
+    **dict.fromkeys(("explorationinitialeps", "starte", "epsstart"), ("config.epsilon_start",)),
+    **dict.fromkeys(("explorationfinaleps", "ende", "epsend", "epsilon", "eps"), ("config.epsilon_end",)),
+    **dict.fromkeys(("actionnoise", "explorationnoise", "noisestd", "actnoise"), EXPLORATION),
+    **dict.fromkeys(("targetpolicynoise", "targetnoise", "policynoise"), ("config.smoothing_sigma",)),
+    **dict.fromkeys(("targetnoiseclip", "noiseclip"), ("config.smoothing_clip",)),
+    **dict.fromkeys(("policyfrequency", "policyfreq", "policydelay"), ("config.policy_delay",)),
+    **dict.fromkeys(("normalizeadvantage", "normadv"), ("config.normalize_advantages",)),
+    **dict.fromkeys(("normobs", "normalizeobs", "obsnorm"), ("config.normalize_observations",)),
+    **dict.fromkeys(("normreward", "normalizereward", "rewardscaling"), REWARDS),
+    "targetkl": ("config.target_kl",),
+    **dict.fromkeys(("evalfreq", "evalinterval", "evaluationinterval", "evalevery"), ("plan.evaluations",)),
+    **dict.fromkeys(("nevalepisodes", "evalepisodes", "numevalepisodes"), ("plan.evaluation_episodes",)),
+    **dict.fromkeys(("savefreq", "checkpointfreq", "saveinterval", "saveevery"), ("plan.checkpoint_seconds",)),
+    **dict.fromkeys(("tensorboardlog", "logdir", "logfolder", "savepath", "output", "outdir", "outputdir"), ("out",)),
+    "silent": ("quiet",),
+    **dict.fromkeys(("verbose", "progressbar"), SAID["verbose"]),
+    **dict.fromkeys(("seed", "numseeds", "randomseed", "nseeds"), ("seeds",)),
+    **dict.fromkeys(("device", "cuda", "gpu", "cpu"), SAID["device"]),
+    **dict.fromkeys(("env", "envid", "envname", "algo", "algorithm", "policy"), SAID["env"]),
+    **dict.fromkeys(("render", "rendermode"), SAID["render"]),
+    **dict.fromkeys(("load", "loadpath", "checkpoint"), SAID["load"]),
+}  # fmt: skip
+
+
+def explained(word: str, module: Any) -> str:
+    """Say what a word that is no setting of an algorithm's may mean; an empty sentence if nothing is known."""
+    name = word.replace("-", "_").rpartition(".")[2]
+    known = _known(module)
+    same = [ours for ours in known if ours.rpartition(".")[2] == name]
+    if same:
+        return f"did you mean {_listed(same)}?"
+    meant = WORDS.get(name.replace("_", "").lower(), ())
+    if isinstance(meant, str):
+        return meant
+    there = [ours for ours in meant if ours in known]
+    there = [ours for ours in there if ours not in LAST_RESORT] or there
+    if there:
+        return f"it is called {_listed(there)}"
+    elsewhere = algorithms.with_setting(name)
+    for ours in (ours.removeprefix("config.") for ours in meant):
+        found = algorithms.with_setting(ours)
+        elsewhere = elsewhere or (f"{found}, as {ours}" if found else "")
+    return elsewhere
+
+
+def _known(module: Any) -> list[str]:
+    """List what can be set where this algorithm is trained."""
+    plan = [field.name for field in dataclasses.fields(Plan)]
+    if module.learns_from == "rollout":
+        plan = [name for name in plan if name not in OF_REPLAY]
+    config = [field.name for field in dataclasses.fields(module.Config)]
+    return [*TOP, *(f"config.{name}" for name in config), *(f"plan.{name}" for name in plan)]
+
+
+def _listed(settings: list[str]) -> str:
+    *first, last = map(option, settings)
+    return f"{', '.join(first)} or {last}" if first else last

@@ -1,0 +1,90 @@
+"""Words of other libraries lead to the setting that the algorithm at hand has."""
+
+import dataclasses
+
+import pytest
+
+import polyak
+from polyak import Plan, UsageError
+from polyak.algorithms import REGISTRY
+from polyak.errors import command_line
+from polyak.runs.other_words import TOP, WORDS, explained
+from tests.runs.small import command
+
+SETTINGS = {
+    *TOP,
+    *(f"plan.{field.name}" for field in dataclasses.fields(Plan)),
+    *(f"config.{field.name}" for module in REGISTRY.values() for field in dataclasses.fields(module.Config)),
+}
+
+
+def test_every_word_leads_to_settings_that_exist():
+    leading_nowhere = {
+        word: meant for word, meant in WORDS.items() if not isinstance(meant, str) and not SETTINGS & {*meant}
+    }
+    assert not leading_nowhere
+    assert {ours for meant in WORDS.values() if not isinstance(meant, str) for ours in meant} <= SETTINGS | LATER
+    assert all(word.isalpha() and word.islower() for word in WORDS)
+
+
+LATER = {"plan.episodes"}
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "words", "says"),
+    [
+        ("ddpg", "--lr 1e-3", "it is called --config.actor-learning-rate or --config.critic-learning-rate"),
+        ("ppo", "--lr 1e-3", "it is called --config.learning-rate"),
+        ("ppo", "--learning_rate 1e-3", "did you mean --config.learning-rate?"),
+        ("ddpg", "--learning-rate=1e-3", "it is called --config.actor-learning-rate or"),
+        ("ppo", "--batch_size 64", "it is called --config.minibatch"),
+        ("sac", "--batch-size 64", "it is called --plan.batch"),
+        ("a2c", "--batch-size 64", "it is called --plan.chunk"),
+        ("ddpg", "--total-timesteps 5", "it is called --steps"),
+        ("ppo", "--n-steps 5", "it is called --plan.chunk"),
+        ("dqn", "--n-steps 5", "it is called --config.n-step"),
+        ("dqn", "--net-arch 5", "it is called --config.layers"),
+        ("ddpg", "--device cpu", "set JAX_PLATFORMS=cpu"),
+        ("ddpg", "--verbose 1", "progress is shown unless"),
+        ("dqn", "--buffer-size 1", "it is called --plan.capacity"),
+        ("ppo", "--buffer-size 1", "see polyak train ppo ENVIRONMENT --help"),
+        ("ppo", "--n-envs 1", "it is called --plan.envs"),
+        ("td3", "--learning-starts 1", "it is called --plan.warmup"),
+        ("ddpg", "--clip-range 1", "ppo has it, as clip"),
+        ("ddpg", "--tensorboard-log x", "it is called --out"),
+        ("ddpg", "--gamma 1", "did you mean --config.gamma?"),
+        ("ddpg", "--plan.gamma 1", "did you mean --config.gamma?"),
+        ("ddpg", "--batch 1", "did you mean --plan.batch?"),
+        ("ddpg", "--gama 1", "did you mean '--config.gamma'?"),
+        ("ddpg", "--forc", "see polyak train ddpg ENVIRONMENT --help"),
+    ],
+)
+def test_flags(algorithm: str, words: str, says: str, capsys: pytest.CaptureFixture[str]):
+    env = "ENVIRONMENT"
+    assert command("train", algorithm, env, *words.split()) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"polyak: error: unknown flag {words.split()[0]}: ")
+    assert says in error
+    assert "--force" not in error
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"config": {"lr": 1}}, r'called config=\{"actor_learning_rate": …\} or config=\{"critic_learning_rate": …\}'),
+        ({"config": {"buffer_size": 1}}, r'called plan=\{"capacity": …\}'),
+        ({"config": {"total_timesteps": 1}}, "called steps=…"),
+        ({"plan": {"gamma": 1}}, r'did you mean config=\{"gamma": …\}\?'),
+        ({"plan": {"layer_norm": 1}}, "dqn, soft_q have it"),
+        ({"plan": {"bach": 1}}, "did you mean 'batch'"),
+    ],
+    ids=str,
+)
+def test_fields_from_python(settings: dict[str, dict[str, int]], says: str):
+    with pytest.raises(UsageError, match=says):
+        polyak.train("ddpg", "Pendulum-v1", **settings)  # type: ignore[arg-type]
+
+
+def test_a_word_that_nobody_uses_is_not_explained():
+    with command_line():
+        assert explained("xyzzy", REGISTRY["ddpg"]) == ""

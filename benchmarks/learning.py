@@ -43,7 +43,7 @@ CLAIMS = (
     "crossq Hopper-v5 --preset default --steps 100000 --seeds 3 --name crossq-hopper-100k",
     "sac Walker2d-v5 --preset default --steps 100000 --seeds 3 --name sac-walker2d-100k",
     "crossq Walker2d-v5 --preset default --steps 100000 --seeds 3 --name crossq-walker2d-100k",
-    "dqn CartPole-v1 --preset tutorial --steps 200000 --seeds 5 --name dqn-cartpole-tutorial",
+    "dqn CartPole-v1 --preset tutorial --seeds 10 --name dqn-cartpole-tutorial",
     "a2c CartPole-v1 --preset tutorial --steps 500000 --seeds 5 --name a2c-cartpole-tutorial",
     "sac Pendulum-v1 --preset tutorial --steps 200000 --seeds 5 --name sac-pendulum-tutorial",
 )

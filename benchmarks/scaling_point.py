@@ -42,7 +42,7 @@ def update(asked: Any) -> dict[str, float]:
     from polyak.algorithms import ddpg
     from polyak.training.learn import Rollout, Turn, learn, start
     from polyak.training.plan import Plan
-    from polyak.types import Box, Clock, EnvSpec
+    from polyak.types import Box, EnvSpec
 
     layers, spec = tuple(asked.layers), EnvSpec(3, Box(1))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
@@ -52,11 +52,11 @@ def update(asked: Any) -> dict[str, float]:
     learner = tree.replace(learner, buffer=full)
     program = jax.jit(partial(learn, ddpg, plan, spec), donate_argnums=(1,))
     rows = np.random.default_rng(0).standard_normal((UPDATES, 1, spec.row_size), dtype=np.float32)
-    rollout = Rollout(rows, np.asarray(UPDATES, np.int32), np.asarray(True))
+    rollout = Rollout(rows, np.asarray(UPDATES, np.int32), np.asarray(True), np.zeros((), np.float32))
     state = [learner]
 
     def call(i: int) -> None:
-        turn = Turn(Clock(np.asarray(i * UPDATES, np.int32), np.asarray(0, np.float32)), np.asarray(UPDATES, np.int32))
+        turn = Turn(np.asarray(i * UPDATES, np.int32), np.asarray(UPDATES, np.int32))
         state[0], _ = jax.block_until_ready(program(config, state[0], rollout, jax.random.key(1), turn))
 
     seconds = typical(call, asked.seconds) / UPDATES

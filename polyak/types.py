@@ -123,10 +123,14 @@ class Episode:
 
 @pytree
 class Clock:
-    """When an update is made. All lanes share it, so that a branch on it stays a branch under `vmap`."""
+    """When an update is made: what schedules and periodic work depend on.
+
+    All lanes that still train share `step`, so a branch on it stays a branch under `vmap`. Each lane has its own
+    `progress`.
+    """
 
     step: Array  # [] updates made before
-    progress: Array  # [] share of the run's environment steps taken when the rollout began: what schedules follow
+    progress: Array  # [] share of the lane's run behind it when the rollout, or its episode, began
 
 
 @pytree

@@ -18,7 +18,7 @@ class Progress:
 
     best: Any
     best_returns: np.ndarray
-    evaluated: int
+    evaluated: np.ndarray  # [lane]
     seconds: dict[str, float]
     settings: str  # digest of what the run was asked for
     log_position: Any = None  # how many rows the log has, and what it has not written yet
@@ -27,11 +27,11 @@ class Progress:
 def save(folder: Path, training: Training | DeviceTraining, progress: Progress) -> None:
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
     snapshot = training.snapshot()
-    arrays = {"training": snapshot, "best": progress.best, "best_returns": progress.best_returns}
+    evaluations = {"best_returns": progress.best_returns, "evaluated": progress.evaluated}
+    arrays = {"training": snapshot, "best": progress.best, **evaluations}
     facts = {
         "pending": snapshot["pending"] is not None,
         "env_steps": training.env_steps,
-        "evaluated": progress.evaluated,
         "seconds": progress.seconds,
         "settings": progress.settings,
         "log": progress.log_position,
@@ -45,11 +45,10 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
     """
     path = folder / "checkpoint.json"
-    facts = files.read_json(path, ("files", "pending", "evaluated", "seconds", "settings", "log"))
+    facts = files.read_json(path, ("files", "pending", "seconds", "settings", "log"))
     seconds, position = facts["seconds"], facts["log"]
     if not (
-        isinstance(facts["evaluated"], int)
-        and isinstance(seconds, dict)
+        isinstance(seconds, dict)
         and all(isinstance(value, int | float) for value in seconds.values())
         and isinstance(position, dict | None)
         and isinstance(facts["files"], dict)
@@ -61,8 +60,10 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
         "training": training.template(bool(facts["pending"])),
         "best": best,
         "best_returns": np.zeros(len(training.seeds)),
+        "evaluated": np.zeros(len(training.seeds), np.int64),
     }
     replay = "training.learner.buffer.rows"
     arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, ("training.actions", replay), (replay,))
     training.restore(arrays["training"])
-    return Progress(arrays["best"], arrays["best_returns"], facts["evaluated"], seconds, settings, position)
+    chosen = arrays["best"], arrays["best_returns"], arrays["evaluated"]
+    return Progress(*chosen, seconds, settings, position)

@@ -1,20 +1,36 @@
 """What a run tells while it trains: metrics.csv, evaluations.csv and TensorBoard files."""
 
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from polyak.errors import UsageError
 from polyak.runs.csv_table import Table, numbers, read_table
 from polyak.runs.tensorboard import Events
+from polyak.training.evaluate import Scores
 from polyak.training.host import Report
 
 FILES = ("metrics.csv", "evaluations.csv")
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
+
+
+class Counts(Protocol):
+    """How far each lane is, `[lane]`; a training is one."""
+
+    env_steps: np.ndarray
+    updates: np.ndarray
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Which lanes have taken all their steps, or finished all their episodes."""
+
+    @property
+    def ready(self) -> np.ndarray:
+        """Which lanes may be logged and evaluated."""
 
 
 class Log:
@@ -28,8 +44,12 @@ class Log:
         """
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
         self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
-        self.logged = int(env_steps.max())
-        self._clear()
+        self.metrics: list[dict[str, list[float]]] = [{} for _ in self.seeds]
+        self.returns: list[list[float]] = [[] for _ in self.seeds]
+        self.lengths: list[list[int]] = [[] for _ in self.seeds]
+        self.logged = np.array(env_steps)  # [lane] environment steps at the newest row
+        for lane in range(len(self.seeds)):
+            self._clear(lane)
         rows = dict.fromkeys(FILES, 0)
         if position is not None:
             rows = self._take_up(position)
@@ -47,28 +67,29 @@ class Log:
         """Return each seed's mean return over its newest 20 training episodes, exploration included."""
         return [float(np.mean(returns)) if returns else None for returns in self.newest]
 
-    def iteration(
-        self, report: Report, env_steps: np.ndarray, updates: int, last: bool, collected: bool = False
-    ) -> None:
-        """Take in one iteration; write a row per seed when an interval is complete, or at the end."""
+    def iteration(self, report: Report, counts: Counts) -> None:
+        """Take in one iteration; write a row for each seed whose interval is complete, or which is finished."""
         for episode in report.episodes:
             self.returns[episode.lane].append(episode.total)
             self.newest[episode.lane].append(episode.total)
             self.lengths[episode.lane].append(episode.length)
         for name, values in (report.metrics or {}).items():
-            self.metrics[name].append(np.asarray(values))
-        crossed = int(env_steps.max()) // self.interval > self.logged // self.interval
-        if last or (crossed and not collected):  # what was collected last is written with what was learned from it
-            self._write(env_steps, updates)
+            for lane, value in enumerate(values.tolist()):
+                if report.updates[lane]:
+                    self.metrics[lane].setdefault(name, []).append(value)
+        crossed = counts.env_steps // self.interval > self.logged // self.interval
+        due = counts.ready & (crossed | (counts.finished & (counts.env_steps > self.logged)))
+        if due.any():
+            self._write(np.flatnonzero(due), counts)
 
-    def evaluation(self, env_steps: int, returns: np.ndarray, lengths: np.ndarray) -> None:
-        """Write the episodes `[lane, episode]` of one evaluation."""
-        for lane, seed in enumerate(self.seeds):
-            for i, (total, length) in enumerate(zip(returns[lane], lengths[lane], strict=True)):
-                row = dict(zip(EVALUATION_COLUMNS, (env_steps, seed, i, float(total), int(length)), strict=True))
-                self.tables["evaluations.csv"].write(row)
-            self.writers[lane].add_scalar("evaluation/return", float(returns[lane].mean()), env_steps)
-            self.writers[lane].add_scalar("evaluation/length", float(lengths[lane].mean()), env_steps)
+    def evaluation(self, lanes: Sequence[int], env_steps: np.ndarray, scores: Scores) -> None:
+        """Write the episodes `[lane, episode]` of some lanes, evaluated after `env_steps` (`[lane]`) steps."""
+        for lane, at, returns, lengths in zip(lanes, env_steps.tolist(), scores.returns, scores.lengths, strict=True):
+            for i, (total, length) in enumerate(zip(returns, lengths, strict=True)):
+                values = (at, self.seeds[lane], i, float(total), int(length))
+                self.tables["evaluations.csv"].write(dict(zip(EVALUATION_COLUMNS, values, strict=True)))
+            self.writers[lane].add_scalar("evaluation/return", float(returns.mean()), at)
+            self.writers[lane].add_scalar("evaluation/length", float(lengths.mean()), at)
 
     def flush(self) -> None:
         """Write everything taken in so far that makes whole rows. Raises RunError if the disk fails.
@@ -85,22 +106,21 @@ class Log:
 
     def position(self) -> dict[str, Any]:
         """Return how many rows there are, and what has been taken in but not yet written (JSON values)."""
-        metrics = {name: [values.tolist() for values in series] for name, series in self.metrics.items()}
         newest = [list(returns) for returns in self.newest]
-        parts = {"logged": self.logged, "returns": self.returns, "lengths": self.lengths, "newest": newest}
+        parts = {"returns": self.returns, "lengths": self.lengths, "newest": newest, "metrics": self.metrics}
         rows = {name: table.count for name, table in self.tables.items()}
-        return {**parts, "metrics": metrics, "rows": rows}
+        return {"logged": self.logged.tolist(), **parts, "rows": rows}
 
     def _take_up(self, position: dict[str, Any]) -> dict[str, int]:
         """Continue from a position; return the number of rows of each file."""
         try:
-            self.logged = int(position["logged"])
+            self.logged = np.array(list(map(int, position["logged"]))).reshape(len(self.seeds))
             for lane, (returns, lengths) in enumerate(zip(position["returns"], position["lengths"], strict=True)):
                 self.returns[lane] += map(float, returns)
                 self.lengths[lane] += map(int, lengths)
                 self.newest[lane].extend(map(float, position["newest"][lane]))
-            for name, series in position["metrics"].items():
-                self.metrics[name] = [np.array(values, np.float32).reshape(len(self.seeds)) for values in series]
+                of_lane = position["metrics"][lane]
+                self.metrics[lane] = {name: list(map(float, values)) for name, values in of_lane.items()}
             rows = {name: int(position["rows"][name]) for name in FILES}
             if min(rows.values()) < 0:
                 raise ValueError("negative numbers of rows")
@@ -108,24 +128,23 @@ class Log:
         except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
 
-    def _write(self, env_steps: np.ndarray, updates: int) -> None:
-        seconds = self.seconds_before + time.monotonic() - self.began
-        for lane, seed in enumerate(self.seeds):
+    def _write(self, lanes: np.ndarray, counts: Counts) -> None:
+        seconds = round(self.seconds_before + time.monotonic() - self.began, 3)
+        for lane in lanes.tolist():
             returns, lengths = self.returns[lane], self.lengths[lane]
             values = {
                 "return": float(np.mean(returns)) if returns else None,
                 "length": float(np.mean(lengths)) if lengths else None,
-                **{name: float(np.mean([m[lane] for m in series])) for name, series in self.metrics.items()},
+                **{name: float(np.mean(series)) for name, series in self.metrics[lane].items()},
             }
-            row = {"env_steps": int(env_steps[lane]), "seed": seed, "seconds": round(seconds, 3), "updates": updates}
+            env_steps, updates = int(counts.env_steps[lane]), int(counts.updates[lane])
+            row = {"env_steps": env_steps, "seed": self.seeds[lane], "seconds": seconds, "updates": updates}
             self.tables["metrics.csv"].write({**row, "episodes": len(returns), **values})
             for name, value in values.items():
                 if value is not None and np.isfinite(value):  # a curve cannot show others
-                    self.writers[lane].add_scalar(f"training/{name}", value, int(env_steps[lane]))
-        self.logged = int(env_steps.max())
-        self._clear()
+                    self.writers[lane].add_scalar(f"training/{name}", value, env_steps)
+            self.logged[lane] = env_steps
+            self._clear(lane)
 
-    def _clear(self) -> None:
-        self.metrics: dict[str, list[np.ndarray]] = defaultdict(list)
-        self.returns: list[list[float]] = [[] for _ in self.seeds]
-        self.lengths: list[list[int]] = [[] for _ in self.seeds]
+    def _clear(self, lane: int) -> None:
+        self.metrics[lane], self.returns[lane], self.lengths[lane] = {}, [], []

@@ -19,12 +19,12 @@ class ProgressLine:
     """One live line on standard error: environment steps, steps per second, newest return, time left."""
 
     def __init__(self, total: int, seeds: int, shown: bool):
-        """Prepare a line for `seeds` seeds of `total` environment steps each; `shown` false keeps silent."""
+        """Prepare a line for `seeds` seeds of at most `total` environment steps each; `shown` false keeps silent."""
         self.total, self.seeds, self.shown = total, seeds, shown
         self.stream = cast(TextIO, Forgiving(sys.stderr))
         self.live = shown and self.stream.isatty()
         self.newest: float | None = None
-        self.marks: list[tuple[float, int]] = []
+        self.marks: list[tuple[float, int, float]] = []  # time, environment steps, share of the run
         self.quarter = 0
         if self.live:
             from rich.console import Console
@@ -36,20 +36,20 @@ class ProgressLine:
                 TextColumn("{task.description}"),
             )
             self.progress = Progress(*columns, console=Console(file=self.stream), transient=True, refresh_per_second=5)
-            self.task = self.progress.add_task("compiling…", total=total)
+            self.task = self.progress.add_task("compiling…", total=1.0)
             self.progress.start()
 
-    def update(self, report: Report | None, env_steps: int, note: str = "") -> None:
-        """Show where the run is; `note` says what it is doing when it is not stepping."""
+    def update(self, report: Report | None, env_steps: int, share: float, note: str = "") -> None:
+        """Show where the run is, `share` of it being done; `note` says what it is doing when it is not stepping."""
         if not self.shown:
             return
         if report is not None and report.episodes:
             self.newest = float(np.mean([episode.total for episode in report.episodes]))
-        self.marks = [*self.marks[-200:], (time.monotonic(), env_steps)]
+        self.marks = [*self.marks[-200:], (time.monotonic(), env_steps, share)]
         if self.live:
-            self.progress.update(self.task, completed=env_steps, description=note or self._text(env_steps))
-        elif env_steps * 4 // self.total > self.quarter and not note:
-            self.quarter = env_steps * 4 // self.total
+            self.progress.update(self.task, completed=share, description=note or self._text(env_steps))
+        elif int(4 * share) > self.quarter and not note:
+            self.quarter = int(4 * share)
             print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=self.stream, flush=True)
 
     def say(self, sentence: str) -> None:
@@ -65,11 +65,11 @@ class ProgressLine:
             self.progress.stop()
 
     def _text(self, env_steps: int) -> str:
-        (then, steps), (now, _) = self.marks[0], self.marks[-1]
+        (then, steps, before), (now, _, share) = self.marks[0], self.marks[-1]
         rate = (env_steps - steps) / (now - then) if now > then else 0.0
         parts = [f"{env_steps:,} steps"] if self.live else []
-        if rate:
-            left = int((self.total - env_steps) / rate)
+        if share > before:
+            left = int((1 - share) * (now - then) / (share - before))
             parts += [f"{rate * self.seeds:,.0f} steps/s", f"{left // 60}:{left % 60:02d} left"]
         if self.newest is not None:
             parts.append(f"exploring return {self.newest:.4g}")

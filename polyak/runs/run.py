@@ -215,7 +215,7 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
                 _write(run, status, {part: round(value, 3) for part, value in seconds.items()}, session, error)
 
             _to_the_end(run, session, scorer, interrupts, write)
-    if session.evaluated:
+    if session.evaluated.any():
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
             plot([run.folder], run.folder / "curve.png")
     return run
@@ -252,7 +252,10 @@ def _what_is_kept(run: Run, session: Session) -> str:
 def _how_to_go_on(run: Run, session: Session) -> str:
     reached, kept = int(session.training.env_steps.min()), session.kept["env_steps"]
     saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
-    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps; {saved}: {call('resume', run.folder)}"
+    whole = f"{session.plan.env_steps:,} steps"
+    if session.plan.episodes is not None:
+        whole += f" or {session.plan.episodes:,} episodes"
+    return f"stopped at {reached:,} of {whole}; {saved}: {call('resume', run.folder)}"
 
 
 def _score(

@@ -22,7 +22,8 @@ from polyak.runs.request import AnyWorlds
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
-from polyak.training.host import Training
+from polyak.training.host import Report, Training
+from polyak.tree import take
 
 CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
 
@@ -46,7 +47,7 @@ class Session:
         self.seeds = training.seeds
         self.best = training.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
-        self.evaluated = 0
+        self.evaluated = np.zeros(len(self.seeds), np.int64)  # [lane] evaluations so far
         self.progress = progress
         decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
         self.settings = files.fingerprint({**self.facts, "plan": decisive})
@@ -101,7 +102,7 @@ class Session:
         checkpoint.save(self.folder / "checkpoint", self.training, at)
         self._count_kept()
         # without any evaluation there is no best but the newest
-        best = self.best if self.evaluated else self.training.policy
+        best = _chosen(self.evaluated > 0, self.best, self.training.policy)
         favorite = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
         spaces = self.worlds.observation_space, self.worlds.action_space
@@ -121,7 +122,7 @@ class Session:
             )
 
     def _count_kept(self) -> None:
-        self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": self.training.step}
+        self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": int(self.training.updates.min())}
 
     def _iterate(self) -> None:
         began = time.monotonic()
@@ -129,44 +130,49 @@ class Session:
         try:
             report = training.advance()
         except (RunError, KeyboardInterrupt):  # something was learned all the same
-            self.log.iteration(training.report, training.env_steps, training.step, False, False)
+            self.log.iteration(training.report, training)
             raise
-        taken = int(training.env_steps.min())
-        self.log.iteration(report, training.env_steps, training.step, training.done, training.collected)
-        self.progress.update(report, taken, "" if training.learned else "compiling…")
+        self.log.iteration(report, training)
+        self._show(report, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
         self.log.flush()  # last, so that what is saved after a failure here is a whole iteration
 
-    def _evaluate_if_due(self) -> None:
-        taken = int(self.training.env_steps.min())
-        due = self.plan.evaluations * taken // self.plan.env_steps
-        # the last evaluation waits until everything collected has been learned from
-        if due > self.evaluated and (taken < self.plan.env_steps or self.training.done):
-            self._evaluate(taken, due)
+    def _show(self, report: Report | None, note: str) -> None:
+        share = self.plan.progress(self.training.env_steps, self.training.episodes).min()
+        self.progress.update(report, int(self.training.env_steps.min()), float(share), note)
 
-    def _evaluate(self, taken: int, due: int) -> None:
+    def _evaluate_if_due(self) -> None:
+        due = self.plan.evaluations_due(self.training.env_steps, self.training.episodes)
+        behind = due > self.evaluated
+        if behind.any() and (lanes := np.flatnonzero(behind & self.training.ready)).size:
+            self._evaluate(lanes)
+            self.evaluated[lanes] = due[lanes]
+
+    def _evaluate(self, lanes: np.ndarray) -> None:
         began = time.monotonic()
         self._refuse_diverged()
-        self.progress.update(None, taken, "evaluating…")
+        self._show(None, "evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
-        scores = self.play(self.training.policy, self.plan.evaluation_episodes)
-        self.log.evaluation(taken, scores.returns, scores.lengths)
-        means = scores.returns.mean(1)
-        better = means >= self.best_returns
-        self.best = jax.tree.map(
-            lambda new, old: np.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            self.training.policy,
-            self.best,
-        )
+        scores = self.play(take(self.training.policy, lanes), self.plan.evaluation_episodes, lanes)
+        self.log.evaluation(lanes.tolist(), self.training.env_steps[lanes], scores)
+        means = np.full(len(self.seeds), -np.inf)
+        means[lanes] = scores.returns.mean(1)
+        better = np.isin(np.arange(len(self.seeds)), lanes) & (means >= self.best_returns)
+        self.best = _chosen(better, self.training.policy, self.best)
         self.best_returns = np.where(better, means, self.best_returns)
-        self.evaluated = due
         self.seconds["evaluation"] += time.monotonic() - began
         self.log.flush()  # last, as above
 
-    def play(self, policies: Any, episodes: int) -> Scores:
-        """Play the episodes that choose the best policy with every seed's policy."""
-        seeds = [[episode_seed(seed, 0, i, CHOOSING) for i in range(episodes)] for seed in self.seeds]
+    def play(self, policies: Any, episodes: int, lanes: np.ndarray) -> Scores:
+        """Play the episodes that choose the best policy with the policies of some lanes."""
+        of_lanes = (self.seeds[lane] for lane in lanes)
+        seeds = [[episode_seed(seed, 0, i, CHOOSING) for i in range(episodes)] for seed in of_lanes]
         return self.evaluator.play(policies, seeds)
+
+
+def _chosen(lanes: np.ndarray, yes: Any, no: Any) -> Any:
+    """Take the trees of these lanes `[lane]` from one, of the others from the other."""
+    return jax.tree.map(lambda a, b: np.where(lanes.reshape(-1, *[1] * (a.ndim - 1)), a, b), yes, no)
 
 
 class Interrupts:

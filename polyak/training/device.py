@@ -46,20 +46,27 @@ class DeviceTraining:
         shared = (False, True, True, True, False, False)
         self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
         self.sound = True  # whether all numbers so far were finite
-        self.step = 0  # updates made
+        self.step = 0  # updates made by the lanes that still train
+        self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
+        self.episodes = np.zeros(len(self.seeds), np.int64)  # finished by each lane
         self.learned = False  # whether the program has run, and so is compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
-        self.report = Report([], None)
+        self.report = Report([], None, self.updates)
 
     @property
-    def collected(self) -> bool:
-        """Whether every lane has taken all its environment steps."""
-        return bool((self.env_steps >= self.plan.env_steps).all())
+    def finished(self) -> np.ndarray:
+        """Which lanes `[lane]` have taken all their steps, or finished all their episodes."""
+        return self.plan.finished(self.env_steps, self.episodes)
+
+    @property
+    def ready(self) -> np.ndarray:
+        """Which lanes `[lane]` may be logged and evaluated: all, since each segment ends with learning."""
+        return np.ones(len(self.seeds), bool)
 
     @property
     def done(self) -> bool:
-        """Whether every lane has also learned from all of them, which here is the same."""
-        return self.collected
+        """Whether every lane has taken all its steps and learned from them."""
+        return bool(self.finished.all())
 
     @property
     def policy(self) -> Any:
@@ -69,12 +76,14 @@ class DeviceTraining:
 
     def advance(self) -> Report:
         """Run one segment; return its report, which is also kept as `report`. Raises RunError for infinite numbers."""
-        rows, room = schedule.segment(self.plan, self.env_steps, self.step)
+        rows, share = schedule.segment(self.plan, self.env_steps, self.episodes, self.step)
         table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
-        self.lane, record = self.segment(self.config, self.lane, self.keys, room, table, count)
+        self.lane, record = self.segment(self.config, self.lane, self.keys, share, table, count)
         record, learned = devices.fetched(record), sum(row.owed for row in rows)
+        made = np.where(share.steps > 0, learned, 0)
         self.env_steps, self.step, self.learned = self.env_steps + record.taken, self.step + learned, True
-        self.report = Report(_episodes(record), record.metrics if learned else None)
+        self.updates, self.episodes = self.updates + made, self.episodes + np.count_nonzero(record.length, (1, 2, 3))
+        self.report = Report(_episodes(record), record.metrics if learned else None, made)
         self.sound = bool(record.sound.all())
         if not self.sound:
             seed = self.seeds[int(np.argmin(record.sound))]
@@ -89,7 +98,8 @@ class DeviceTraining:
         """Return everything the run is at this moment, as a tree of arrays, good until the next segment."""
         rest = of_numbers(tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
-        return {**parts, "env_steps": self.env_steps, "step": np.asarray(self.step)}
+        counts = {"env_steps": self.env_steps, "episodes": self.episodes, "updates": self.updates}
+        return {**parts, **counts, "step": np.asarray(self.step)}
 
     def template(self, pending: bool) -> dict[str, Any]:
         """Return the shapes of a snapshot; the length of the replay may differ."""
@@ -98,6 +108,7 @@ class DeviceTraining:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
         self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
+        self.episodes, self.updates = np.array(snapshot["episodes"]), np.array(snapshot["updates"])
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
         rest = with_keys(snapshot["lane"], tree.replace(self.lane, learner=None))
         self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)

@@ -23,7 +23,7 @@ from polyak.training.lanes import Lanes, on_host, put_back, shapes
 from polyak.training.learn import Rollout, Turn, learn
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
-from polyak.types import Algorithm, Clock, unpack
+from polyak.types import Algorithm, unpack
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Report:
 
     episodes: list[Any]
     metrics: dict[str, np.ndarray] | None  # each [lane]
+    updates: np.ndarray  # [lane] updates that the metrics are of; 0: the lane made none, and its metrics mean nothing
 
 
 class Training:
@@ -60,7 +61,8 @@ class Training:
         )
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
         self.sound = True  # what is not finite is refused before it is learned from
-        self.step = 0  # updates made
+        self.step = 0  # updates made by the lanes that still train
+        self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.learned = False  # whether `learn` has been called, and so compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
         self.pending: Rollout | None = None
@@ -68,18 +70,34 @@ class Training:
         # with updates per episode: which lanes take part in this round of episodes, and which are still in theirs
         self.round = np.ones(len(self.seeds), bool)
         self.open = self.round
+        self.at_rest = True  # whether no round is under way; without updates per episode always
+        self.progress = np.zeros(len(self.seeds), np.float32)  # of each lane when its rollout, or round, began
         self._fetch()
         self.acting.follow(self.policy)
 
     @property
-    def collected(self) -> bool:
-        """Whether every lane has taken all its environment steps."""
-        return bool((self.env_steps >= self.plan.env_steps).all())
+    def episodes(self) -> np.ndarray:
+        """Training episodes that each lane `[lane]` has finished."""
+        return self.worlds.episodes.sum(1)
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Which lanes `[lane]` have taken all their steps, or finished all their episodes."""
+        return self.plan.finished(self.env_steps, self.episodes)
+
+    @property
+    def ready(self) -> np.ndarray:
+        """Which lanes `[lane]` may be logged and evaluated: all between two rounds, but finished ones that still learn.
+
+        So what is told of a lane does not depend on when the others finish their episodes.
+        """
+        waits = np.zeros(len(self.seeds), bool) if self.pending is None else self.finished & self.pending.active
+        return ~waits if self.at_rest else np.zeros(len(self.seeds), bool)
 
     @property
     def done(self) -> bool:
-        """Whether every lane has also learned from all of them."""
-        return self.collected and self.pending is None
+        """Whether every lane has taken all its steps and learned from them."""
+        return bool(self.finished.all()) and self.pending is None
 
     def advance(self) -> Report:
         """Run one iteration; return its report, which is also kept as `report`.
@@ -90,19 +108,20 @@ class Training:
         overlapped = self.plan.overlap and self.algorithm.learns_from != "rollout"
         metrics: Any = None
         episodes: list[Any] = []
+        before = self.updates
         if self.pending is not None:
             metrics, self.pending = self._learn_from(self.pending), None
-        if not self.collected:
+        if not self.finished.all():
             try:
                 rollout, episodes = self._collect()
             except (RunError, KeyboardInterrupt):
-                self._report([], metrics)
+                self._report([], metrics, self.updates - before)
                 raise
             if overlapped:
                 self.pending = rollout
             else:
                 metrics = self._learn_from(rollout)
-        self._report(episodes, metrics)
+        self._report(episodes, metrics, self.updates - before)
         self.acting.follow(self.policy)
         return self.report
 
@@ -116,10 +135,13 @@ class Training:
             "owed": np.asarray(self.owed),
             "open": self.open.copy(),
             "round": self.round.copy(),
+            "at_rest": np.asarray(self.at_rest),
+            "progress": self.progress,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
             "episodes": self.worlds.episodes.copy(),
             "env_steps": self.env_steps,
             "step": np.asarray(self.step),
+            "updates": self.updates,
         }
 
     def template(self, pending: bool) -> dict[str, Any]:
@@ -128,11 +150,12 @@ class Training:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to the moment of a snapshot."""
-        self.step = int(snapshot["step"])
+        self.step, self.updates = int(snapshot["step"]), np.array(snapshot["updates"])
         self.learner = put_back(snapshot["learner"], self.learner, self.sharding)
         self.acting.memory = snapshot["memory"]
         self.pending, self.owed = snapshot["pending"], int(snapshot["owed"])
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
+        self.at_rest, self.progress = bool(snapshot["at_rest"]), np.array(snapshot["progress"])
         self.env_steps = np.array(snapshot["env_steps"])
         self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
         self._fetch()
@@ -140,18 +163,16 @@ class Training:
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
-        began = self.env_steps - rollout.count.astype(np.int64) * self.plan.envs
-        progress = began[rollout.active].min() / self.plan.env_steps  # of the slowest lane, so that it never falls
-        clock = Clock(np.asarray(self.step, np.int32), np.asarray(progress, np.float32))
-        turn = Turn(clock, np.asarray(updates, np.int32))
+        turn = Turn(np.asarray(self.step, np.int32), np.asarray(updates, np.int32))
         # arrays of NumPy, which the program spreads over the devices itself at a third of what `device_put` costs
         self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, turn)
         self.step, self.learned = self.step + updates, True
+        self.updates = self.updates + updates * rollout.active
         return metrics if updates else None
 
-    def _report(self, episodes: list[Any], metrics: Any) -> None:
+    def _report(self, episodes: list[Any], metrics: Any, updates: np.ndarray) -> None:
         self._fetch()
-        self.report = Report(episodes, None if metrics is None else devices.fetched(metrics))
+        self.report = Report(episodes, None if metrics is None else devices.fetched(metrics), updates)
 
     def _fetch(self) -> None:
         """Copy the learned policy to the host, which waits for the learner."""
@@ -161,11 +182,14 @@ class Training:
     def _empty_rollout(self) -> Rollout:
         lanes, plan = len(self.seeds), self.plan
         rows = np.zeros((lanes, plan.chunk, plan.envs, self.spec.row_size), np.float32)
-        return Rollout(rows, np.zeros(lanes, np.int32), self.round)
+        return Rollout(rows, np.zeros(lanes, np.int32), self.round, self.progress)
 
     def _collect(self) -> tuple[Rollout, list[Any]]:
         """Take the next steps in every active lane: up to `chunk`, or to the end of the warm-up, run or episode."""
-        plan, rollout = self.plan, self._empty_rollout()
+        plan = self.plan
+        if self.at_rest:
+            self.progress = plan.progress(self.env_steps, self.episodes).astype(np.float32)
+        rollout = self._empty_rollout()
         warming = bool(self.env_steps.max() < plan.warmup)
         until = plan.warmup if warming else plan.env_steps
         remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0) * self.open
@@ -175,7 +199,7 @@ class Training:
         self.acting.begin(self.env_steps)
         try:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
-                episodes = self._fill(rollout, remaining, choose, by_episode)
+                episodes = self._fill(rollout, remaining, choose, plan.episodes_left(self.episodes, warming))
             self._refuse_nonfinite(rollout)
         except (RunError, KeyboardInterrupt):  # an environment may raise either
             before.rewind(self.worlds, self.acting)
@@ -183,11 +207,12 @@ class Training:
         self.env_steps = self.env_steps + rollout.count.astype(np.int64) * plan.envs
         if by_episode:
             self._close_lanes({episode.lane for episode in episodes})
-        if by_episode and self.open.any():
+        self.at_rest = not (by_episode and self.open.any())
+        if not self.at_rest:
             self.owed = 0
         else:
             self.owed = plan.updates_due(int(self.env_steps.max()), self.step)
-            self.round = self.open = self.env_steps < plan.env_steps
+            self.round = self.open = ~self.finished
             if by_episode:  # all lanes are at a start; the memory of those that waited went on meanwhile
                 for lane in range(len(self.seeds)):
                     self.acting.forget(lane, 0)
@@ -195,10 +220,9 @@ class Training:
 
     def _close_lanes(self, ended: set[int]) -> None:
         """Let lanes whose episode ended wait until every lane's has: then all learn at once, by one clock."""
-        closed = [lane in ended or self.env_steps[lane] >= self.plan.env_steps for lane in range(len(self.seeds))]
-        self.open = self.open & ~np.array(closed)
+        self.open = self.open & ~self.finished & ~np.isin(np.arange(len(self.seeds)), list(ended))
 
-    def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, one_episode: bool) -> list[Any]:
+    def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, episodes_left: np.ndarray) -> list[Any]:
         worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), list[Any]()
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
@@ -210,10 +234,11 @@ class Training:
             parts.terminated[:, t], parts.truncated[:, t] = worlds.terminated, worlds.truncated
             for episode in ended:
                 self.acting.forget(episode.lane, episode.env)
-                if one_episode:
+                episodes_left[episode.lane] -= 1
+                if not episodes_left[episode.lane]:
                     rollout.count[episode.lane] = t + 1
             episodes += ended
-            if one_episode:  # only then do lanes stop at different times
+            if self.plan.updates_per == "episode":  # only then do lanes stop at different times
                 lanes = [lane for lane in lanes if rollout.count[lane] > t + 1]
                 if not lanes:
                     break

@@ -19,13 +19,14 @@ class Rollout:
     rows: Array  # [time, env, row] transitions, see `types.unpack`
     count: Array  # [] steps of `time` that are filled
     active: Array  # [] whether this lane was still training
+    progress: Array  # [] share of the lane's run behind it when the rollout began, see `Clock`
 
 
 @tree.pytree
 class Turn:
     """What all lanes share in an iteration."""
 
-    clock: Clock  # of its first update; its progress is that when the rollout began
+    step: Array  # [] updates made before
     updates: Array  # [] updates owed
 
 
@@ -81,8 +82,7 @@ def learn(
     turn: Turn,
 ) -> tuple[Learner, Metrics]:
     """Learn from one lane's rollout with the updates owed; return the mean of their metrics too."""
-    turn = jax.tree.map(jnp.asarray, turn)
-    clock, owed = turn.clock, turn.updates
+    clock, owed = Clock(jnp.asarray(turn.step), jnp.asarray(rollout.progress)), jnp.asarray(turn.updates)
     key = jax.random.fold_in(key, clock.step)
     if learner.buffer is None:
         state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, clock)

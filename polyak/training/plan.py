@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
+
 from polyak.errors import UsageError, option
 from polyak.fields import check, number
+
+NO_LIMIT = 2**31 - 1  # episodes
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,8 @@ class Plan:
 
     env_steps: int = number(default=100_000, least=1)
     """Environment steps to train for, all environments of a seed together."""
+    episodes: int | None = number(default=None, least=1)
+    """Training episodes after which a seed stops, if that is before its last step; for updates per episode."""
     envs: int = number(default=1, least=1)
     """Environments of each seed."""
     workers: int = number(default=0, least=0)
@@ -62,6 +68,8 @@ class Plan:
             )
         if self.updates_per != "step" and self.updates != int(self.updates):
             raise UsageError(f"updates = {self.updates} per {self.updates_per} must be a whole number")
+        if self.episodes is not None and self.updates_per != "episode":
+            raise UsageError(f'episodes = {self.episodes} needs updates_per = "episode": limit env_steps instead')
         if self.updates_per == "episode" and self.envs > 1:
             raise UsageError(f"updates per episode need envs = 1, not {self.envs}: episodes end at different times")
 
@@ -95,6 +103,25 @@ class Plan:
             raise UsageError(
                 f"a chunk of {self.chunk} × {self.envs} transitions does not fit capacity = {self.capacity}"
             )
+
+    def finished(self, env_steps: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+        """Return which lanes `[lane]` have taken all their steps, or finished all their episodes."""
+        return (env_steps >= self.env_steps) | (episodes >= (self.episodes or np.inf))
+
+    def progress(self, env_steps: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+        """Return the share of the run that each lane `[lane]` has behind it: of its steps or its episodes."""
+        return np.maximum(env_steps / self.env_steps, episodes / (self.episodes or np.inf))
+
+    def episodes_left(self, episodes: np.ndarray, warming: bool) -> np.ndarray:
+        """Return how many episodes end each lane's (`[lane]`) next rollout, if it is not full before."""
+        if self.updates_per == "episode" and not warming:
+            return np.ones(len(episodes), np.int32)
+        return np.minimum((self.episodes or NO_LIMIT) - episodes, NO_LIMIT).astype(np.int32)
+
+    def evaluations_due(self, env_steps: np.ndarray, episodes: np.ndarray) -> np.ndarray:
+        """Return how many evaluations each lane `[lane]` should have had by now."""
+        due = self.evaluations * env_steps // self.env_steps
+        return due if self.episodes is None else np.maximum(due, self.evaluations * episodes // self.episodes)
 
     @property
     def log_interval(self) -> int:

@@ -18,9 +18,7 @@ class Iteration(NamedTuple):
     steps: int  # of every environment
     owed: int  # updates afterwards
     updates: int  # made before
-    progress: float  # share of the run's environment steps taken before
     uniform: bool  # whether actions are drawn uniformly
-    to_end: bool  # whether it stops where the episode does
 
 
 @tree.pytree
@@ -30,19 +28,28 @@ class Schedule:
     steps: Array
     owed: Array
     updates: Array
-    progress: Array
     uniform: Array
-    to_end: Array
 
 
-def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Iteration], np.ndarray]:
-    """Plan the iterations of the next segment; say too how many steps each lane has room for (`[lane]`).
+@tree.pytree
+class Share:
+    """What each lane may do in each iteration of a segment; every field has a leading lane axis."""
 
-    `env_steps` (`[lane]`) and `updates` were made before. A segment goes up to the next row of the log, or evaluation.
+    steps: Array  # [] most steps of every environment; 0: the lane is finished
+    episodes: Array  # [] episodes after which it stops; only with updates per episode
+    progress: Array  # [iteration] share of its run behind it when the iteration begins
+
+
+def segment(plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: int) -> tuple[list[Iteration], Share]:
+    """Plan the iterations of the next segment, and each lane's share in them.
+
+    `env_steps`, `episodes` (both `[lane]`) and `updates` were made before. A segment ends where a row of the log, or an
+    evaluation, is due.
     """
     if plan.updates_per == "episode":
-        return _one_episode(plan, env_steps, updates)
-    rows, taken, most = list[Iteration](), int(env_steps[0]), most_iterations(plan)
+        return _one_episode(plan, env_steps, episodes, updates)
+    lanes, rows, shares = len(env_steps), list[Iteration](), list[float]()
+    taken, most = int(env_steps[0]), most_iterations(plan)
     mark = _mark(plan, taken)
     while taken < plan.env_steps and len(rows) < most and _mark(plan, taken) == mark:
         warming = taken < plan.warmup
@@ -50,18 +57,28 @@ def segment(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Itera
         steps = min(plan.chunk, (until - taken) // plan.envs)
         owed = plan.updates_due(taken + steps * plan.envs, updates)
         uniform = warming and plan.warmup_actions == "uniform"
-        rows.append(Iteration(steps, owed, updates, taken / plan.env_steps, uniform, False))
+        rows.append(Iteration(steps, owed, updates, uniform))
+        shares.append(taken / plan.env_steps)
         taken, updates = taken + steps * plan.envs, updates + owed
-    return rows, np.full(len(env_steps), plan.chunk, np.int32)
+    chunks, progress = np.full(lanes, plan.chunk, np.int32), np.tile(_filled(shares, most), (lanes, 1))
+    return rows, Share(chunks, plan.episodes_left(episodes, warming=False), progress)
 
 
-def _one_episode(plan: Plan, env_steps: np.ndarray, updates: int) -> tuple[list[Iteration], np.ndarray]:
-    """Plan one iteration: an episode in every lane that is not done, or a chunk of the warm-up."""
+def _one_episode(
+    plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: int
+) -> tuple[list[Iteration], Share]:
+    """Plan one iteration: an episode in every lane that is not finished, or a chunk of the warm-up."""
     warming = bool(env_steps.max() < plan.warmup)
     room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
-    progress = float(env_steps[room > 0].min()) / plan.env_steps  # of the slowest lane, so that it never falls
+    room = np.where(plan.finished(env_steps, episodes), 0, room)
     uniform, owed = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
-    return [Iteration(plan.chunk, owed, updates, progress, uniform, not warming)], room.astype(np.int32)
+    progress = plan.progress(env_steps, episodes).astype(np.float32)[:, None]
+    share = Share(room.astype(np.int32), plan.episodes_left(episodes, warming), progress)
+    return [Iteration(plan.chunk, owed, updates, uniform)], share
+
+
+def _filled(values: list[float], length: int) -> np.ndarray:
+    return np.pad(np.asarray(values, np.float32), (0, length - len(values)))
 
 
 def table(rows: list[Iteration], most: int) -> Schedule:
@@ -72,7 +89,7 @@ def table(rows: list[Iteration], most: int) -> Schedule:
     return Schedule(*columns)
 
 
-KINDS = (np.int32, np.int32, np.int32, np.float32, np.bool_, np.bool_)
+KINDS = (np.int32, np.int32, np.int32, np.bool_)
 
 
 def fits(plan: Plan, limit: int | None) -> bool:
@@ -106,4 +123,4 @@ def most_iterations(plan: Plan) -> int:
 
 def _mark(plan: Plan, env_steps: int) -> tuple[int, int]:
     """Return a pair that changes where a row of the log, or an evaluation, is due."""
-    return env_steps // plan.log_interval, plan.evaluations * env_steps // plan.env_steps
+    return env_steps // plan.log_interval, int(plan.evaluations_due(np.asarray(env_steps), np.zeros(())))

@@ -10,9 +10,9 @@ from polyak import keys, tree
 from polyak.lazy import jax, jnp
 from polyak.training.learn import Learner, Rollout, Turn, learn
 from polyak.training.plan import Plan
-from polyak.training.schedule import Schedule
+from polyak.training.schedule import Schedule, Share
 from polyak.training.worlds import FunctionalWorld
-from polyak.types import Algorithm, Array, Box, Clock, Discrete
+from polyak.types import Algorithm, Array, Box, Discrete
 
 
 @tree.pytree
@@ -50,14 +50,15 @@ class Programs:
         return Lane(learner, jax.vmap(self.world.start)(starts), self._fresh(config), jnp.ones((), jnp.int32))
 
     def segment(
-        self, config: Any, lane: Lane, key: jax.Array, room: Array, table: Schedule, count: Array
+        self, config: Any, lane: Lane, key: jax.Array, share: Share, table: Schedule, count: Array
     ) -> tuple[Lane, Record]:
-        """Run the first `count` iterations of a schedule, for a lane with `room` for so many steps in each."""
+        """Run the first `count` iterations of a schedule, in which a lane has this share."""
 
         def iterate(i: Any, carried: tuple[Lane, Record]) -> tuple[Lane, Record]:
             lane, record = carried
             now = tree.take(table, i)
-            rollout, ends, lane = self._collect(config, lane, _collecting(key, lane.iterations), room, now)
+            mine = tree.replace(share, progress=jnp.asarray(share.progress)[i])
+            rollout, ends, lane = self._collect(config, lane, _collecting(key, lane.iterations), mine, now)
             learner, metrics = self._learn(config, lane.learner, rollout, key, now)
             length, total = jax.tree.map(lambda all_, one: all_.at[i].set(one), (record.length, record.total), ends)
             summed = jax.tree.map(lambda total, one: total + now.owed * one, record.metrics, metrics)
@@ -73,7 +74,8 @@ class Programs:
     def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
         """Return a record of nothing."""
         shape, now = (self.plan.chunk, self.plan.envs), tree.take(table, 0)
-        rollout = Rollout(jnp.zeros((*shape, self.world.spec.row_size)), now.steps, jnp.ones((), bool))
+        rows = jnp.zeros((*shape, self.world.spec.row_size))
+        rollout = Rollout(rows, now.steps, jnp.ones((), bool), jnp.zeros(()))
         metrics = jax.eval_shape(self._learn, config, lane.learner, rollout, key, now)[1]
         nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
         whole = (*table.steps.shape, *shape)
@@ -83,7 +85,7 @@ class Programs:
         self, config: Any, learner: Learner, rollout: Rollout, key: jax.Array, now: Schedule
     ) -> tuple[Learner, Any]:
         """Learn from a rollout, as the host loop does."""
-        turn = Turn(Clock(now.updates, now.progress), now.owed)
+        turn = Turn(now.updates, now.owed)
         return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, turn)
 
     def _fresh(self, config: Any) -> Any:
@@ -92,9 +94,9 @@ class Programs:
         return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), fresh)
 
     def _collect(
-        self, config: Any, lane: Lane, key: jax.Array, room: Array, now: Schedule
+        self, config: Any, lane: Lane, key: jax.Array, share: Share, now: Schedule
     ) -> tuple[Rollout, Any, Lane]:
-        """Take the iteration's steps in all environments of a lane, which has room for so many."""
+        """Take the iteration's steps in all environments of a lane, as far as its share goes."""
         key = keys.written_out(key)
         envs, spec, fresh = self.plan.envs, self.world.spec, self._fresh(config)
 
@@ -119,10 +121,11 @@ class Programs:
         ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
         begun = (lane.world, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
         if self.plan.updates_per == "episode":
-            count, (after, memory, rows, ends) = _while_playing(step, begun, jnp.minimum(now.steps, room), now.to_end)
+            most = jnp.minimum(now.steps, share.steps)
+            count, (after, memory, rows, ends) = _while_playing(step, begun, most, share.episodes)
         else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched
             count, (after, memory, rows, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
-        rollout = Rollout(rows, count, room > 0)
+        rollout = Rollout(rows, count, share.steps > 0, share.progress)
         return rollout, ends, tree.replace(lane, world=after, memory=memory, iterations=lane.iterations + 1)
 
     def _act(
@@ -144,15 +147,21 @@ def _collecting(key: jax.Array, iteration: Array) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(key, 2**32 - 1), iteration)
 
 
-def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, to_end: Array) -> tuple[Array, Any]:
-    """Take steps, with `to_end` only to the end of the episode; return how many were taken too."""
+def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, episodes: Array) -> tuple[Array, Any]:
+    """Take steps until so many episodes have ended; return how many steps were taken too."""
 
     def going(carried: Any) -> Any:
-        t, (_, _, _, (lengths, _)) = carried
-        ended = lengths[jnp.maximum(t - 1, 0)].any() & (t > 0)
-        return (t < steps) & ~(to_end & ended)
+        t, ended, _ = carried
+        return (t < steps) & (ended < episodes)
 
-    return jax.lax.while_loop(going, lambda carried: (carried[0] + 1, step(*carried)), (jnp.int32(0), begun))
+    def advance(carried: Any) -> Any:
+        t, ended, before = carried
+        after = step(t, before)
+        _, _, _, (lengths, _) = after
+        return t + 1, ended + (lengths[t] > 0).sum(), after
+
+    count, _, after = jax.lax.while_loop(going, advance, (jnp.int32(0), jnp.int32(0), begun))
+    return count, after
 
 
 def _uniform(kind: Any, envs: int, key: jax.Array) -> jax.Array:

@@ -72,7 +72,8 @@ class Trial:
 
     def save(self, folder: Path) -> None:
         nothing = np.zeros(len(SEEDS))
-        checkpoint.save(folder, self.training, checkpoint.Progress({}, nothing, 0, {}, "", {}))
+        evaluations = nothing, nothing.astype(np.int64)
+        checkpoint.save(folder, self.training, checkpoint.Progress({}, *evaluations, {}, "", {}))
 
     def load(self, folder: Path) -> None:
         checkpoint.load(folder, self.training, {}, "")

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,12 @@ from tests.runs import small
 BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
 
 
+def counts(env_steps: Sequence[int], ready: Sequence[bool] = (True, True), end: int = 1_000) -> Any:
+    """Say how far each lane is, with an update for every other step."""
+    steps = np.array(env_steps)
+    return SimpleNamespace(env_steps=steps, updates=steps // 2, ready=np.array(ready), finished=steps >= end)
+
+
 def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = None) -> Any:
     """Log some iterations of seeds 3 and 5, each with an episode of seed 5 and, from step 15, a metric.
 
@@ -28,8 +35,8 @@ def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = Non
     log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(position)))
     for at in steps:
         metrics = {"loss": np.array([at, -at])} if at >= 15 else None
-        report = Report([Episode(lane=1, env=0, total=float(at), length=4)], metrics)
-        log.iteration(report, np.array([at, at]), updates=at // 2, last=False)
+        report = Report([Episode(lane=1, env=0, total=float(at), length=4)], metrics, np.ones(2, int))
+        log.iteration(report, counts([at, at]))
         log.flush()
     return log.position()
 
@@ -152,7 +159,7 @@ def test_what_was_written_is_brought_to_disk_once(monkeypatch: pytest.MonkeyPatc
     log = Log(tmp_path, [0], 10, np.array([0]))
     for steps in (10, 20):
         del synced[:]
-        log.iteration(Report([Episode(0, 0, 1.0, 9)], None), np.array([steps]), updates=1, last=True)
+        log.iteration(Report([Episode(0, 0, 1.0, 9)], None, np.zeros(1)), counts([steps], [True]))
         log.flush()
         log.sync()
         log.sync()

@@ -54,11 +54,16 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         {
             **{"layers": (128, 128), "learning_rate": 5e-4, "gamma": 0.98, "loss": "huber", "reward_scale": 1 / 100},
             **{"tau": 1.0, "target_period": 20 * 10, "double": False, "dueling": False, "n_step": 1},
-            **{"epsilon_start": 0.08, "epsilon_end": 0.01, "priority_alpha": None, "layer_norm": False},
+            **{
+                "epsilon_start": 0.08,
+                "epsilon_end": 0.03,
+                "priority_alpha": None,
+                "layer_norm": False,
+            },
         },
         {
             **{"batch": 32, "capacity": 50_000, "warmup": 2_000, "updates": 10, "updates_per": "episode"},
-            **{"warmup_actions": "policy"},
+            **{"warmup_actions": "policy", "episodes": 1_000},
         },
     ),
     ("a2c", "tutorial"): (

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from polyak.runs.forgiving import Forgiving
@@ -56,7 +57,7 @@ def test_a_broken_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch, n
     progress = ProgressLine(total=1000, seeds=2, shown=True)
     progress.say("ddpg on Pendulum-v1")
     for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10)], None), steps)
+        progress.update(Report([Episode(0, 0, -12.5, 10)], None, np.zeros(1)), steps, steps / 1000)
     progress.say("done")
     progress.close()
 
@@ -103,7 +104,7 @@ def test_letters_that_the_stream_lacks_become_question_marks():
 def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(total=1000, seeds=2, shown=True)
     for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10)], None), steps)
+        progress.update(Report([Episode(0, 0, -12.5, 10)], None, np.zeros(1)), steps, steps / 1000)
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["250", "500", "750", "1,000"]
@@ -113,6 +114,6 @@ def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pyt
 def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(1000, 1, shown=False)
     progress.say("what is trained")
-    progress.update(None, 500, "compiling…")
+    progress.update(None, 500, 0.5, "compiling…")
     progress.close()
     assert capsys.readouterr() == ("", "")

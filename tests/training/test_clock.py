@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from polyak.envs.gymnasium import Worlds
 from polyak.training.host import Training
@@ -56,17 +57,40 @@ def test_progress_is_that_when_the_rollout_began_whether_learning_overlaps_or_no
         np.testing.assert_allclose(told(training(plan)), np.array([20, 40, 60, 80, 100]) / 110, rtol=1e-6)
 
 
-def test_progress_is_that_of_the_slowest_lane_where_lanes_end_at_different_times() -> None:
-    plan = Plan(env_steps=60, warmup=9, chunk=4, batch=4, updates=3, updates_per="episode", overlap=False)
-    trained, expected, found = training(plan), [], []
+@pytest.mark.parametrize("chunk", [4, 20])
+def test_each_lane_has_its_own_progress_where_lanes_end_at_different_times(chunk: int) -> None:
+    plan = Plan(env_steps=60, warmup=9, chunk=chunk, batch=4, updates=3, updates_per="episode", overlap=False)
+    trained, began = training(plan), np.zeros(2)
     while not trained.done:
-        began = trained.env_steps[trained.round].min() / 60
-        if trained.advance().metrics is not None:
-            expected.append(began)
-            found.append(float(trained.report.metrics["progress"][0]))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert found == sorted(found)
-    assert 0.15 <= found[0] < found[-1] < 1
+        if trained.at_rest:
+            began = trained.env_steps / 60
+        report = trained.advance()
+        for lane in np.flatnonzero(report.updates):
+            np.testing.assert_allclose(report.metrics["progress"][lane], began[lane], rtol=1e-6)
+    assert (trained.updates % 3 == 0).all()
+    assert (trained.updates > 3).all()
+
+
+def test_a_run_can_end_after_a_number_of_episodes() -> None:
+    plan = Plan(env_steps=10**6, episodes=7, warmup=9, chunk=4, batch=4, capacity=99, updates=3, updates_per="episode")
+    trained, progress = training(plan), []
+    while not trained.done:
+        report = trained.advance()
+        progress += [report.metrics["progress"][0]] if report.updates[0] else []
+    assert trained.episodes.tolist() == [7, 7]
+    assert (trained.env_steps <= 7 * 9).all()
+    shares = np.array(progress) * 7
+    np.testing.assert_allclose(
+        shares, np.arange(7 - len(shares), 7), rtol=1e-5
+    )  # one for each episode after the warm-up
+
+
+def test_a_run_ends_within_its_warm_up_where_that_has_all_its_episodes() -> None:
+    plan = Plan(env_steps=100, episodes=2, warmup=90, chunk=64, batch=4, updates=3, updates_per="episode")
+    trained = training(plan)
+    told(trained)
+    assert trained.episodes.tolist() == [2, 2]
+    assert trained.updates.tolist() == [0, 0]
 
 
 def test_a_resumed_run_goes_on_at_the_progress_where_it_stopped() -> None:

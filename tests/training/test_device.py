@@ -205,9 +205,9 @@ def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
     plan = Plan(env_steps=200_000, envs=2, warmup=8, chunk=4, batch=4, capacity=50_000)
     training = DeviceTraining(toys.linear, toys.Config(), plan, world(), seeds)
-    rows, room = schedule.segment(plan, training.env_steps, training.step)
+    rows, share = schedule.segment(plan, training.env_steps, training.episodes, training.step)
     table = schedule.table(rows, schedule.most_iterations(plan))
-    given = training.config, training.lane, training.keys, room, table, np.asarray(len(rows), np.int32)
+    given = training.config, training.lane, training.keys, share, table, np.asarray(len(rows), np.int32)
     assert not copies(training.segment.lower(*given), least=50_000)
 
 
@@ -241,8 +241,8 @@ def test_a_lane_that_is_done_learns_no_more() -> None:
     seeds = (3, 5, 8)
     alone = [train(BY_EPISODE, seeds=(seed,)) for seed in seeds]
     together = train(BY_EPISODE, seeds=seeds)
-    updates = [training.step for training in alone]
-    assert together.step == max(updates)
+    updates = [int(training.updates[0]) for training in alone]
+    assert together.updates.tolist() == updates
     sooner = [lane for lane in range(len(seeds)) if updates[lane] < together.step]
     assert sooner
     for lane in sooner:

@@ -150,7 +150,7 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     plan = Plan(env_steps=40, warmup=10, chunk=10, batch=4)
     training = Training(toys.linear, toys.Config(sigma=0.0), plan, Worlds(Walk, (3,), 1), (3,))
     policies = []
-    while not training.collected:
+    while not training.finished.all():
         policies.append(training.policy)  # with which this iteration's steps are taken
         training.advance()
     parts = unpack(SPEC, training.pending.rows[0, :, 0])

@@ -9,7 +9,7 @@ import pytest
 
 from polyak.training.learn import Learner, Rollout, Turn, learn, start
 from polyak.training.plan import Plan
-from polyak.types import Box, Clock, EnvSpec
+from polyak.types import Box, EnvSpec
 from tests import toys
 
 SPEC = EnvSpec(2, Box(1))
@@ -24,7 +24,7 @@ def rollout(plan: Plan = PLAN, start: int = 0, count: int | None = None, active:
     """Make rows that hold their own numbers, from `start` on."""
     numbers = start + np.arange(plan.chunk * plan.envs, dtype=np.float32)
     rows = np.tile(numbers.reshape(plan.chunk, plan.envs, 1), (1, 1, SPEC.row_size)) / 100
-    return Rollout(rows, np.int32(plan.chunk if count is None else count), np.bool_(active))
+    return Rollout(rows, np.int32(plan.chunk if count is None else count), np.bool_(active), np.float32(0.5))
 
 
 def fresh(plan: Plan = PLAN) -> Learner:
@@ -32,7 +32,7 @@ def fresh(plan: Plan = PLAN) -> Learner:
 
 
 def run(learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: Plan = PLAN) -> tuple[Learner, Any]:
-    turn = Turn(Clock(jnp.int32(step), jnp.float32(0.5)), jnp.int32(updates))
+    turn = Turn(jnp.int32(step), jnp.int32(updates))
     return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, turn)
 
 
@@ -117,7 +117,7 @@ def test_a_lane_that_is_done_learns_no_more_when_lanes_end_at_different_times() 
 def test_on_policy_learning_sees_the_whole_rollout_once() -> None:
     learner = start(toys.on_policy, PLAN, SPEC, CONFIG, KEY)
     assert learner.buffer is None
-    turn = Turn(Clock(jnp.int32(0), jnp.float32(0.5)), jnp.int32(1))
+    turn = Turn(jnp.int32(0), jnp.int32(1))
     after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, turn)
     assert after.state.policy.updates == 1
     np.testing.assert_allclose(metrics["reward"], 0.035, rtol=1e-5)  # of 0.00, 0.01, … 0.07

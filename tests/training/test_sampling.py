@@ -63,7 +63,7 @@ def rollout(first: int, ends: tuple[int, ...] = (), cuts: tuple[int, ...] = (), 
     """Make steps of 2 environments in turns: number i, from `first` on, earns i·pay and leads to i + 2."""
     i = first + np.arange(8.0)
     rows = np.stack([i, 0 * i, pay * i, i + 2, np.isin(i, ends), np.isin(i, cuts)], -1).astype(np.float32)
-    return Rollout(rows.reshape(4, 2, 6), np.int32(4), np.bool_(True))
+    return Rollout(rows.reshape(4, 2, 6), np.int32(4), np.bool_(True), np.float32(0.0))
 
 
 NOTHING = replace(rollout(0), count=np.int32(0))
@@ -80,7 +80,8 @@ def ranks(learner: Learner) -> np.ndarray:
 def run(
     sampling: Sampling, learner: Learner, given: Rollout, updates: int, step: int = 0, progress: float = 0.0, **of: Any
 ) -> Any:
-    turn, plan = Turn(Clock(jnp.int32(step), jnp.float32(progress)), jnp.int32(updates)), of.get("plan", PLAN)
+    turn, plan = Turn(jnp.int32(step), jnp.int32(updates)), of.get("plan", PLAN)
+    given = replace(given, progress=np.float32(progress))
     return LEARN(RECORDERS[plan.batch], plan, SPEC, sampling, learner, given, KEY, turn)
 
 
@@ -171,7 +172,7 @@ def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, la
 
     learner = jax.eval_shape(partial(learn.start, algorithm, LARGE, SPEC), sampling, KEY)
     own = [shapes(tree, sharding) for tree in (learner, rollout(0), KEY)]
-    shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, Turn(Clock(0, 0.5), 8))]
+    shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, Turn(0, 8))]
     program = devices.program(
         learn.learn, (algorithm, LARGE, SPEC), sharding, lanes=(False, True, True, True, False), donate=(1,)
     )

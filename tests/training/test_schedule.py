@@ -20,7 +20,7 @@ from polyak.training.plan import Plan
 )
 def test_a_segment_ends_before_an_interrupt_waits_for_long(plan: Plan, iterations: int) -> None:
     assert schedule.most_iterations(plan) == iterations
-    rows, _ = schedule.segment(plan, np.array([plan.warmup]), 0)
+    rows, _ = schedule.segment(plan, np.array([plan.warmup]), np.array([0]), 0)
     assert len(rows) == iterations
 
 

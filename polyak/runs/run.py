@@ -246,7 +246,7 @@ def _what_is_kept(run: Run, session: Session) -> str:
     kept = session.kept["env_steps"]
     if kept:
         return f"what was learned up to step {kept:,} is kept in {run.folder}"
-    return f"no training is kept: {call('resume', run.folder)} starts from the beginning"
+    return f"nothing that was learned is kept in {run.folder}"
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:

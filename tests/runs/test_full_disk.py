@@ -19,8 +19,7 @@ TINY: dict[str, Any] = {
 }
 SENTENCE = re.compile(
     r"cannot write [^\s;]+: No space left on device"
-    r"(; what was learned up to step \d+ is kept in [^\s;]+"
-    r"|; no training is kept: polyak resume [^\s;]+ starts from the beginning)?"
+    r"(; (what was learned up to step \d+|nothing that was learned) is kept in [^\s;]+)?"
 )
 
 

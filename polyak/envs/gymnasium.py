@@ -119,15 +119,32 @@ class Worlds:
                     ended.append(self._finish(lane, e))
         return ended
 
-    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
-        """Bring every environment to where it was: reset its episode, then repeat the episode's actions."""
+    def restore(
+        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
+    ) -> list[tuple[int, int]]:
+        """Bring every environment to where it was: reset its episode, then repeat the episode's actions.
+
+        Where that does not lead to the last observation `obs[lane, env]`, a new episode begins: the environment is not
+        deterministic. Return lane and number of each such environment.
+        """
+        elsewhere = []
         for lane, of_lane in enumerate(actions):
             for e, taken in enumerate(of_lane):
                 self.episodes[lane, e] = episodes[lane, e]
-                self._reset(lane, e)
-                for action in taken:
-                    self.actions[lane][e].append(action)
-                    self._step(lane, e, self.copies[lane][e].scale(action))
+                if not self._repeat(lane, e, taken, obs[lane, e]):
+                    self.episodes[lane, e] += 1
+                    self._reset(lane, e)
+                    elsewhere.append((lane, e))
+        return elsewhere
+
+    def _repeat(self, lane: int, e: int, taken: list[np.ndarray], obs: np.ndarray) -> bool:
+        """Begin an episode and repeat its actions; return whether that led to this observation."""
+        self._reset(lane, e)
+        for action in taken:
+            self.actions[lane][e].append(action)
+            if self._step(lane, e, self.copies[lane][e].scale(action)):
+                return False  # when these actions were first taken, the episode went on
+        return not taken or np.array_equal(self.obs[lane, e], obs, equal_nan=True)
 
     def close(self) -> None:
         """Release all environments."""

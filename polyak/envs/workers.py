@@ -98,14 +98,20 @@ class Workers:
             self.actions[episode.lane][episode.env] = []
         return ended
 
-    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
+    def restore(
+        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
+    ) -> list[tuple[int, int]]:
         """Bring every environment to where it was, as `Worlds.restore` does."""
         self.episodes[:] = episodes
         self.actions = [[list(taken) for taken in lane] for lane in actions]
-        flat = [taken for lane in actions for taken in lane]
+        flat, seen = [taken for lane in actions for taken in lane], obs.reshape(len(episodes.flat), -1)
         for pipe, share in zip(self.pipes, self.shares, strict=True):
-            _send(pipe, ("restore", ([int(episodes.flat[i]) for i in share], [flat[i] for i in share])))
-        self._replies(range(len(self.pipes)))
+            _send(pipe, ("restore", ([int(episodes.flat[i]) for i in share], [flat[i] for i in share], seen[share])))
+        elsewhere = [divmod(int(i), self.envs) for some in self._replies(range(len(self.pipes))) for i in some]
+        for lane, e in elsewhere:
+            self.episodes[lane, e] += 1
+            self.actions[lane][e] = []
+        return elsewhere
 
     def _step(self, lanes: Sequence[int]) -> list[Any]:
         """Let all workers step at once, each its environments of these lanes."""
@@ -249,11 +255,14 @@ class _Share:
                 self._show(i)
         return ended
 
-    def restore(self, episodes: list[int], actions: list[list[np.ndarray]]) -> None:
-        """Bring every environment to where it was."""
+    def restore(self, episodes: list[int], actions: list[list[np.ndarray]], obs: np.ndarray) -> list[int]:
+        """Bring every environment to where it was; return the numbers of those that began a new episode instead."""
+        elsewhere = []
         for i, (episode, taken) in enumerate(zip(episodes, actions, strict=True)):
-            self.worlds[i].restore(np.array([[episode]]), [[taken]])
+            if self.worlds[i].restore(np.array([[episode]]), [[taken]], obs[i, None, None]):
+                elsewhere.append(int(self.share[i]))
             self._show(i)
+        return elsewhere
 
     def close(self) -> None:
         """Release the environments."""

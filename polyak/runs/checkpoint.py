@@ -22,6 +22,7 @@ class Progress:
     seconds: dict[str, float]
     settings: str  # digest of what the run was asked for
     log_position: Any = None  # how many rows the log has, and what it has not written yet
+    begun_anew: int = 0  # environments that could not be brought back, when it was loaded
 
 
 def save(folder: Path, training: Training | DeviceTraining, progress: Progress) -> None:
@@ -64,6 +65,6 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
     }
     replay = "training.learner.buffer.rows"
     arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, ("training.actions", replay), (replay,))
-    training.restore(arrays["training"])
+    anew = training.restore(arrays["training"])
     chosen = arrays["best"], arrays["best_returns"], arrays["evaluated"]
-    return Progress(*chosen, seconds, settings, position)
+    return Progress(*chosen, seconds, settings, position, anew)

@@ -63,6 +63,11 @@ class Session:
         steps = self.training.env_steps
         self.log = Log(self.folder, self.seeds, self.plan.log_interval, steps, at.log_position)
         self._count_kept()
+        if at.begun_anew:
+            self.progress.say(
+                f"{at.begun_anew} of {len(self.seeds) * self.plan.envs} environments did not repeat their unfinished"
+                " episode (same seed, same actions, another observation): it is cut there, and a new one begins"
+            )
 
     def train(self, interrupts: "Interrupts") -> None:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""

@@ -105,13 +105,14 @@ class DeviceTraining:
         """Return the shapes of a snapshot; the length of the replay may differ."""
         return shapes(self.snapshot())
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to the moment of a snapshot."""
+    def restore(self, snapshot: dict[str, Any]) -> int:
+        """Go back to the moment of a snapshot; return how many environments could not: none."""
         self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
         self.episodes, self.updates = np.array(snapshot["episodes"]), np.array(snapshot["updates"])
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
         rest = with_keys(snapshot["lane"], tree.replace(self.lane, learner=None))
         self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)
+        return 0
 
 
 def _episodes(record: Record) -> list[Episode]:

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Acting
-from polyak.training.lanes import Lanes, on_host, put_back, shapes
+from polyak.training.lanes import Lanes, on_host, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, Turn, learn
+from polyak.training.moment import Moment
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
 from polyak.types import Algorithm, unpack
@@ -139,6 +141,7 @@ class Training:
             "progress": self.progress,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
             "episodes": self.worlds.episodes.copy(),
+            "obs": self.worlds.obs.copy(),
             "env_steps": self.env_steps,
             "step": np.asarray(self.step),
             "updates": self.updates,
@@ -148,8 +151,8 @@ class Training:
         """Return the shapes of a snapshot; the lengths of the replay and of the unfinished episodes may differ."""
         return shapes({**self.snapshot(), "pending": self._empty_rollout() if pending else None})
 
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to the moment of a snapshot."""
+    def restore(self, snapshot: dict[str, Any]) -> int:
+        """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""
         self.step, self.updates = int(snapshot["step"]), np.array(snapshot["updates"])
         self.learner = put_back(snapshot["learner"], self.learner, self.sharding)
         self.acting.memory = snapshot["memory"]
@@ -157,9 +160,26 @@ class Training:
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
         self.at_rest, self.progress = bool(snapshot["at_rest"]), np.array(snapshot["progress"])
         self.env_steps = np.array(snapshot["env_steps"])
-        self.worlds.restore(snapshot["episodes"], [[list(taken) for taken in lane] for lane in snapshot["actions"]])
+        actions = [[list(taken) for taken in lane] for lane in snapshot["actions"]]
+        elsewhere = self.worlds.restore(snapshot["episodes"], actions, snapshot["obs"])
+        self._break_off(elsewhere)
         self._fetch()
         self.acting.follow(snapshot["acting"])
+        return len(elsewhere)
+
+    def _break_off(self, environments: list[tuple[int, int]]) -> None:
+        """Truncate the episodes of these environments after their last stored step: what follows is another episode."""
+        stored = np.zeros((len(self.seeds), self.plan.envs), bool)
+        if self.pending is not None and environments:
+            self.pending = tree.replace(self.pending, rows=np.array(self.pending.rows))  # a snapshot may hold them
+        for lane, e in environments:
+            self.acting.forget(lane, e)
+            if self.pending is not None and self.pending.count[lane]:
+                unpack(self.spec, self.pending.rows).truncated[lane, self.pending.count[lane] - 1, e] = 1
+            else:
+                stored[lane, e] = True
+        if stored.any():
+            self.learner = truncate_newest(self.learner, stored, self.spec, self.sharding)
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
@@ -195,7 +215,7 @@ class Training:
         remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0) * self.open
         by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
-        before = _Moment(self.worlds, self.acting)
+        before = Moment(self.worlds, self.acting)
         self.acting.begin(self.env_steps)
         try:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
@@ -259,16 +279,3 @@ class Training:
             raise RunError(f"the policy chose an action that is not finite {where}: learning diverged, learn slower")
         what = "a reward" if from_action == self.spec.action_size else "an observation"
         raise RunError(f"the environment returned {what} that is not finite {where}")
-
-
-class _Moment:
-    """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
-
-    def __init__(self, worlds: Worlds, acting: Acting):
-        self.episodes, self.memory = worlds.episodes.copy(), jax.tree.map(np.copy, acting.memory)
-        self.actions = [[(taken, len(taken)) for taken in lane] for lane in worlds.actions]
-
-    def rewind(self, worlds: Worlds, acting: Acting) -> None:
-        """Put the records back; the environments themselves are past use."""
-        worlds.episodes[:], acting.memory = self.episodes, self.memory
-        worlds.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]

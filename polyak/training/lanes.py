@@ -91,6 +91,23 @@ def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding
     return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
 
 
+def truncate_newest(
+    learner: Learner, which: np.ndarray, spec: EnvSpec, sharding: jax.sharding.NamedSharding
+) -> Learner:
+    """Mark the newest stored transition of some environments, `which[lane, env]`, as the last of its episode."""
+    if learner.buffer is None:
+        return learner
+    capacity, envs = learner.buffer.rows.shape[1], which.shape[1]
+    places = (np.asarray(learner.buffer.added)[:, None] - envs + np.arange(envs)) % capacity
+    program = devices.program(_truncate, (spec,), sharding, lanes=(True, True, True), donate=(0,))
+    rows = program(learner.buffer.rows, places.astype(np.int32), which.astype(np.float32))
+    return tree.replace(learner, buffer=tree.replace(learner.buffer, rows=rows))
+
+
+def _truncate(spec: EnvSpec, rows: jax.Array, places: jax.Array, marks: jax.Array) -> jax.Array:
+    return rows.at[places, spec.row_size - 1].max(marks)  # a row ends with `truncated`
+
+
 PART = 2**20  # numbers of each lane that are put back at a time
 
 

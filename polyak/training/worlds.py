@@ -67,5 +67,7 @@ class Worlds(Protocol):
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> Sequence[Episode]:
         """Step some lanes; return the episodes that ended."""
 
-    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]]) -> None:
-        """Bring every environment to where it was."""
+    def restore(
+        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
+    ) -> list[tuple[int, int]]:
+        """Bring every environment to where it was; return lane and number of those that began a new episode instead."""

@@ -178,7 +178,8 @@ def test_restore_brings_every_environment_to_where_it_was(actions: int | None, s
     original, restored = fresh(), fresh()
     walk(original, steps, rng)
     stored = [[np.asarray(taken, np.float32) for taken in lane] for lane in original.actions]
-    restored.restore(original.episodes.copy(), [[list(taken) for taken in lane] for lane in stored])
+    taken = [[list(taken) for taken in lane] for lane in stored]
+    assert restored.restore(original.episodes.copy(), taken, original.obs) == []
     np.testing.assert_array_equal(restored.obs, original.obs)
     assert restored.totals == original.totals
     for worlds in (original, restored):
@@ -194,7 +195,34 @@ def test_a_failure_while_restoring_is_a_run_error() -> None:
 
     worlds = Worlds(Breaks, [3], 1)
     with pytest.raises(RunError, match="the physics broke"):
-        worlds.restore(np.array([[2]]), [[[np.float32([0.5])]]])
+        worlds.restore(np.array([[2]]), [[[np.float32([0.5])]]], worlds.obs)
+
+
+class Unseeded(Walk):
+    """Ignores the seeds that it is reset with, and refuses to be stepped after an episode's end."""
+
+    resets = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        Unseeded.resets += 1
+        self.over = False
+        return super().reset(seed=Unseeded.resets)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        assert not self.over, "step() after the episode has ended"
+        answer = super().step(action)
+        self.over = answer[2] or answer[3]
+        return answer
+
+
+def test_an_environment_that_does_not_repeat_its_episode_begins_a_new_one() -> None:
+    worlds = Worlds(Unseeded, [3], 2)
+    taken = [[np.float32([0.1])] * 40, []]  # longer than any episode; none
+    assert worlds.restore(np.array([[5, 2]]), [taken], worlds.obs.copy()) == [(0, 0)]
+    assert worlds.episodes.tolist() == [[6, 2]]
+    assert [len(actions) for actions in worlds.actions[0]] == [0, 0]
+    assert worlds.totals == [[0.0, 0.0]]
+    worlds.step(np.zeros((1, 2, 1), np.float32), [0])
 
 
 def test_close_closes_every_environment() -> None:

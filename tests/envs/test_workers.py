@@ -67,12 +67,23 @@ def test_workers_step_restore_and_skip_lanes_as_one_process_does(three: Workers)
     plain = Worlds(Walk, SEEDS, ENVS)
     assert_identical(arrays(three), arrays(plain))
     assert_identical(steps(three, 25), steps(plain, 25))
-    at = plain.episodes.copy(), [[list(taken) for taken in lane] for lane in plain.actions]
+    at = plain.episodes.copy(), [[list(taken) for taken in lane] for lane in plain.actions], plain.obs.copy()
     assert_identical(steps(three, 6, lanes=[1], seed=1), steps(plain, 6, lanes=[1], seed=1))
     onward = steps(plain, 9, seed=2)
-    three.restore(*at)
+    assert three.restore(*at) == []
     steps(three, 6, lanes=[1], seed=1)
     assert_identical(steps(three, 9, seed=2), onward)
+
+
+def test_workers_begin_a_new_episode_where_the_old_one_does_not_repeat(three: Workers) -> None:
+    episodes, actions = np.zeros((2, 2), np.int64), [[[np.float32([0.1])] for _ in range(ENVS)] for _ in SEEDS]
+    plain = Worlds(Walk, SEEDS, ENVS)
+    plain.step(np.full((2, ENVS, 1), 0.1, np.float32), [0, 1])
+    seen = plain.obs.copy()
+    seen[1, 0] += 1
+    assert three.restore(episodes, actions, seen) == plain.restore(episodes, actions, seen) == [(1, 0)]
+    assert_identical(arrays(three), arrays(plain))
+    assert_identical(steps(three, 9), steps(plain, 9))
 
 
 def test_a_run_with_workers_is_bit_for_bit_the_run_without() -> None:
@@ -114,7 +125,8 @@ def test_the_trace_of_an_error_comes_with_it() -> None:
         with pytest.raises(RunError) as raised:
             push(workers, 1)
         assert "in fail" in "".join(raised.value.__notes__)
-        workers.restore(workers.episodes, [[[np.zeros(1, np.float32)]]])  # the worker is still there
+        nowhere = np.zeros((1, 1, 2), np.float32)
+        workers.restore(workers.episodes, [[[np.zeros(1, np.float32)]]], nowhere)  # the worker is still there
         push(workers, 1)
 
 

@@ -138,3 +138,24 @@ def reports(training: Training) -> list[Any]:
     while not training.done:
         episodes += training.advance().episodes
     return episodes
+
+
+@pytest.mark.parametrize("plan", [OVERLAPPED, IN_TURN], ids=["pending", "stored"])
+def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: Plan) -> None:
+    make = maker(plan)
+    snapshot = jax.tree.map(np.array, advanced(make, 6).snapshot())
+    snapshot["obs"][1, 0] += 1  # as if the environment had been elsewhere
+    training = make()
+    assert training.restore(snapshot) == 1
+    changed = jax.tree.map(lambda new, old: np.argwhere(new != old), newest(training.snapshot()), newest(snapshot))
+    (column,) = [place[-1] for places in jax.tree.leaves(changed) for place in places.tolist()]
+    assert column == training.spec.row_size - 1  # `truncated`, of one transition
+    assert (training.worlds.episodes - snapshot["episodes"]).sum(1).tolist() == [0, 1]
+    assert (training.acting.memory[1, 0] == 0).all()
+    finished(training)
+
+
+def newest(snapshot: Any) -> Any:
+    """Return the transitions that are stored and those that wait."""
+    pending = snapshot["pending"]
+    return snapshot["learner"].buffer.rows, () if pending is None else pending.rows

@@ -73,11 +73,12 @@ class Session:
         """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
         saved = time.monotonic()
         try:
-            self.log.flush()
             self._evaluate_if_due()  # one that failed, or was cut short, is made up for
+            self.log.flush()
             while not self.training.done:
                 self._iterate()
                 self._evaluate_if_due()
+                self.log.flush()  # only here, between whole steps: what is saved if it fails counts what was done
                 if interrupts.asked:
                     self.save()
                     raise KeyboardInterrupt
@@ -140,7 +141,6 @@ class Session:
         self.log.iteration(report, training)
         self._show(report, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
-        self.log.flush()  # last, so that what is saved after a failure here is a whole iteration
 
     def _show(self, report: Report | None, note: str) -> None:
         share = self.plan.progress(self.training.env_steps, self.training.episodes).min()
@@ -166,7 +166,6 @@ class Session:
         self.best = _chosen(better, self.training.policy, self.best)
         self.best_returns = np.where(better, means, self.best_returns)
         self.seconds["evaluation"] += time.monotonic() - began
-        self.log.flush()  # last, as above
 
     def play(self, policies: Any, episodes: int, lanes: np.ndarray) -> Scores:
         """Play the episodes that choose the best policy with the policies of some lanes."""

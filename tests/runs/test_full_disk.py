@@ -9,6 +9,7 @@ import pytest
 import polyak
 from polyak import RunError
 from polyak.runs.csv_table import read_table
+from polyak.runs.log import Log
 from tests.runs import small
 from tests.runs.failing_disk import FailingDisk
 
@@ -36,6 +37,17 @@ def operations(folder: Path) -> int:
     return disk.count
 
 
+def assert_same_run(run: polyak.Run, whole: polyak.Run) -> None:
+    """Compare everything that two runs learned and wrote, but for the time it took."""
+    small.assert_same_policies(run, whole)
+    assert run.scores == whole.scores
+    for name in ("metrics.csv", "evaluations.csv"):
+        of_run, of_whole = (read_table(each.folder / name) for each in (run, whole))
+        for row in (*of_run, *of_whole):
+            row.pop("seconds", None)
+        assert of_run == of_whole
+
+
 def fails_and_goes_on(folder: Path, whole: polyak.Run, number: int, again: bool) -> str:
     """Train on a disk that fails at one operation, or from one on; resume, and compare with the undisturbed run.
 
@@ -60,14 +72,28 @@ def fails_and_goes_on(folder: Path, whole: polyak.Run, number: int, again: bool)
     else:  # the picture at the end, or removing what is not needed
         assert status == "finished", disk.failed
     run = polyak.resume(folder) if status != "finished" else polyak.load(folder)
-    small.assert_same_policies(run, whole)
-    assert run.scores == whole.scores
-    for name in ("metrics.csv", "evaluations.csv"):
-        of_run, of_whole = (read_table(each.folder / name) for each in (run, whole))
-        for row in (*of_run, *of_whole):
-            row.pop("seconds", None)
-        assert of_run == of_whole, disk.failed
+    assert_same_run(run, whole)
     return disk.failed
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_is_saved_after_a_failure_counts_what_was_done(
+    tmp_path: Path, whole: polyak.Run, monkeypatch: pytest.MonkeyPatch, number: int
+):
+    flush, calls = Log.flush, []
+
+    def failing(log: Log) -> None:
+        calls.append(log.tables["evaluations.csv"].count)
+        if len(calls) == number:
+            raise RunError("the disk is full")
+        flush(log)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "flush", failing)
+        with pytest.raises(RunError, match="the disk is full"):
+            small.train(tmp_path / "run", **TINY)
+    assert calls[-1] == {1: 0, 3: 2}[number]  # the third comes after an evaluation
+    assert_same_run(polyak.resume(tmp_path / "run"), whole)
 
 
 def test_a_run_goes_on_to_the_same_bits_after_a_failure_of_the_disk(tmp_path: Path, whole: polyak.Run):

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from polyak.errors import RunError, UsageError
+    from polyak.runs.audience import Progress
     from polyak.runs.plot import plot
     from polyak.runs.policy import Policy
     from polyak.runs.run import Run, load, resume, train
     from polyak.training.plan import Plan
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Policy", "Run", "RunError", "UsageError", "load", "plot", "resume", "train"]
+__all__ = ["Plan", "Policy", "Progress", "Run", "RunError", "UsageError", "load", "plot", "resume", "train"]
 
 _WHERE = {
     "Plan": "polyak.training.plan",
     "Policy": "polyak.runs.policy",
+    "Progress": "polyak.runs.audience",
     "Run": "polyak.runs.run",
     "RunError": "polyak.errors",
     "UsageError": "polyak.errors",

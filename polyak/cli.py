@@ -127,6 +127,7 @@ def train(words: list[str]) -> None:
             out=options.out,
             force=options.force,
             quiet=options.quiet or options.json,
+            stop_at=options.stop_at,
         )
     report(run, options)
 
@@ -137,6 +138,8 @@ class Resume:
 
     workers: int | None = None
     """Processes that step the environments, if not as many as before."""
+    stop_at: float | None = None
+    """Stop when the mean return of an evaluation, over all seeds, reaches this."""
     quiet: bool = False
     """Print nothing while training."""
     json: bool = False
@@ -149,7 +152,7 @@ def resume(words: list[str]) -> None:
     from polyak.runs import run as runs
 
     with keeping_quiet(options.json):
-        run = runs.resume(folder, workers=options.workers, quiet=options.quiet or options.json)
+        run = runs.resume(folder, workers=options.workers, quiet=options.quiet or options.json, stop_at=options.stop_at)
     report(run, options)
 
 

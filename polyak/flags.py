@@ -98,6 +98,8 @@ def training(asking: Any) -> Any:
         """Folder of the run; by default a new one under runs/."""
         force: bool = False
         """Replace the run that the folder holds."""
+        stop_at: float | None = None
+        """Stop when the mean return of an evaluation, over all seeds, reaches this."""
         quiet: bool = False
         """Print nothing while training."""
         json: bool = False

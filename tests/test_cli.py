@@ -73,6 +73,8 @@ def another(group: str, field: "dataclasses.Field[Any]") -> tuple[list[str], Any
     kind = typing.get_type_hints(Config if group == "config" else Plan)[field.name]
     if kind is bool:
         return [flag.replace(".", ".no-") if field.default else flag], not field.default
+    if kind == int | None:
+        return [flag, "7"], 7
     if kind is int:
         return [flag, str(field.default * 2 or 2)], field.default * 2 or 2
     if typing.get_origin(kind) is Literal:
@@ -84,8 +86,10 @@ def another(group: str, field: "dataclasses.Field[Any]") -> tuple[list[str], Any
 @pytest.mark.parametrize(("group", "field"), FIELDS, ids=[f"{group}.{field.name}" for group, field in FIELDS])
 def test_every_setting_has_a_flag(group: str, field: "dataclasses.Field[Any]", asked: dict[str, Any]):
     flags, value = another(group, field)
+    plan = {"updates_per": "episode"} if field.name == "episodes" else {}  # which it needs
+    flags += [word for name, choice in plan.items() for word in (f"--plan.{name}", choice)]
     assert command("train", "ddpg", "MountainCarContinuous-v0", "--seeds", "2", *flags) == 1  # 2 workers need 2 seeds
-    unset = {"config": Config(), "plan": Plan(warmup=5_000)}  # as the default preset has it
+    unset: dict[str, Any] = {"config": Config(), "plan": Plan(warmup=5_000, **plan)}  # as the default preset has it
     expected = {**unset, group: dataclasses.replace(unset[group], **{field.name: value})}
     assert {"config": asked["config"], "plan": asked["plan"]} == expected
 

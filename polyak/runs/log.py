@@ -48,6 +48,7 @@ class Log:
         self.returns: list[list[float]] = [[] for _ in self.seeds]
         self.lengths: list[list[int]] = [[] for _ in self.seeds]
         self.logged = np.array(env_steps)  # [lane] environment steps at the newest row
+        self.rows: list[dict[str, Any]] = [{} for _ in self.seeds]  # the newest of metrics.csv since the log was made
         for lane in range(len(self.seeds)):
             self._clear(lane)
         rows = dict.fromkeys(FILES, 0)
@@ -67,8 +68,11 @@ class Log:
         """Return each seed's mean return over its newest 20 training episodes, exploration included."""
         return [float(np.mean(returns)) if returns else None for returns in self.newest]
 
-    def iteration(self, report: Report, counts: Counts) -> None:
-        """Take in one iteration; write a row for each seed whose interval is complete, or which is finished."""
+    def iteration(self, report: Report, counts: Counts) -> bool:
+        """Take in one iteration; write a row for each seed whose interval is complete, or which is finished.
+
+        Return whether there was one.
+        """
         for episode in report.episodes:
             self.returns[episode.lane].append(episode.total)
             self.newest[episode.lane].append(episode.total)
@@ -81,6 +85,7 @@ class Log:
         due = counts.ready & (crossed | (counts.finished & (counts.env_steps > self.logged)))
         if due.any():
             self._write(np.flatnonzero(due), counts)
+        return bool(due.any())
 
     def evaluation(self, lanes: Sequence[int], env_steps: np.ndarray, scores: Scores) -> None:
         """Write the episodes `[lane, episode]` of some lanes, evaluated after `env_steps` (`[lane]`) steps."""
@@ -139,7 +144,8 @@ class Log:
             }
             env_steps, updates = int(counts.env_steps[lane]), int(counts.updates[lane])
             row = {"env_steps": env_steps, "seed": self.seeds[lane], "seconds": seconds, "updates": updates}
-            self.tables["metrics.csv"].write({**row, "episodes": len(returns), **values})
+            self.rows[lane] = {**row, "episodes": len(returns), **values}
+            self.tables["metrics.csv"].write(self.rows[lane])
             for name, value in values.items():
                 if value is not None and np.isfinite(value):  # a curve cannot show others
                     self.writers[lane].add_scalar(f"training/{name}", value, env_steps)

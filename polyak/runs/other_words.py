@@ -8,7 +8,7 @@ from polyak.errors import option
 from polyak.training.plan import Plan
 
 TOP = ("steps", "seeds", "preset", "backend", "out", "quiet")  # arguments beside config and plan
-OF_REPLAY = ("batch", "capacity", "warmup", "warmup_actions", "updates", "updates_per", "overlap")
+OF_REPLAY = ("episodes", "batch", "capacity", "warmup", "warmup_actions", "updates", "updates_per", "overlap")
 
 RATES = ("config.learning_rate", "config.actor_learning_rate", "config.critic_learning_rate")
 LAYERS = (

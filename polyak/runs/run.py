@@ -15,6 +15,7 @@ from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, Source, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError, call
 from polyak.runs import files, presets, request, scores
+from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
@@ -105,6 +106,8 @@ def train(
     out: str | Path | None = None,
     force: bool = False,
     quiet: bool | None = None,
+    on_report: Callable[[Progress], Any] | None = None,
+    stop_at: float | None = None,
 ) -> Run:
     """Train `seeds` independent agents and return the finished run.
 
@@ -115,6 +118,9 @@ def train(
     `out`, by default a new folder under runs/. Progress is shown on standard error where that is a terminal or a
     notebook, unless `quiet` is True, and everywhere if it is False.
 
+    `on_report` is called with a `Progress` at every row of the log and at every evaluation; training ends when it
+    returns True, or when the mean return of an evaluation over all seeds reaches `stop_at`.
+
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
@@ -123,7 +129,8 @@ def train(
     name, module = algorithms.find(algorithm)
     start = presets.find(name, preset, name_of(env), module.learns_from)
     settings = settings_for(name, module, start, Asked(steps, config, plan))
-    config, plan = settings.config, settings.plan
+    config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
+    audience.refuse(plan.evaluations)
     first = request.first_of(name, module, env, plan, backend)
     request.refuse_unfit(module, config, first.spec)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
@@ -136,17 +143,26 @@ def train(
             "config": files.settings_to_json(config),
             "plan": files.settings_to_json(plan),
             "fitted": list(settings.fitted),
+            "stop_at": stop_at,
             "seeds": lanes,
             "backend": "device" if isinstance(worlds, Functional) else "host",
             **circumstances(),
         }
-        return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), quiet, resumed=False)
+        return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), audience, resumed=False)
 
 
 def resume(
-    folder: str | Path, *, env: Maker | None = None, workers: int | None = None, quiet: bool | None = None
+    folder: str | Path,
+    *,
+    env: Maker | None = None,
+    workers: int | None = None,
+    quiet: bool | None = None,
+    on_report: Callable[[Progress], Any] | None = None,
+    stop_at: float | None = None,
 ) -> Run:
     """Continue a run from its checkpoint to its end, with as many workers as before or as given.
+
+    `on_report` and `stop_at` are those of `train`; the run's own `stop_at` holds where none is given.
 
     Raises as `train` and `load` do.
     """
@@ -160,12 +176,15 @@ def resume(
     if workers is not None:
         run.facts["plan"] = {**run.facts["plan"], "workers": workers}
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
+    run.facts["stop_at"] = run.facts.get("stop_at") if stop_at is None else stop_at
+    audience = Audience(quiet, on_report, run.facts["stop_at"])
+    audience.refuse(plan.evaluations)
     run.env = maker = Source.of(env or from_name(run.facts["env"]))
     backend = run.facts.get("backend", "host")  # of older runs
     first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return _sitting(run, maker, (module, config, plan, worlds), quiet, resumed=True)
+        return _sitting(run, maker, (module, config, plan, worlds), audience, resumed=True)
 
 
 def load(folder: str | Path) -> Run:
@@ -187,11 +206,13 @@ def load(folder: str | Path) -> Run:
     return Run(folder, facts)
 
 
-def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: bool | None, resumed: bool) -> Run:
+def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
-    progress = ProgressLine(plan.env_steps, len(seeds), shown=someone_looks() if quiet is None else not quiet)
+    progress = ProgressLine(
+        plan.env_steps, len(seeds), shown=someone_looks() if audience.quiet is None else not audience.quiet
+    )
     with (
         Interrupts() as interrupts,
         devices.Compiling() as compiling,
@@ -205,7 +226,7 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], quiet: boo
             progress.say(sentence)
         scorer = Evaluator(module, config, lambda: Environment(env))
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
-        session = Session(run.folder, run.facts, training, worlds, evaluator, progress)
+        session = Session(run.folder, run.facts, training, worlds, evaluator, progress, audience)
         with contextlib.closing(scorer):
             session.resume() if resumed else session.save()
             setup = time.monotonic() - began
@@ -228,6 +249,9 @@ def _to_the_end(
     write("training")
     try:
         session.train(interrupts)
+        if session.stopped and not session.training.done:
+            run.facts["stopped"] = _why_stopped(session)
+            session.progress.say(run.facts["stopped"])
         interrupts.at_once = True
         given = (scorer, session.plan.score_episodes, True, 0)
         run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
@@ -247,6 +271,11 @@ def _what_is_kept(run: Run, session: Session) -> str:
     if kept:
         return f"what was learned up to step {kept:,} is kept in {run.folder}"
     return f"nothing that was learned is kept in {run.folder}"
+
+
+def _why_stopped(session: Session) -> str:
+    reached = int(session.training.env_steps.min())
+    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps: {session.stopped}"
 
 
 def _how_to_go_on(run: Run, session: Session) -> str:

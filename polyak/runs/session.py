@@ -16,6 +16,7 @@ from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.runs import checkpoint, files, policy
+from polyak.runs.audience import Audience, Progress
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
 from polyak.runs.request import AnyWorlds
@@ -39,6 +40,7 @@ class Session:
         worlds: AnyWorlds,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
+        audience: Audience,
     ):
         """Prepare a sitting of the run that `facts` describe."""
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
@@ -48,7 +50,9 @@ class Session:
         self.best = training.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = np.zeros(len(self.seeds), np.int64)  # [lane] evaluations so far
-        self.progress = progress
+        self.progress, self.audience = progress, audience
+        self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this sitting
+        self.stopped: str | None = None  # why training ended before its last step
         decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
         self.settings = files.fingerprint({**self.facts, "plan": decisive})
         self.seconds = {"training": 0.0, "evaluation": 0.0}
@@ -75,7 +79,7 @@ class Session:
         try:
             self._evaluate_if_due()  # one that failed, or was cut short, is made up for
             self.log.flush()
-            while not self.training.done:
+            while not self.training.done and not self.stopped:
                 self._iterate()
                 self._evaluate_if_due()
                 self.log.flush()  # only here, between whole steps: what is saved if it fails counts what was done
@@ -138,9 +142,11 @@ class Session:
         except (RunError, KeyboardInterrupt):  # something was learned all the same
             self.log.iteration(training.report, training)
             raise
-        self.log.iteration(report, training)
+        written = self.log.iteration(report, training)
         self._show(report, "" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
+        if written:
+            self._tell(None)
 
     def _show(self, report: Report | None, note: str) -> None:
         share = self.plan.progress(self.training.env_steps, self.training.episodes).min()
@@ -150,10 +156,26 @@ class Session:
         due = self.plan.evaluations_due(self.training.env_steps, self.training.episodes)
         behind = due > self.evaluated
         if behind.any() and (lanes := np.flatnonzero(behind & self.training.ready)).size:
-            self._evaluate(lanes)
-            self.evaluated[lanes] = due[lanes]
+            means = self._evaluate(lanes)
+            self.evaluated[lanes], self.newest[lanes] = due[lanes], means
+            self.stopped = self.stopped or self.audience.satisfied(self.newest.tolist())
+            self._tell(dict(zip(lanes.tolist(), means.tolist(), strict=True)))
 
-    def _evaluate(self, lanes: np.ndarray) -> None:
+    def _tell(self, evaluation: dict[int, float] | None) -> None:
+        """Tell the user's function what was measured: a row of the log, or an evaluation of some lanes."""
+        if self.audience.on_report is None:
+            return
+        count, training = range(len(self.seeds)), self.training
+        told = Progress(
+            env_steps=tuple(training.env_steps.tolist()),
+            updates=tuple(training.updates.tolist()),
+            metrics=tuple(dict(row) for row in self.log.rows),
+            evaluation=None if evaluation is None else tuple(evaluation.get(lane) for lane in count),
+        )
+        self.stopped = self.stopped or self.audience.tell(told)
+
+    def _evaluate(self, lanes: np.ndarray) -> np.ndarray:
+        """Evaluate some lanes; return their mean returns."""
         began = time.monotonic()
         self._refuse_diverged()
         self._show(None, "evaluating…")
@@ -166,6 +188,7 @@ class Session:
         self.best = _chosen(better, self.training.policy, self.best)
         self.best_returns = np.where(better, means, self.best_returns)
         self.seconds["evaluation"] += time.monotonic() - began
+        return means[lanes]
 
     def play(self, policies: Any, episodes: int, lanes: np.ndarray) -> Scores:
         """Play the episodes that choose the best policy with the policies of some lanes."""

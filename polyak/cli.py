@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TextIO, cast
 
-from polyak import flags
+from polyak import env_flags, flags
 from polyak.errors import RunError, UsageError, command_line, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
 from polyak.runs.forgiving import Forgiving
@@ -112,6 +112,7 @@ def train(words: list[str]) -> None:
     if len(named) < 2 and not explain:
         raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
     algorithm, env = [*named, ""][:2]
+    rest, env_kwargs = env_flags.take(rest)
     devices.prepare(flags.number_of_seeds(rest))  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
     start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
@@ -122,6 +123,7 @@ def train(words: list[str]) -> None:
         run = runs.train(
             algorithm,
             env,
+            env_kwargs=env_kwargs,
             **options.asked(rest),
             backend=options.backend,
             out=options.out,
@@ -214,7 +216,7 @@ def watch(words: list[str]) -> None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen, and does not ask for one
     run = runs.load(folder)
     policy = run.saved.policy(options.which, options.seed)
-    print(show(policy, run.facts["env"], options.record, options.episodes, options.episode_seed, options.explore))
+    print(show(policy, run.source(), options.record, options.episodes, options.episode_seed, options.explore))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -90,7 +90,7 @@ def training(asking: Any) -> Any:
 
     @dataclasses.dataclass(frozen=True)
     class Train(asking):
-        """Train an algorithm on an environment."""
+        """Train an algorithm on an environment. `--env.KEY VALUE` gives the environment an argument."""
 
         backend: Literal["auto", "host", "device"] = "host"
         """Step environments in Python, or compile those written in JAX with all the rest; auto: where it can be."""

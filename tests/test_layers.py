@@ -29,9 +29,10 @@ MAY_IMPORT = {
     "runs": BELOW | {"algorithms", "envs", "training"},
     "polyak": BELOW | {"training", "runs"},  # the public names
     "flags": GROUND,
+    "env_flags": GROUND,
     "terminal": set(),
     "tables": GROUND | {"runs"},
-    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "tables", "terminal"},
+    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "env_flags", "tables", "terminal"},
 }
 
 

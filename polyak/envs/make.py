@@ -239,6 +239,18 @@ def name_of(env: Maker) -> str:
     return f"{type(env).__module__}:{type(env).__qualname__}()"  # an object: it cannot be found by name again
 
 
+def found_again(source: Source) -> bool:
+    """Say whether another process can find what makes the environment by the name that is written down."""
+    if isinstance(source.maker, str):
+        return True
+    module, _, attribute = name_of(source).partition(":")
+    try:
+        found = functools.reduce(getattr, attribute.split("."), sys.modules[module])
+    except (AttributeError, KeyError):
+        return False
+    return module != "__main__" and found is source.maker
+
+
 def from_name(name: str) -> str | Callable[..., Any]:
     """Turn what a run wrote down into something that can be made again. Raises UsageError."""
     module, _, attribute = name.partition(":")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import shutil
@@ -37,6 +38,20 @@ def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     if len(set(lanes)) < len(lanes) or min(lanes) < 0 or max(lanes) >= 2**32:
         raise UsageError(f"seeds {lanes} must be different numbers from 0 to 2³² - 1")
     return lanes
+
+
+def json_kwargs(given: dict[str, Any] | None) -> dict[str, Any]:
+    """Return keyword arguments for the environment as a file holds them. Raises UsageError where it cannot."""
+    if not (given is None or (isinstance(given, dict) and all(isinstance(key, str) for key in given))):
+        raise UsageError(f"env_kwargs = {given!r} must be a dictionary of keyword arguments")
+    try:
+        kwargs: dict[str, Any] = json.loads(json.dumps(given or {}, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(
+            "env_kwargs must hold numbers, text, True, False, None, lists and dictionaries, which a run can write down"
+            f" ({error}): give a callable that makes the environment with anything else"
+        ) from error
+    return kwargs
 
 
 AnyWorlds: TypeAlias = Worlds | Workers | Functional
@@ -76,7 +91,7 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     if found is None and backend == "device":
         raise UsageError(
             f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
-            f" {', '.join(functional.TWINS)}; use {option('backend', 'host')}"
+            f" {', '.join(functional.TWINS)} without arguments but max_episode_steps; use {option('backend', 'host')}"
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
         return None
@@ -122,9 +137,10 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
 def heading(facts: dict[str, Any], parts: tuple[Any, Any, Plan, Any]) -> str:
     """Say in a line what is trained where, and what it takes."""
     (module, config, plan, worlds), count, spread = parts, len(facts["seeds"]), facts["devices"]
+    given = ", ".join(f"{key} = {value!r}" for key, value in facts.get("env_kwargs", {}).items())
     stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
     words = [
-        f"{facts['algorithm']} on {facts['env']}: {count} seed{'s' * (count > 1)}",
+        f"{facts['algorithm']} on {facts['env']}{given and f' ({given})'}: {count} seed{'s' * (count > 1)}",
         f"{spread} device{'s' * (spread > 1)} ({facts['device']})",
         f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
     ]

@@ -12,7 +12,7 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
-from polyak.envs.make import Maker, Source, from_name, name_of
+from polyak.envs.make import Maker, Source, found_again, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError, call
 from polyak.runs import files, presets, request, scores
 from polyak.runs.audience import Audience, Progress
@@ -67,6 +67,10 @@ class Run:
         """The score tables made at the end of training, by "best" and "final"; empty before the end."""
         return self.facts.get("scores", {})
 
+    def source(self, env: Maker | None = None) -> Source:
+        """Return what makes the run's environment, or `env` in its place, with the run's arguments."""
+        return Source.of(env or self.env or from_name(self.facts["env"]), self.facts.get("env_kwargs"))
+
     def evaluate(
         self,
         episodes: int = 100,
@@ -74,9 +78,11 @@ class Run:
         deterministic: bool = True,
         seed: int = 0,
         env: Maker | None = None,
+        env_kwargs: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Play fresh episodes with every seed's policy and summarize them; `seed` chooses other episodes.
 
+        `env` and `env_kwargs` name another environment than the run's, which must have the same spaces.
         Raises UsageError for a damaged run, RunError where the environment fails.
         """
         for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
@@ -84,7 +90,10 @@ class Run:
                 raise UsageError(f"{name} = {value!r} must be a whole number")
             if value < least:
                 raise UsageError(f"{name} = {value} is too small: it must be at least {least}")
-        source = Source.of(env or self.env or from_name(self.facts["env"]))
+        if env is None and env_kwargs is None:
+            source = self.source()
+        else:
+            source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
         devices.prepare(len(self.facts["seeds"]))
         saved = self.saved
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source))
@@ -97,6 +106,7 @@ def train(
     algorithm: Any,
     env: Maker,
     *,
+    env_kwargs: dict[str, Any] | None = None,
     steps: int | None = None,
     seeds: int | Sequence[int] = 1,
     preset: str = "default",
@@ -111,7 +121,8 @@ def train(
 ) -> Run:
     """Train `seeds` independent agents and return the finished run.
 
-    `algorithm` is a registered name or a module; `env` an id, "module:Id" or a callable that returns an environment.
+    `algorithm` is a registered name or a module; `env` an id, "module:Id" or a callable that returns an environment,
+    which is given `env_kwargs`; `max_episode_steps` among them is a time limit for any environment.
     `seeds` counts from seed 0, or lists the seeds. `config` and `plan` are settings objects, or dictionaries of what
     differs from the preset. `backend` is "host", which steps environments in Python; "device", which compiles those
     that are written in JAX together with everything else; or "auto": the device where it can. The run is written to
@@ -124,7 +135,7 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
-    lanes, env = request.lanes_of(seeds), Source.of(env)
+    lanes, env = request.lanes_of(seeds), Source.of(env, request.json_kwargs(env_kwargs))
     devices.prepare(len(lanes))
     name, module = algorithms.find(algorithm)
     start = presets.find(name, preset, name_of(env), module.learns_from)
@@ -139,6 +150,7 @@ def train(
         facts = {
             "algorithm": name,
             "env": name_of(env),
+            "env_kwargs": env.kwargs,
             "preset": preset,
             "config": files.settings_to_json(config),
             "plan": files.settings_to_json(plan),
@@ -179,7 +191,7 @@ def resume(
     run.facts["stop_at"] = run.facts.get("stop_at") if stop_at is None else stop_at
     audience = Audience(quiet, on_report, run.facts["stop_at"])
     audience.refuse(plan.evaluations)
-    run.env = maker = Source.of(env or from_name(run.facts["env"]))
+    run.env = maker = run.source(env)
     backend = run.facts.get("backend", "host")  # of older runs
     first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
@@ -201,12 +213,13 @@ def load(folder: str | Path) -> Run:
     facts = files.read_json(folder / "run.json", KEYS)
     words = [facts[key] for key in ("algorithm", "env", "status")]
     sound = all(isinstance(word, str) and word for word in words) and files.are_seeds(facts["seeds"])
+    sound = sound and isinstance(facts.get("env_kwargs", {}), dict)
     if not sound or type(facts["devices"]) is not int or facts["devices"] < 1:
         raise UsageError(f"{folder / 'run.json'} is damaged or was changed")
     return Run(folder, facts)
 
 
-def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool) -> Run:
+def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
@@ -222,6 +235,11 @@ def _sitting(run: Run, env: Maker, parts: tuple[Any, Any, Plan, Any], audience: 
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(request.heading(run.facts, parts))
+        if not resumed and not found_again(env):
+            progress.say(
+                f"{run.facts['env']} cannot be found by this name later: resume, evaluate and watch need the"
+                " environment given from Python, unless a module has it at its top level"
+            )
         for sentence in () if resumed else run.facts["fitted"]:
             progress.say(sentence)
         scorer = Evaluator(module, config, lambda: Environment(env))

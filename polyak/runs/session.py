@@ -44,6 +44,7 @@ class Session:
     ):
         """Prepare a sitting of the run that `facts` describe."""
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
+        self.facts["env_kwargs"] = facts.get("env_kwargs", {})
         self.folder, self.training, self.worlds, self.evaluator = folder, training, worlds, evaluator
         self.plan = training.plan
         self.seeds = training.seeds

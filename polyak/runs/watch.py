@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, close, closed_on_error, from_name, make, name_of
+from polyak.envs.make import Maker, Source, close, closed_on_error, name_of
 from polyak.envs.spaces import spec_of, to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display
@@ -21,7 +21,7 @@ MOST_STEPS = 2_000
 
 
 def watch(
-    policy: Policy, env_name: str, record: str | None, episodes: int, episode_seed: int, explore: bool = False
+    policy: Policy, env: Maker, record: str | None, episodes: int, episode_seed: int, explore: bool = False
 ) -> str:
     """Show or record some episodes, and print the return of each as it ends; return a sentence on all of them.
 
@@ -29,20 +29,20 @@ def watch(
     be written; RunError where the environment fails.
     """
     _check_request(record, episodes, episode_seed)
-    env = _drawn(from_name(env_name), "human" if record is None else "rgb_array")
+    drawn = _drawn(Source.of(env), "human" if record is None else "rgb_array")
     try:
-        _refuse_unlike(policy, env)
+        _refuse_unlike(policy, drawn)
         if record is not None:
             _try_writing(Path(record))
         seeds = range(episode_seed, episode_seed + episodes)
-        frames, returns = _play(env, policy, seeds, explore, keep=record is not None)
+        frames, returns = _play(drawn, policy, seeds, explore, keep=record is not None)
     finally:
-        close(env)
+        close(drawn)
     heard = f"{episodes} episodes, mean return {np.mean(returns):.1f}" if episodes > 1 else "1 episode"
     heard += f" of seed {policy.seed}'s policy{', with exploration' * explore}"
     if record is None:
         return heard
-    _write(Path(record), frames, _fps((env.metadata or {}).get("render_fps")))
+    _write(Path(record), frames, _fps((drawn.metadata or {}).get("render_fps")))
     return f"{record}: {heard}"
 
 
@@ -56,9 +56,9 @@ def _check_request(record: str | None, episodes: int, episode_seed: int) -> None
         display.prepare()
 
 
-def _drawn(env: Maker, mode: str) -> Any:
-    if not isinstance(env, str):
-        made = make(env, render_mode=mode)
+def _drawn(env: Source, mode: str) -> Any:
+    if not isinstance(env.found, str):
+        made = env.make(mode)
         with closed_on_error(made):
             if made.render_mode != mode:
                 raise UsageError(
@@ -69,8 +69,10 @@ def _drawn(env: Maker, mode: str) -> Any:
     with contextlib.closing(Environment(env)) as plain:
         modes = (plain.env.metadata or {}).get("render_modes") or []
     if mode not in modes:
-        raise UsageError(f"{env} cannot be drawn as {mode}: it offers {', '.join(modes) or 'no way of drawing'}")
-    return make(env, render_mode=mode)
+        raise UsageError(
+            f"{name_of(env)} cannot be drawn as {mode}: it offers {', '.join(modes) or 'no way of drawing'}"
+        )
+    return env.make(mode)
 
 
 def _refuse_unlike(policy: Policy, env: Any) -> None:

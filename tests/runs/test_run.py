@@ -1,5 +1,7 @@
 """The four things done with a run, from Python: train, resume, load, evaluate."""
 
+import contextlib
+import functools
 import io
 import json
 import sys
@@ -15,6 +17,7 @@ from polyak import UsageError
 from polyak.algorithms import ddpg, ppo
 from polyak.envs.gymnasium import Worlds
 from polyak.runs import request
+from polyak.runs.watch import watch
 from tests.runs import small
 from tests.runs.worlds import Lopsided
 
@@ -255,3 +258,61 @@ def test_progress_is_shown_where_someone_looks(
     monkeypatch.setattr(sys, "stderr", errors)
     small.train("shown", **SHORT, quiet=quiet)
     assert bool(errors.getvalue()) == shown
+
+
+def heavy(weight: float, render_mode: str | None = None) -> Lopsided:
+    env = Lopsided(render_mode)
+    env.weight = weight  # type: ignore[attr-defined]
+    env.push = lambda action: action / env.weight  # type: ignore[attr-defined,method-assign]
+    return env
+
+
+def test_arguments_of_the_environment_are_kept_and_used_by_all_that_comes_after():
+    stopped = {**SHORT, "env": f"{__name__}:heavy", "env_kwargs": {"weight": 10.0, "max_episode_steps": 7}}
+    small.train_and_stop("heavy", iteration=5, **stopped)
+    assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0, "max_episode_steps": 7}
+    run = polyak.resume("heavy")
+    assert run.scores["final"]["length_mean"] == run.evaluate(2)["length_mean"] == 7
+    loaded = polyak.load("heavy")
+    assert loaded.evaluate(2) == run.evaluate(2)
+    assert loaded.evaluate(2, env_kwargs={"weight": 10.0})["length_mean"] == 20
+    assert loaded.evaluate(2, env=Lopsided)["length_mean"] == 20
+    assert "7 steps" in watch_lines(loaded)
+
+
+def watch_lines(run: polyak.Run) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        watch(run.policy, run.source(), "agent.gif", 1, 0)
+    return said.getvalue()
+
+
+def test_arguments_by_command_are_those_from_python(capsys: pytest.CaptureFixture[str]):
+    name = f"{__name__}:heavy"
+    assert small.command("train", "ddpg", name, *small.FLAGS, "--env.weight", "10.0", "--out", "heavy") == 0
+    assert f"ddpg on {name} (weight = 10.0): 1 seed" in capsys.readouterr().err
+    assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0}
+    assert small.command("train", "ddpg", name, "--env.mass", "10.0", "--out", "other") == 2
+    assert "has no argument 'mass': it takes weight, render_mode, max_episode_steps" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [{"spec": object()}, {1: 2}, [1], {"x": float("nan")}])
+def test_arguments_that_no_file_can_hold_are_refused(given: Any):
+    with pytest.raises(UsageError, match="env_kwargs"):
+        small.train("refused", env=heavy, env_kwargs=given)
+
+
+partial_world = functools.partial(heavy, weight=1.0)
+
+
+def test_the_name_that_was_typed_is_kept_and_found_again(capsys: pytest.CaptureFixture[str]):
+    name = f"{__name__}:partial_world"
+    assert small.command("train", "ddpg", name, *small.FLAGS, "--out", "typed") == 0
+    assert "cannot be found by this name" not in capsys.readouterr().err
+    assert polyak.load("typed").facts["env"] == name
+    assert small.command("evaluate", "typed", "--episodes", "2") == 0
+
+
+def test_an_environment_that_cannot_be_found_again_says_so_at_the_start(capsys: pytest.CaptureFixture[str]):
+    small.train("unnamed", env=partial_world, **SHORT, quiet=False)
+    assert "functools:partial() cannot be found by this name later" in capsys.readouterr().err

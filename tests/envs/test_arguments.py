@@ -1,0 +1,80 @@
+"""Keyword arguments of environments: given to what makes them, kept in the run, refused with the valid names."""
+
+from functools import partial
+from typing import Any
+
+import gymnasium
+import pytest
+
+from polyak.envs import functional
+from polyak.envs.gymnasium import Environment
+from polyak.envs.make import Source
+from polyak.errors import UsageError
+from tests.walk import Walk
+
+
+def any_keyword(**kwargs: Any) -> Any:
+    return Walk(**kwargs)
+
+
+class Limited(Walk):
+    def __init__(self, max_episode_steps: int = 3):
+        super().__init__(limit=max_episode_steps)
+
+
+@pytest.mark.parametrize("maker", [Walk, "tests.walk:Walk", any_keyword, partial(Walk, limit=3)])
+def test_a_callable_is_given_its_arguments(maker: Any) -> None:
+    assert Source(maker, {"limit": 7}).make().unwrapped.limit == 7  # type: ignore[attr-defined]
+
+
+def test_an_id_is_given_its_arguments() -> None:
+    env = Source("Pendulum", {"g": 4.0, "max_episode_steps": 5}).make()
+    assert (env.unwrapped.g, Environment(Source("Pendulum-v1", {"max_episode_steps": 5})).limit) == (4.0, 5)  # type: ignore[attr-defined]
+
+
+def test_a_time_limit_is_put_around_what_does_not_take_it() -> None:
+    assert Environment(Source(Walk, {"max_episode_steps": 5})).limit == 5
+    taken = Source(Limited, {"max_episode_steps": 5}).make()
+    assert isinstance(taken, Limited)
+    assert taken.limit == 5
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, True, "ten"])
+@pytest.mark.parametrize("maker", [Walk, "Pendulum-v1"])
+def test_a_time_limit_is_a_number_of_steps(maker: Any, limit: Any) -> None:
+    with pytest.raises(UsageError, match=r"max_episode_steps = .* must be a whole number of steps, at least 1"):
+        Source(maker, {"max_episode_steps": limit}).make()
+
+
+@pytest.mark.parametrize(
+    ("maker", "valid"),
+    [
+        (Walk, "limit, actions, max_episode_steps"),
+        (Limited, "max_episode_steps"),
+        ("Pendulum-v1", "render_mode, g, max_episode_steps"),
+        ("gymnasium:Pendulum-v1", "render_mode, g, max_episode_steps"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_the_valid_ones(maker: Any, valid: str) -> None:
+    with pytest.raises(UsageError, match=f"has no argument 'gravity': it takes {valid}$"):
+        Source(maker, {"gravity": 1}).make()
+
+
+def test_a_twin_takes_a_time_limit_and_nothing_else() -> None:
+    limited = functional.find(Source("Pendulum-v1", {"max_episode_steps": 5}))
+    assert limited is not None
+    assert (limited.limit, functional.find("Pendulum-v1").limit) == (5, 200)  # type: ignore[union-attr]
+    assert functional.find(Source("Pendulum-v1", {"g": 4.0})) is None
+
+
+def test_a_functional_environment_takes_arguments_and_a_time_limit() -> None:
+    def made(scale: float = 1.0) -> Any:
+        env = functional.TWINS["Pendulum-v1"]()
+        env.scale = scale
+        return env
+
+    found = functional.find(Source(made, {"scale": 2.0, "max_episode_steps": 5}))
+    assert found is not None
+    assert (found.env.scale, found.limit) == (2.0, 5)
+    stepped = Source(made, {"max_episode_steps": 5}).make()
+    assert isinstance(stepped, gymnasium.wrappers.TimeLimit)

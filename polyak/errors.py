@@ -4,7 +4,12 @@ import contextlib
 import contextvars
 import difflib
 import importlib.metadata
+import importlib.util
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 
@@ -33,13 +38,37 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
 
 
 def describe(error: BaseException) -> str:
-    """Say what was raised, in its own words; also where its message cannot be printed, or was an exit."""
+    """Say what was raised, in its own words, and where in the user's code: "ValueError: … (my_env.py, line 12)"."""
     if isinstance(error, SystemExit):
-        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:
-        return f"{type(error).__name__}, whose message cannot be printed"
+        said = f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+    else:
+        try:
+            said = f"{type(error).__name__}: {error}"
+        except Exception:
+            said = f"{type(error).__name__}, whose message cannot be printed"
+    where = place(error)
+    return f"{said} ({where})" if where else said
+
+
+def place(error: BaseException) -> str:
+    """Return file and line of the user's code that an exception came from last; "" if it came through none.
+
+    Other installed packages count only where no code of the user's took part; polyak, Gymnasium and Python never do.
+    """
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    gymnasium = importlib.util.find_spec("gymnasium")
+    folders = [str(Path(__file__).parent), *((gymnasium and gymnasium.submodule_search_locations) or ())]
+    never = ("<frozen ", *(f"{folder}{os.sep}" for folder in folders))
+    installed = [(file, line) for file, line in lines if INSTALLED & {*Path(file).parts}]
+    python = f"{sysconfig.get_path('stdlib')}{os.sep}"
+    own = [(file, line) for file, line in lines if (file, line) not in installed and not file.startswith(python)]
+    for file, line in reversed(installed + own):
+        if not file.startswith(never):
+            return f"{Path(file).name}, line {line}"
+    return ""
+
+
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 def reason(error: Exception) -> str:

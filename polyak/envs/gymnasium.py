@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from polyak.envs.answers import first_observation, refuse_seedless, refuse_step, reward_of, truth
+from polyak.envs.flatten import NUMBERS, flatten
 from polyak.envs.make import Maker, Source, close, closed_on_error, make
-from polyak.envs.spaces import ActionScale, flatten, spec_of
+from polyak.envs.spaces import ActionScale, spec_of
 from polyak.envs.wrappers import time_limit
 from polyak.errors import RunError, describe
 from polyak.types import Episode
@@ -27,8 +29,8 @@ def episode_seed(*numbers: int) -> int:
 class Environment:
     """One environment with flat observations; it takes actions in its own units, as `scale` makes them."""
 
-    def __init__(self, env: Maker):
-        self.env = make(env)
+    def __init__(self, env: Maker, render_mode: str | None = None):
+        self.env = make(env, render_mode)
         with closed_on_error(self.env):
             self._describe()
 
@@ -42,39 +44,37 @@ class Environment:
 
     def reset(self, seed: int) -> np.ndarray:
         """Start an episode; return its first observation."""
-        return self._flat(self.env.reset(seed=seed)[0])
+        try:
+            answer: Any = self.env.reset(seed=seed)
+        except TypeError as error:
+            refuse_seedless(error)
+            raise
+        return self._flat(first_observation(self.observation_space, answer))
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
         # indexing an array without axes gives a NumPy number; of indices that is what environments expect
-        obs, reward, terminated, truncated, _ = self.env.step(np.asarray(action) if self.scalar else action)
+        answer: Any = self.env.step(np.asarray(action) if self.scalar else action)
+        try:
+            obs, reward, terminated, truncated, _ = answer
+        except (TypeError, ValueError):
+            refuse_step(answer)
         if not (isinstance(terminated, TRUTH) and isinstance(truncated, TRUTH)):
-            terminated, truncated = _truth("terminated", terminated), _truth("truncated", truncated)
-        return self._flat(obs), reward, terminated, truncated  # type: ignore[return-value]
+            terminated, truncated = truth("terminated", terminated), truth("truncated", truncated)
+        reward = float(reward) if isinstance(reward, float) else reward_of(reward)
+        return self._flat(obs), reward, terminated, truncated
 
     def close(self) -> None:
         """Release the environment."""
         close(self.env)
 
     def _flat(self, obs: Any) -> np.ndarray:
-        if self.shape is None:
-            flat = flatten(self.observation_space, obs)
-            if len(flat) != self.spec.obs_size:
-                raise ValueError(f"observation has {len(flat)} numbers, its space {self.spec.obs_size}")
-            return flat
-        if np.shape(obs) != self.shape:
-            raise ValueError(f"observation has shape {np.shape(obs)}, its space says {self.shape}")
-        return obs if len(self.shape) == 1 else np.reshape(obs, -1)
+        if type(obs) is np.ndarray and obs.shape == self.shape and obs.dtype.kind in NUMBERS:
+            return obs if obs.ndim == 1 else obs.reshape(-1)
+        return flatten(self.observation_space, obs)
 
 
 TRUTH = (bool, np.bool_)
-
-
-def _truth(name: str, value: Any) -> bool:
-    array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "biu":
-        raise TypeError(f"{name} is {value!r}, not True or False")
-    return bool(array.item())
 
 
 class Worlds:
@@ -158,7 +158,7 @@ class Worlds:
         try:
             obs, reward, terminated, truncated = self.copies[lane][e].step(scaled)
             self.next_obs[lane, e] = self.obs[lane, e] = obs
-            self.reward[lane, e] = reward = float(reward)
+            self.reward[lane, e] = reward
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # one that exits ends the run, not the process

@@ -10,45 +10,99 @@ from polyak.errors import UsageError
 from polyak.types import Box, Discrete, EnvSpec, Kind, MultiDiscrete
 
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
+MOST_NUMBERS = 1_000_000  # of an observation or an action; 4 MB in every environment, and several times in a transition
+PICTURE_SIDE = 16  # pixels; a smaller array of bytes is a board rather than a picture
+INSTEAD = {
+    "Text": "encode the text in a Box or a MultiDiscrete of fixed size",
+    "Sequence": "pad the sequence to a Box of fixed size",
+    "Graph": "describe the graph by a Box of fixed size",
+    "OneOf": "use a Dict that holds every alternative",
+}
 
 
 def spec_of(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> EnvSpec:
     """Describe an environment by its spaces. Raises UsageError for spaces that cannot be learned on."""
-    _check_observation(observation)
-    return EnvSpec(spaces.flatdim(observation), _action_kind(action))
+    _check_observation(observation, "observations")
+    size = spaces.flatdim(observation)
+    if size == 0:
+        raise UsageError(f"the observation space {observation} is empty")
+    _refuse_huge("an observation", size, "describe the state by a few numbers, in a Box")
+    return EnvSpec(size, _action_kind(action))
 
 
-def _check_observation(space: gymnasium.Space[Any]) -> None:
+def _check_observation(space: gymnasium.Space[Any], where: str) -> None:
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        for part in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
-            _check_observation(part)
-    elif isinstance(space, spaces.Box) and len(space.shape) >= (2 if space.dtype == np.uint8 else 3):
-        raise UsageError(
-            f"observations are images {space.shape}, which are not supported yet: use a vector of features"
-        )
+        for key, part in space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces):
+            _check_observation(part, f"{where}[{key!r}]")
     elif not isinstance(space, FLAT):
-        raise UsageError(f"observations are a {type(space).__name__} space: use Box, Discrete, or a Dict/Tuple of them")
-    if spaces.flatdim(space) == 0:
-        raise UsageError(f"the observation space {space} is empty")
+        kind = type(space).__name__
+        instead = INSTEAD.get(kind, "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them")
+        raise UsageError(f"{where} are a {kind} space, which cannot be learned from: {instead}")
+    elif isinstance(space, spaces.Box) and _is_picture(space):
+        raise UsageError(
+            f"{where} are pictures {space.shape}, which are not supported yet: use a vector of features, or take the"
+            " pixels as plain numbers by wrapping the environment in gymnasium.wrappers.FlattenObservation"
+        )
+
+
+def _is_picture(space: spaces.Box) -> bool:
+    """Say whether these are pictures, or stacks of them: bytes from 0 to 255, with two sides of many pixels."""
+    sides = sum(side >= PICTURE_SIDE for side in space.shape)
+    return space.dtype == np.uint8 and sides >= 2 and (space.low == 0).all() and (space.high == 255).all()
+
+
+def _refuse_huge(what: str, size: int, instead: str) -> None:
+    if size > MOST_NUMBERS:
+        raise UsageError(
+            f"{what} would take {size:,} numbers, where {MOST_NUMBERS:,} are the most (an index of a Discrete space"
+            f" takes one for each of its values): {instead}"
+        )
 
 
 def _action_kind(space: gymnasium.Space[Any]) -> Kind:
     if isinstance(space, spaces.Discrete):
+        _refuse_huge("an action", int(space.n), "split it into several choices, in a MultiDiscrete")
         return Discrete(int(space.n))
     if not isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
-        raise UsageError(f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary")
+        raise UsageError(
+            f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary; parts of one"
+            " kind can be joined with gymnasium.wrappers.TransformAction"
+        )
     if int(np.prod(space.shape)) == 0:
         raise UsageError(f"the action space {space} is empty")
     if not isinstance(space, spaces.Box):
         choices = np.ravel(space.nvec) if isinstance(space, spaces.MultiDiscrete) else [2] * int(np.prod(space.shape))
+        _refuse_huge("an action", sum(int(n) for n in choices), "use fewer choices")
         return MultiDiscrete(tuple(int(n) for n in choices))
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise UsageError(
-            f"the action space {space} is unbounded: wrap the environment in gymnasium.wrappers.RescaleAction"
+            f"the action space {space} is unbounded: give the bounds to act within, as in --env.action-bounds -1 1, or"
+            " wrap the environment in gymnasium.wrappers.TransformAction with a finite action space"
         )
-    if (space.low >= space.high).any():
-        raise UsageError(f"the action space {space} is empty: some lower bound is not below its upper bound")
+    if (space.low > space.high).any() or (space.low == space.high).all():
+        raise UsageError(f"the action space {space} leaves no choice: lower bounds must be below upper bounds")
     return Box(int(np.prod(space.shape)))
+
+
+def bounded(space: gymnasium.Space[Any], low: float, high: float) -> spaces.Box:
+    """Replace the infinite bounds of a Box of actions by `low` and `high`; the finite ones stay.
+
+    Raises UsageError where there are none, or where bounds contradict each other.
+    """
+    if not isinstance(space, spaces.Box) or (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise UsageError(f"action bounds {low:g} {high:g}: the action space {space} has no infinite bounds to replace")
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise UsageError(f"action bounds {low:g} {high:g}: they must be two finite numbers, the lower one first")
+    with np.errstate(over="ignore"):
+        lows = np.where(np.isfinite(space.low), space.low, low).astype(space.dtype)
+        highs = np.where(np.isfinite(space.high), space.high, high).astype(space.dtype)
+    if not (np.isfinite(lows).all() and np.isfinite(highs).all() and (lows < highs)[~_finite(space)].all()):
+        raise UsageError(f"action bounds {low:g} {high:g} do not fit the action space {space}")
+    return spaces.Box(lows, highs, space.shape, space.dtype.type)
+
+
+def _finite(space: spaces.Box) -> np.ndarray:
+    return np.isfinite(space.low) & np.isfinite(space.high)
 
 
 class ActionScale:
@@ -60,8 +114,11 @@ class ActionScale:
             low, high = _inside(space.low, np.inf), _inside(space.high, -np.inf)
             self.whole = np.issubdtype(space.dtype, np.integer)  # then every number gets an equal share of [-1, 1]
             kind = np.promote_types(space.dtype, np.float32)  # float64 where float32 cannot tell the bounds apart
-            self.half = _shared(((high - low + self.whole) / 2).astype(kind))
-            self.middle = _shared(((high + low + self.whole) / 2).astype(kind))
+            share = self.whole / 2
+            half, middle = high / 2 - low / 2 + share, high / 2 + low / 2 + share  # their double may be too large
+            wide = half >= np.finfo(half.dtype).max - abs(middle)  # their sum may be, too
+            half = np.where(wide, np.nextafter(half, 0), half)
+            self.half, self.middle = _shared(half.astype(kind)), _shared(middle.astype(kind))
             self.low, self.high = _shared(low.astype(kind)), _shared(high.astype(kind))
             self.exact = self.whole or not self.middle.any()  # whether -1 and 1 give the bounds without rounding
             self.plain = len(space.shape) == 1 and kind == space.dtype  # no other shape or type than it is computed in
@@ -99,11 +156,6 @@ def _inside(bound: np.ndarray, inward: float) -> np.ndarray:
     pairs = near.astype(object), bound.reshape(-1).astype(object)  # Python compares whole numbers with floats exactly
     beyond = pairs[0] < pairs[1] if inward > 0 else pairs[0] > pairs[1]
     return np.where(beyond, np.nextafter(near, inward), near)
-
-
-def flatten(space: gymnasium.Space[Any], obs: Any) -> np.ndarray:
-    """Flatten one observation to float32 `[obs]` with Gymnasium's own rules."""
-    return np.asarray(spaces.flatten(space, obs), np.float32)
 
 
 def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:

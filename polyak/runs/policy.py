@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak import algorithms
-from polyak.envs.spaces import ActionScale, flatten, from_json, spec_of, to_json
+from polyak.envs.flatten import flatten_batch, refuse_nonfinite
+from polyak.envs.spaces import ActionScale, from_json, spec_of, to_json
 from polyak.errors import UsageError
 from polyak.lazy import jax
 from polyak.runs import files
@@ -33,7 +33,7 @@ class Policy:
     def __call__(self, obs: Any, deterministic: bool = True) -> np.ndarray:
         """Choose actions for one observation of the environment's space, or for a batch of them.
 
-        Raises ValueError if the observation does not fit the space.
+        Raises ValueError if the observation does not fit the space, or is not finite.
         """
         return self.predict(obs, deterministic=deterministic)[0]
 
@@ -44,18 +44,24 @@ class Policy:
 
         `episode_start` `[batch]` says which observations begin an episode: noise that drifts starts afresh there.
         """
-        rows, single = self._rows(observation)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 becomes infinite
+            rows, single = flatten_batch(self.observation_space, observation)
+            refuse_nonfinite(rows)
+        actions = self.act(rows, episode_start, deterministic)
+        if single:  # in a box an array, even where it has no axes; of indices a number
+            return np.asarray(actions[0]) if isinstance(self.action_space, spaces.Box) else actions[0], None
+        return actions, None
+
+    def act(self, rows: np.ndarray, episode_start: Any = None, deterministic: bool = True) -> np.ndarray:
+        """Choose actions for flat observations `[batch, obs]`, as `polyak.envs.flatten` makes them."""
         if not len(rows):
-            return np.zeros((0, *self.action_space.shape), self.action_space.dtype), None
+            return np.zeros((0, *self.action_space.shape), self.action_space.dtype)
         acting = self._acting(len(rows), explore=not deterministic)
         for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, len(rows))):
             acting.forget(0, int(i))
         acting.begin([self.calls])
         self.calls += 1
-        actions = self.scale(acting(rows[None])[0])
-        if single:  # in a box an array, even where it has no axes; of indices a number
-            actions = np.asarray(actions[0]) if isinstance(self.action_space, spaces.Box) else actions[0]
-        return actions, None
+        return self.scale(acting(rows[None])[0])
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
@@ -63,65 +69,6 @@ class Policy:
             acting.follow(self.tree)
             self.actings[count, explore] = acting
         return self.actings[count, explore]
-
-    def _rows(self, obs: Any) -> tuple[np.ndarray, bool]:
-        """Flatten observations to `[batch, obs]`; say too whether it was a single one."""
-        space = self.observation_space
-        if isinstance(space, spaces.Box):
-            count, array = _batch(space, obs), np.asarray(obs, np.float32)
-            return array.reshape(1 if count is None else count, self.spec.obs_size), count is None
-        single = not _is_list(space, obs) and _batch(space, obs) is None
-        rows = [self._row(one) for one in ([obs] if single else _split(space, obs))]
-        return np.array(rows, np.float32).reshape(len(rows), self.spec.obs_size), single
-
-    def _row(self, one: Any) -> np.ndarray:
-        if _batch(self.observation_space, one) is not None:
-            raise ValueError(f"a list of observations of {self.observation_space} holds batches of them")
-        try:
-            return flatten(self.observation_space, one)
-        except (IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"{one!r} is not an observation of {self.observation_space}: {error}") from error
-
-
-def _batch(space: Any, obs: Any) -> int | None:
-    """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        counts = {_batch(part, value) for part, value in _parts(space, obs)}
-        if len(counts) > 1:
-            raise ValueError(f"the parts of a batch of {space} differ in length")
-        return counts.pop()
-    try:
-        shape = np.shape(obs)
-    except ValueError:
-        raise ValueError(f"an observation of {space} is ragged: its rows differ in length") from None
-    if shape == space.shape:
-        return None
-    if shape[1:] == space.shape and shape:
-        return shape[0]
-    raise ValueError(f"an observation has shape {space.shape}, or (batch, ...) of it, not {shape}")
-
-
-def _parts(space: Any, obs: Any) -> list[tuple[Any, Any]]:
-    """Pair the parts of a space with those of an observation. Raises ValueError where they are others."""
-    if isinstance(space, spaces.Dict) and isinstance(obs, Mapping) and obs.keys() == space.spaces.keys():
-        return [(part, obs[key]) for key, part in space.spaces.items()]
-    if isinstance(space, spaces.Tuple) and isinstance(obs, tuple) and len(obs) == len(space.spaces):
-        return list(zip(space.spaces, obs, strict=True))
-    raise ValueError(f"a {type(obs).__name__} is not an observation of {space}, nor a batch of them")
-
-
-def _is_list(space: Any, obs: Any) -> bool:
-    """Say whether these are observations one after the other, each of several parts."""
-    return isinstance(space, spaces.Dict | spaces.Tuple) and isinstance(obs, list | np.ndarray)
-
-
-def _split(space: Any, obs: Any) -> list[Any]:
-    """Split a batch into its observations."""
-    if _is_list(space, obs) or not isinstance(space, spaces.Dict | spaces.Tuple):
-        return list(obs)
-    parts = [_split(part, value) for part, value in _parts(space, obs)]
-    ones = zip(*parts, strict=True)
-    return [dict(zip(space.spaces, one, strict=True)) for one in ones] if isinstance(space, spaces.Dict) else list(ones)
 
 
 def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[Any, Any]) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, Source, close, closed_on_error, name_of
-from polyak.envs.spaces import spec_of, to_json
+from polyak.envs.make import Maker, Source, closed_on_error, name_of
+from polyak.envs.spaces import to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display
 from polyak.runs.files import replacing
@@ -37,12 +38,12 @@ def watch(
         seeds = range(episode_seed, episode_seed + episodes)
         frames, returns = _play(drawn, policy, seeds, explore, keep=record is not None)
     finally:
-        close(drawn)
+        drawn.close()
     heard = f"{episodes} episodes, mean return {np.mean(returns):.1f}" if episodes > 1 else "1 episode"
     heard += f" of seed {policy.seed}'s policy{', with exploration' * explore}"
     if record is None:
         return heard
-    _write(Path(record), frames, _fps((drawn.metadata or {}).get("render_fps")))
+    _write(Path(record), frames, _fps((drawn.env.metadata or {}).get("render_fps")))
     return f"{record}: {heard}"
 
 
@@ -56,13 +57,13 @@ def _check_request(record: str | None, episodes: int, episode_seed: int) -> None
         display.prepare()
 
 
-def _drawn(env: Source, mode: str) -> Any:
+def _drawn(env: Source, mode: str) -> Environment:
     if not isinstance(env.found, str):
-        made = env.make(mode)
+        made = Environment(env, mode)
         with closed_on_error(made):
-            if made.render_mode != mode:
+            if (found := made.env.render_mode) != mode:
                 raise UsageError(
-                    f"{name_of(env)} made an environment with render_mode = {made.render_mode!r}, not {mode!r}: let it"
+                    f"{name_of(env)} made an environment with render_mode = {found!r}, not {mode!r}: let it"
                     " take render_mode as a keyword argument, and pass it to the environment"
                 )
         return made
@@ -72,33 +73,36 @@ def _drawn(env: Source, mode: str) -> Any:
         raise UsageError(
             f"{name_of(env)} cannot be drawn as {mode}: it offers {', '.join(modes) or 'no way of drawing'}"
         )
-    return env.make(mode)
+    return Environment(env, mode)
 
 
-def _refuse_unlike(policy: Policy, env: Any) -> None:
+def _refuse_unlike(policy: Policy, env: Environment) -> None:
     """Refuse an environment that has changed since the policy was made for it."""
-    found, bounds = spec_of(env.observation_space, env.action_space), to_json(env.action_space)
-    if found != policy.spec or bounds != to_json(policy.action_space):
+    bounds = to_json(env.action_space)
+    if env.spec != policy.spec or bounds != to_json(policy.action_space):
         raise UsageError(
             f"the policy was made for observations {policy.observation_space} and actions {policy.action_space};"
             f" the environment now has {env.observation_space} and {env.action_space}"
         )
 
 
-def _play(env: Any, policy: Policy, seeds: range, explore: bool, keep: bool) -> tuple[list[np.ndarray], list[float]]:
+def _play(
+    env: Environment, policy: Policy, seeds: range, explore: bool, keep: bool
+) -> tuple[list[np.ndarray], list[float]]:
     frames: list[np.ndarray] = []
     returns = []
     for episode, seed in enumerate(seeds):
         with _blaming(f"in the reset of episode {episode}", not keep):
-            obs, _ = env.reset(seed=seed)
+            obs = env.reset(seed)
         total, ended, steps = 0.0, False, 0
         while not ended and steps < MOST_STEPS:
             with _blaming(f"at step {steps + 1} of episode {episode}", not keep):
                 if keep:
-                    frames.append(_frame(env, frames))
-                action, _ = policy.predict(obs, episode_start=steps == 0, deterministic=not explore)
-                obs, reward, terminated, truncated, _ = env.step(action)
-                total, ended, steps = total + float(reward), bool(terminated or truncated), steps + 1
+                    frames.append(_frame(env.env, frames))
+                refuse_nonfinite(rows := np.asarray(obs, np.float32)[None])
+                action = policy.act(rows, episode_start=steps == 0, deterministic=not explore)[0]
+                obs, reward, terminated, truncated = env.step(action)
+                total, ended, steps = total + reward, bool(terminated or truncated), steps + 1
         cut = "" if ended else ", where it was cut"
         print(f"episode {episode}: return {total:.1f} in {steps:,} steps{cut}", flush=True)
         returns.append(total)

@@ -115,7 +115,7 @@ def _step(environment: Environment, action: np.ndarray, seed: int, step: int) ->
     with _blaming(seed, step):
         obs, reward, terminated, truncated = environment.step(action)
         obs = _finite(np.asarray(obs, np.float32), "an observation")
-        return obs, float(_finite(reward, "a reward")), bool(terminated or truncated)
+        return obs, _finite(reward, "a reward"), bool(terminated or truncated)
 
 
 def _finite(value: Any, what: str) -> Any:

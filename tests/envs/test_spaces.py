@@ -4,15 +4,18 @@ import inspect
 import json
 from typing import Any
 
+import gymnasium
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from gymnasium import spaces
 
+from polyak.envs.flatten import flatten
 from polyak.envs.functional import _scaled
-from polyak.envs.spaces import ActionScale, flatten, from_json, spec_of, to_json
+from polyak.envs.spaces import ActionScale, bounded, from_json, spec_of, to_json
 from polyak.errors import UsageError
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
+from tests.walk import Walk
 
 UNIT = spaces.Box(-1.0, 1.0, (2,), np.float32)
 PAIR = spaces.Discrete(2)
@@ -26,6 +29,11 @@ def box(low: Any, high: Any, dtype: Any = np.float32) -> spaces.Box:
     ("observation", "size"),
     [
         (spaces.Box(-np.inf, np.inf, (3,)), 3),
+        (spaces.Box(0, 2, (3, 3), np.uint8), 9),  # a board
+        (spaces.Box(0, 255, (8, 8, 3), np.uint8), 192),  # too few pixels for a picture
+        (spaces.Box(0, 3, (20, 20), np.uint8), 400),  # a large board
+        (spaces.Box(-1, 1, (20, 30, 17)), 10_200),  # a window of features
+        (spaces.Dict({"a": UNIT, "none": spaces.Box(-1, 1, (0,))}), 2),
         (spaces.Box(-1, 1, (2, 3)), 6),
         (spaces.Box(0, 255, (4,), np.uint8), 4),
         (spaces.Discrete(5), 5),
@@ -54,17 +62,33 @@ def test_kinds_of_action() -> None:
 @pytest.mark.parametrize(
     ("observation", "action", "message"),
     [
-        (spaces.Box(0, 255, (8, 8, 3), np.uint8), UNIT, "images (8, 8, 3)"),
-        (spaces.Dict({"a": UNIT, "eye": spaces.Box(0, 255, (8, 8), np.uint8)}), UNIT, "images (8, 8)"),
-        (spaces.Text(5), UNIT, "a Text space: use Box, Discrete"),
-        (spaces.Tuple([UNIT, spaces.Sequence(UNIT)]), UNIT, "a Sequence space"),
+        (spaces.Box(0, 255, (84, 84, 3), np.uint8), UNIT, "observations are pictures (84, 84, 3)"),
+        (spaces.Box(0, 255, (3, 16, 16), np.uint8), UNIT, "gymnasium.wrappers.FlattenObservation"),
+        (spaces.Box(0, 255, (4, 84, 84, 3), np.uint8), UNIT, "pictures"),
+        (
+            spaces.Dict({"eye": spaces.Box(0, 255, (64, 48), np.uint8)}),
+            UNIT,
+            "observations['eye'] are pictures",
+        ),
+        (spaces.Text(5), UNIT, "a Text space, which cannot be learned from: encode the text in a Box"),
+        (spaces.Tuple([UNIT, spaces.Sequence(UNIT)]), UNIT, "observations[1] are a Sequence space"),
+        (spaces.Sequence(UNIT), UNIT, "pad the sequence to a Box of fixed size"),
+        (spaces.Graph(UNIT, None), UNIT, "describe the graph by a Box of fixed size"),
+        (spaces.OneOf([UNIT, PAIR]), UNIT, "use a Dict that holds every alternative"),
+        (gymnasium.Space((2,), np.float32), UNIT, "a Space space, which cannot be learned from: use Box, Discrete"),
+        (spaces.Discrete(200_000_000), UNIT, "an observation would take 200,000,000 numbers, where 1,000,000 are the"),
+        (spaces.MultiDiscrete([2, 2_000_000]), UNIT, "describe the state by a few numbers, in a Box"),
+        (spaces.Dict({}), UNIT, "is empty"),
         (spaces.Box(-1, 1, (0,)), UNIT, "is empty"),
         (UNIT, spaces.Text(3), "actions are a Text space: use Box, Discrete, MultiDiscrete or MultiBinary"),
         (UNIT, spaces.Box(-1, 1, (0,)), "is empty"),
         (UNIT, spaces.MultiDiscrete(np.zeros(0, int)), "is empty"),
-        (UNIT, spaces.Box(-np.inf, 1, (1,)), "unbounded"),
-        (UNIT, spaces.Box(-1, np.inf, (1,)), "RescaleAction"),
-        (UNIT, box([0, 1], [1, 1]), "not below its upper bound"),
+        (UNIT, spaces.Dict({"a": UNIT}), "actions are a Dict space: use Box"),
+        (UNIT, spaces.Box(-np.inf, 1, (1,)), "is unbounded: give the bounds to act within, as in --env.action-bounds"),
+        (UNIT, spaces.Box(-1, np.inf, (1,)), "gymnasium.wrappers.TransformAction with a finite action space"),
+        (UNIT, box([0, 1], [0, 1]), "leaves no choice"),
+        (UNIT, spaces.Discrete(10**9), "an action would take 1,000,000,000 numbers"),
+        (UNIT, spaces.MultiDiscrete([10**6, 2]), "an action would take 1,000,002 numbers"),
     ],
 )
 def test_refuses(observation: Any, action: Any, message: str) -> None:
@@ -112,6 +136,76 @@ def test_ends_are_exact_where_bounds_are_not_symmetric() -> None:
     np.testing.assert_array_equal(ends, [space.low, space.high])
     compiled = [_scaled(space, jnp.full(4, end)) for end in (-1.0, 1.0)]
     np.testing.assert_array_equal(compiled, [space.low, space.high])
+
+
+def test_a_dimension_that_is_fixed_always_gets_its_only_value() -> None:
+    for dtype in (np.float32, np.int32):
+        space = box([0, 3], [1, 3], dtype)
+        actions = ActionScale(space)(np.float32([[-1, -1], [0.2, 0.2], [1, 1]]))
+        assert spec_of(UNIT, space).action == Box(2)
+        assert all(space.contains(action) for action in actions)
+        np.testing.assert_array_equal(actions[:, 1], [3, 3, 3])
+
+
+@pytest.mark.parametrize("low", [-np.finfo(np.float64).max, 0.0, -1e308])
+def test_a_box_as_wide_as_float64_is_scaled_without_overflow(low: float) -> None:
+    space = box([low], [np.finfo(np.float64).max], np.float64)
+    actions = ActionScale(space)(np.float32([[-1], [0], [0.5], [1]]))
+    assert all(space.contains(action) for action in actions)
+    np.testing.assert_allclose(
+        actions[:, 0] / space.high, np.interp([-1, 0, 0.5, 1], [-1, 1], [low / space.high[0], 1])
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "low", "high"),
+    [
+        (spaces.Box(-np.inf, np.inf, (2,)), [-1, -1], [2, 2]),
+        (spaces.Box(0, np.inf, (2,)), [0, 0], [2, 2]),
+        (box([-np.inf, -7], [5, 9]), [-1, -7], [5, 9]),
+        (box([-np.inf, 4], [np.inf, 4], np.float64), [-1, 4], [2, 4]),
+    ],
+    ids=str,
+)
+def test_bounds_replace_those_that_are_infinite(space: Any, low: Any, high: Any) -> None:
+    found = bounded(space, -1, 2)
+    np.testing.assert_array_equal([found.low, found.high], [low, high])
+    assert (found.shape, found.dtype) == (space.shape, space.dtype)
+    spec_of(UNIT, found)
+    assert space.contains(ActionScale(found)(np.ones(2, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("space", "bounds", "message"),
+    [
+        (UNIT, (-1, 1), "has no infinite bounds to replace"),
+        (PAIR, (-1, 1), "the action space Discrete(2) has no infinite bounds"),
+        (spaces.Box(-np.inf, np.inf, (1,)), (1, 1), "two finite numbers, the lower one first"),
+        (spaces.Box(-np.inf, np.inf, (1,)), (-np.inf, 1), "two finite numbers"),
+        (spaces.Box(-np.inf, np.inf, (1,)), (-1, np.nan), "two finite numbers"),
+        (spaces.Box(5, np.inf, (1,)), (-1, 1), "do not fit the action space"),
+        (spaces.Box(-np.inf, np.inf, (1,), np.float16), (-1e9, 1e9), "do not fit the action space"),
+    ],
+    ids=str,
+)
+def test_bounds_that_cannot_be_meant_are_refused(space: Any, bounds: Any, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        bounded(space, *bounds)
+    assert message in str(error.value)
+
+
+def test_the_other_advice_on_unbounded_actions_works() -> None:
+    walk = Walk()
+    walk.action_space = spaces.Box(-np.inf, np.inf, (1,))
+    finite = gymnasium.wrappers.TransformAction(walk, lambda action: action, spaces.Box(-1, 1, (1,)))
+    assert spec_of(finite.observation_space, finite.action_space).action == Box(1)
+
+
+def test_the_advice_on_pictures_works() -> None:
+    walk = Walk()
+    walk.observation_space = spaces.Dict({"eye": spaces.Box(0, 255, (16, 16), np.uint8)})
+    flat = gymnasium.wrappers.FlattenObservation(walk)
+    assert spec_of(flat.observation_space, flat.action_space).obs_size == 256
 
 
 def test_one_action_of_a_space_without_axes() -> None:

@@ -28,7 +28,7 @@ FAILURES: dict[str, tuple[Callable[..., Any], str]] = {
     "raises": (fails, "ArithmeticError: the physics broke"),
     "wrong shape": (lambda obs, reward: (np.zeros(3, np.float32), reward), r"shape \(3,\).* \(2,\)"),
     "no reward": (lambda obs, reward: (obs, None), "TypeError"),
-    "text": (lambda obs, reward: ("ab", reward), "shape"),
+    "text": (lambda obs, reward: ("ab", reward), "ValueError: observation 'ab' is not made of numbers"),
 }
 NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
     "observation": (lambda obs, reward: (obs * np.nan, reward), "an observation that is not finite"),

@@ -1,0 +1,191 @@
+"""Observations as flat float32 vectors, the same for training, evaluation, recordings and trained policies.
+
+Numbers are laid out as by `gymnasium.spaces.flatten`: an index becomes a one-hot vector, parts are joined in the order
+of their space. Unlike there, an index outside its space is an error rather than another state, and what can be read in
+one way only is accepted: lists, arrays and Python numbers, axes of size one, whole floats as indices.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+NUMBERS = "fiub"  # NumPy's kinds of numbers that a float32 can stand for
+
+
+def flatten(space: Any, obs: Any) -> np.ndarray:
+    """Flatten one observation, as an environment returns it, to float32 `[obs]`. Raises ValueError if it is none."""
+    return _rows(space, obs, None)[0]
+
+
+def flatten_batch(space: Any, obs: Any) -> tuple[np.ndarray, bool]:
+    """Flatten one observation or a batch of them to float32 `[batch, obs]`; say too whether it was a single one.
+
+    An array with one more axis than the space is a batch, also a batch of one: `[3]` of `Discrete(5)` too.
+    Raises ValueError if it is neither.
+    """
+    count = _count(space, obs)
+    return _rows(space, obs, count), count is None
+
+
+def refuse_nonfinite(rows: np.ndarray) -> None:
+    """Raise ValueError unless all numbers are finite."""
+    # their sum costs half of what looking at each of them does
+    if not (math.isfinite(np.add.reduce(rows, None)) or np.isfinite(rows).all()):
+        raise ValueError(f"observation {shorten(rows[~np.isfinite(rows).all(1)][0])} has a number that is not finite")
+
+
+def _count(space: Any, obs: Any) -> int | None:
+    """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return _count_by_shape(space, _shape(obs))
+    return len(obs) if _is_list(space, obs) else _count_by_parts(space, obs)
+
+
+def _count_by_parts(space: Any, obs: Any) -> int | None:
+    counts = {_count(part, value) for _, part, value in _parts(space, obs)}
+    if counts == {None, 1}:  # an axis of size one is then no batch
+        return None
+    if len(counts) > 1:
+        raise ValueError(f"the parts of a batch of {space} differ in length")
+    return counts.pop()
+
+
+def _count_by_shape(space: Any, shape: tuple[int, ...]) -> int | None:
+    if shape == space.shape:
+        return None
+    if len(shape) > len(space.shape) and _squeezed(shape[1:]) == _squeezed(space.shape):
+        return shape[0]
+    if _squeezed(shape) == _squeezed(space.shape):
+        return None
+    raise ValueError(f"an observation has shape {space.shape}, or (batch, ...) of it, not {shape}")
+
+
+def _is_list(space: Any, obs: Any) -> bool:
+    """Say whether these are observations of several parts, one after the other, rather than one as a list of parts."""
+    if not isinstance(obs, list | np.ndarray):
+        return False
+    try:
+        return isinstance(space, spaces.Dict) or _count_by_parts(space, obs) is not None
+    except ValueError:
+        return True
+
+
+def _rows(space: Any, obs: Any, count: int | None) -> np.ndarray:
+    """Flatten a batch of so many, or a single observation (None), to `[batch, obs]`."""
+    if not isinstance(space, spaces.Dict | spaces.Tuple):
+        return _one_hot(space, obs, count) if isinstance(space, INDICES) else _plain(space, obs, count)
+    if count is not None and _is_list(space, obs):
+        return np.array([flatten(space, one) for one in obs], np.float32).reshape(count, spaces.flatdim(space))
+    return np.concatenate([_part(*part, count) for part in _parts(space, obs)], axis=1)
+
+
+def _part(key: Any, space: Any, obs: Any, count: int | None) -> np.ndarray:
+    try:
+        return _rows(space, obs, count)
+    except ValueError as error:
+        raise ValueError(f"part {key!r}: {error}") from None
+
+
+def _parts(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
+    """Return key, space and value of each part. Raises ValueError where one is missing; keys too many are ignored."""
+    if isinstance(space, spaces.Dict):
+        if not isinstance(obs, Mapping):
+            raise ValueError(f"a {type(obs).__name__} is not an observation of {space}, nor a batch of them")
+        for key in space.spaces:
+            if key not in obs:
+                raise ValueError(f"an observation of {space} has no part {key!r}")
+        return [(key, part, obs[key]) for key, part in space.spaces.items()]
+    if not isinstance(obs, tuple | list | np.ndarray) or len(obs) != len(space.spaces):
+        raise ValueError(f"{shorten(obs)} is not an observation of {space}, nor a batch of them")
+    return [(i, part, value) for i, (part, value) in enumerate(zip(space.spaces, obs, strict=True))]
+
+
+INDICES = (spaces.Discrete, spaces.MultiDiscrete)
+
+
+def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
+    if isinstance(space, spaces.Discrete):
+        starts, sizes = np.array([space.start]), np.array([space.n])
+    else:
+        starts, sizes = space.start.reshape(-1), space.nvec.reshape(-1)
+    starts, sizes = starts.astype(np.int64), sizes.astype(np.int64)
+    found = _fitting(space, obs, count)
+    _refuse_outside(space, found, starts, starts + sizes - 1)
+    columns = found.astype(np.int64) - starts + np.cumsum(sizes) - sizes
+    rows = np.zeros((len(found), int(sizes.sum())), np.float32)
+    rows[np.arange(len(found))[:, None], columns] = 1
+    return rows
+
+
+def _plain(space: Any, obs: Any, count: int | None) -> np.ndarray:
+    found = _fitting(space, obs, count)
+    if isinstance(space, spaces.MultiBinary):
+        _refuse_outside(space, found, np.zeros(found.shape[1], int), np.ones(found.shape[1], int))
+    return found.astype(np.float32, copy=False)
+
+
+def _refuse_outside(space: Any, found: np.ndarray, least: np.ndarray, most: np.ndarray) -> None:
+    """Raise ValueError unless all numbers `[batch, n]` are whole and in their range."""
+    inside = (found >= least) & (found <= most)
+    if found.dtype.kind == "f":
+        inside &= found == np.floor(found)
+    if inside.all():
+        return
+    row, i = np.argwhere(~inside)[0]
+    which = "it" if isinstance(space, spaces.Discrete) else f"number {i + 1} of it"
+    shown = shorten(found[row, 0] if isinstance(space, spaces.Discrete) else found[row])
+    raise ValueError(
+        f"observation {shown} is not in {space}: {which} must be a whole number from {least[i]} to {most[i]}"
+    )
+
+
+def _fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
+    """Return the numbers of observations of one space as `[batch, n]`."""
+    array = _numbers(obs)
+    if count is None and array.shape != space.shape and _squeezed(array.shape) != _squeezed(space.shape):
+        raise ValueError(f"observation has shape {array.shape}, its space says {space.shape}")
+    return array.reshape(1 if count is None else count, int(np.prod(space.shape)))
+
+
+def _numbers(obs: Any) -> np.ndarray:
+    """Return an array of numbers. Raises ValueError for what holds anything else."""
+    if np.ma.is_masked(obs):
+        raise ValueError("observation has masked numbers: fill them before returning it")
+    array = _array(obs)
+    if array.dtype.kind == "O":
+        array = np.array([_float(item) for item in array.flat], np.float64).reshape(array.shape)
+    if array.dtype.kind not in NUMBERS:
+        raise ValueError(f"observation {shorten(obs)} is not made of numbers")
+    return array
+
+
+def _float(item: Any) -> float:
+    """Convert an object that stands for a number, such as a Fraction."""
+    try:
+        return item.__float__()
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"observation has {shorten(item)}, which is not a number") from None
+
+
+def _array(obs: Any) -> np.ndarray:
+    try:
+        return np.asarray(obs)
+    except ValueError:
+        raise ValueError("an observation is ragged: its rows differ in length") from None
+
+
+def _shape(obs: Any) -> tuple[int, ...]:
+    return obs.shape if isinstance(obs, np.ndarray) else _array(obs).shape
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)
+
+
+def shorten(value: Any) -> str:
+    """Show a value in a message, shortened."""
+    shown = " ".join((str(value) if isinstance(value, np.ndarray | np.number) else repr(value)).split())
+    return shown if len(shown) <= 80 else f"{shown[:80]}…"

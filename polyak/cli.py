@@ -1,17 +1,17 @@
 """The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
 
-import contextlib
 import dataclasses
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TextIO, cast
+from typing import Literal, TextIO, cast
 
 from polyak import env_flags, flags
-from polyak.errors import RunError, UsageError, command_line, nearest
+from polyak.errors import Interrupted, RunError, UsageError, command_line, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
 from polyak.runs.forgiving import Forgiving
+from polyak.runs.interrupts import active, end_at_once, listening
+from polyak.stdout import keeping_quiet, occupy_standard_streams, point
 from polyak.tables import one_object, report, table
 from polyak.terminal import write_plainly
 
@@ -40,39 +40,38 @@ defaults on that environment. The algorithms:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted."""
+    """Run the command. Exit codes: 0 done, 1 training failed, 2 wrong request, 130 interrupted.
+
+    Without `arguments` the process is the command's own: a second Ctrl-C ends it, whatever it is doing.
+    """
+    own = arguments is None
     words = list(sys.argv[1:] if arguments is None else arguments)
-    _occupy_standard_streams()
+    occupy_standard_streams()
     if "" not in sys.path:
         sys.path.insert(0, "")  # modules in the current folder hold environments and algorithms of the user's own
     write_plainly()
     try:
-        if not words or words[0] in ("-h", "--help"):
-            print(HELP, end="")
-        elif words[0] == "--version":
-            from polyak import __version__
-
-            print(f"polyak {__version__}")
-        elif words[0] not in COMMANDS:
-            raise UsageError(f"unknown command {words[0]!r}: {nearest(words[0], COMMANDS)}")
-        else:
-            with command_line():
-                COMMANDS[words[0]](words[1:])
+        with listening(guarded=own) as interrupts:
+            obey(words)
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except (UsageError, RunError) as error:
         complain(f"error: {' '.join(str(error).split())}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
-    except KeyboardInterrupt as interrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is saved: more of them would only disturb the end
-        if str(interrupt):
-            complain(str(interrupt))
+    except Interrupted as interrupt:
+        interrupts.tell(str(interrupt))
+        if own:
+            end_at_once(130)
         sys.exit(130)
-    except BrokenPipeError:
-        if sys.stderr is not None:
-            sys.stderr.close()  # whoever read our output has closed it
+    except BrokenPipeError:  # whoever read our output has closed it
+        if own:
+            point(1, os.open(os.devnull, os.O_WRONLY))  # or Python would complain when it flushes the rest
         sys.exit(1)
     except OSError as error:
         complain(f"error: {error}")
         sys.exit(1)
+    if own:
+        point(1, 2)  # what an environment prints while the process ends is no result
 
 
 def complain(sentence: str) -> None:
@@ -80,16 +79,19 @@ def complain(sentence: str) -> None:
     print(f"polyak: {sentence}", file=cast(TextIO, Forgiving(sys.stderr)), flush=True)
 
 
-def _occupy_standard_streams() -> None:
-    """Open those of the first three files that were closed, lest a file of ours gets what C code reports there."""
-    while (number := os.open(os.devnull, os.O_RDWR)) < 3:
-        pass
-    os.close(number)
+def obey(words: list[str]) -> None:
+    """Do what the words of a command ask for."""
+    if not words or words[0] in ("-h", "--help"):
+        print(HELP, end="")
+    elif words[0] == "--version":
+        from polyak import __version__
 
-
-def keeping_quiet(json: bool) -> contextlib.AbstractContextManager[Any]:
-    """Send what an environment prints to standard error where standard output is to hold one JSON object only."""
-    return contextlib.redirect_stdout(sys.stderr) if json else contextlib.nullcontext()
+        print(f"polyak {__version__}")
+    elif words[0] not in COMMANDS:
+        raise UsageError(f"unknown command {words[0]!r}: {nearest(words[0], COMMANDS)}")
+    else:
+        with command_line():
+            COMMANDS[words[0]](words[1:])
 
 
 def train(words: list[str]) -> None:
@@ -214,6 +216,7 @@ def watch(words: list[str]) -> None:
 
     if options.record is not None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen, and does not ask for one
+    active().starting = False  # there is a window, or a film under way, to be closed when Ctrl-C is pressed
     run = runs.load(folder)
     policy = run.saved.policy(options.which, options.seed)
     print(show(policy, run.source(), options.record, options.episodes, options.episode_seed, options.explore))

@@ -2,8 +2,6 @@
 
 import contextlib
 import contextvars
-import difflib
-import importlib.metadata
 import importlib.util
 import os
 import sysconfig
@@ -30,6 +28,8 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
 
     Where there are too many to list, say `otherwise`.
     """
+    import difflib
+
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
     if close:
@@ -78,6 +78,8 @@ def reason(error: Exception) -> str:
 
 def installing(extra: str) -> str:
     """Return the command that installs the packages of one of polyak's extras."""
+    import importlib.metadata  # takes longer than all else that the command imports before it listens to Ctrl-C
+
     try:
         lines = importlib.metadata.requires("polyak") or []
     except importlib.metadata.PackageNotFoundError:  # run from a folder of sources

@@ -10,7 +10,7 @@ import polyak
 
 ROOT = Path(polyak.__file__).parent
 
-GROUND = {"errors", "fields", "lazy"}
+GROUND = {"errors", "fields", "forks", "lazy"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
     "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
@@ -31,8 +31,10 @@ MAY_IMPORT = {
     "flags": GROUND,
     "env_flags": GROUND,
     "terminal": set(),
+    "stdout": GROUND,
     "tables": GROUND | {"runs"},
-    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak", "flags", "env_flags", "tables", "terminal"},
+    "cli": BELOW
+    | {"algorithms", "envs", "training", "runs", "polyak", "flags", "env_flags", "stdout", "tables", "terminal"},
 }
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import numbers
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError, call
-from polyak.runs import files, presets, request, scores
+from polyak.runs import files, interrupts, presets, request, scores
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
+from polyak.runs.interrupts import Interrupts
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.progress_line import ProgressLine, someone_looks
-from polyak.runs.session import SCORING, Interrupts, Session
+from polyak.runs.session import SCORING, Session
 from polyak.runs.settings import Asked, settings_for
+from polyak.runs.status import Status
 from polyak.training import devices
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
@@ -71,6 +72,7 @@ class Run:
         """Return what makes the run's environment, or `env` in its place, with the run's arguments."""
         return Source.of(env or self.env or from_name(self.facts["env"]), self.facts.get("env_kwargs"))
 
+    @interrupts.listening()
     def evaluate(
         self,
         episodes: int = 100,
@@ -94,14 +96,14 @@ class Run:
             source = self.source()
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
-        devices.prepare(len(self.facts["seeds"]))
-        saved = self.saved
-        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source))
+        heard, saved = _prepare(self.facts["seeds"]), self.saved
+        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), heard.check)
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
             return _score(saved, which, evaluator, episodes, deterministic, seed)
 
 
+@interrupts.listening()
 def train(
     algorithm: Any,
     env: Maker,
@@ -136,7 +138,7 @@ def train(
     KeyboardInterrupt after saving when interrupted.
     """
     lanes, env = request.lanes_of(seeds), Source.of(env, request.json_kwargs(env_kwargs))
-    devices.prepare(len(lanes))
+    _prepare(lanes)
     name, module = algorithms.find(algorithm)
     start = presets.find(name, preset, name_of(env), module.learns_from)
     settings = settings_for(name, module, start, Asked(steps, config, plan))
@@ -163,6 +165,7 @@ def train(
         return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), audience, resumed=False)
 
 
+@interrupts.listening()
 def resume(
     folder: str | Path,
     *,
@@ -179,7 +182,7 @@ def resume(
     Raises as `train` and `load` do.
     """
     run = load(folder)
-    devices.prepare(len(run.facts["seeds"]))
+    _prepare(run.facts["seeds"])
     if run.facts["status"] == "finished":
         raise UsageError(f"{run.folder} is finished: there is nothing to resume")
     path = run.folder / "run.json"
@@ -219,15 +222,23 @@ def load(folder: str | Path) -> Run:
     return Run(folder, facts)
 
 
+def _prepare(seeds: Sequence[int]) -> Interrupts:
+    """Start JAX. From here on there is what must be closed when Ctrl-C is pressed."""
+    devices.prepare(len(seeds))
+    heard = interrupts.active()
+    heard.starting = False
+    return heard
+
+
 def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
-    seeds, stepped = run.facts["seeds"], not isinstance(worlds, Functional)
-    progress = ProgressLine(
-        plan.env_steps, len(seeds), shown=someone_looks() if audience.quiet is None else not audience.quiet
-    )
+    seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
+    shown = someone_looks() if audience.quiet is None else not audience.quiet
+    progress = ProgressLine(plan.env_steps, len(seeds), shown)
+    going_on = f"went on: {call('resume', run.folder)}" if resumed else "began"
+    heard.last_words = lambda: f"stopped before training {going_on}"
     with (
-        Interrupts() as interrupts,
         devices.Compiling() as compiling,
         contextlib.closing(progress),
         contextlib.closing(worlds),
@@ -242,67 +253,43 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
             )
         for sentence in () if resumed else run.facts["fitted"]:
             progress.say(sentence)
-        scorer = Evaluator(module, config, lambda: Environment(env))
+        scorer = Evaluator(module, config, lambda: Environment(env), heard.check)
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress, audience)
+        status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if resumed else session.save()
-            setup = time.monotonic() - began
-
-            def write(status: str, error: str | None = None) -> None:
-                seconds = {"setup": setup, "compiling": compiling.seconds, **session.seconds}
-                _write(run, status, {part: round(value, 3) for part, value in seconds.items()}, session, error)
-
-            _to_the_end(run, session, scorer, interrupts, write)
+            status.setup = time.monotonic() - began
+            _to_the_end(run, session, scorer, heard, status)
     if session.evaluated.any():
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
             plot([run.folder], run.folder / "curve.png")
     return run
 
 
-def _to_the_end(
-    run: Run, session: Session, scorer: Evaluator, interrupts: Interrupts, write: Callable[..., None]
-) -> None:
-    """Train and score; `write` what became of it."""
-    write("training")
+def _to_the_end(run: Run, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:
+    """Train and score, and write down what became of it."""
+    status.write("training")
+    heard.last_words, heard.before_force, heard.patient = status.how_to_go_on, status.write_forced, True
     try:
-        session.train(interrupts)
+        session.train(heard)
         if session.stopped and not session.training.done:
-            run.facts["stopped"] = _why_stopped(session)
+            run.facts["stopped"] = status.why_stopped()
             session.progress.say(run.facts["stopped"])
-        interrupts.at_once = True
+        heard.patient = False  # all is saved
+        heard.check()
         given = (scorer, session.plan.score_episodes, True, 0)
         run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
-        write("finished")
-    except KeyboardInterrupt:
-        with contextlib.suppress(RunError):  # what is saved is saved, whatever run.json says of it
-            write("interrupted")
-        raise Interrupted(_how_to_go_on(run, session)) from None
-    except RunError as error:
-        with contextlib.suppress(RunError):  # what failed first is what the user must know
-            write("failed", str(error))
-        raise RunError(f"{error}; {_what_is_kept(run, session)}") from error
-
-
-def _what_is_kept(run: Run, session: Session) -> str:
-    kept = session.kept["env_steps"]
-    if kept:
-        return f"what was learned up to step {kept:,} is kept in {run.folder}"
-    return f"nothing that was learned is kept in {run.folder}"
-
-
-def _why_stopped(session: Session) -> str:
-    reached = int(session.training.env_steps.min())
-    return f"stopped at {reached:,} of {session.plan.env_steps:,} steps: {session.stopped}"
-
-
-def _how_to_go_on(run: Run, session: Session) -> str:
-    reached, kept = int(session.training.env_steps.min()), session.kept["env_steps"]
-    saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
-    whole = f"{session.plan.env_steps:,} steps"
-    if session.plan.episodes is not None:
-        whole += f" or {session.plan.episodes:,} episodes"
-    return f"stopped at {reached:,} of {whole}; {saved}: {call('resume', run.folder)}"
+        status.write("finished")
+    except (KeyboardInterrupt, RunError) as error:
+        with heard.holding():
+            if isinstance(error, KeyboardInterrupt) or heard.final:
+                with contextlib.suppress(RunError):  # what is saved is saved, whatever run.json says of it
+                    status.write("interrupted")
+                raise Interrupted(status.how_to_go_on()) from None
+            with contextlib.suppress(RunError):  # what failed first is what the user must know
+                status.write("failed", str(error))
+        raise RunError(f"{error}; {status.what_is_kept()}") from error
 
 
 def _score(
@@ -311,15 +298,3 @@ def _score(
     seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
     played = evaluator.play(saved.tree(which), seeds, explore=not deterministic)
     return scores.summary(played, saved.seeds, which, deterministic)
-
-
-def _write(run: Run, status: str, seconds: dict[str, float], session: Session, error: str | None) -> None:
-    run.facts.update(
-        status=status,
-        error=error,
-        **session.kept,
-        exploring_returns=session.log.exploring_returns(),
-        seconds=seconds,
-        updated=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    files.write_json(run.folder / "run.json", run.facts)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
-import threading
 import time
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,7 @@ from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.runs import checkpoint, files, policy
 from polyak.runs.audience import Audience, Progress
+from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
 from polyak.runs.request import AnyWorlds
@@ -74,31 +72,31 @@ class Session:
                 " episode (same seed, same actions, another observation): it is cut there, and a new one begins"
             )
 
-    def train(self, interrupts: "Interrupts") -> None:
-        """Train to the end. Raises KeyboardInterrupt after saving when interrupted, RunError when it fails."""
+    def train(self, interrupts: Interrupts) -> None:
+        """Train to the end. Raises Stop after saving when asked to stop, RunError when it fails."""
         saved = time.monotonic()
         try:
             self._evaluate_if_due()  # one that failed, or was cut short, is made up for
             self.log.flush()
             while not self.training.done and not self.stopped:
+                interrupts.check()
                 self._iterate()
                 self._evaluate_if_due()
                 self.log.flush()  # only here, between whole steps: what is saved if it fails counts what was done
-                if interrupts.asked:
-                    self.save()
-                    raise KeyboardInterrupt
                 if time.monotonic() - saved > self.plan.checkpoint_seconds:
                     self.save()
                     saved = time.monotonic()
             self.save()
-        except KeyboardInterrupt:
-            if not interrupts.asked:  # an environment raised it, between two iterations for all else
+        except KeyboardInterrupt as interrupt:
+            # between two steps, or raised by an environment, where an iteration is undone: not by a second press
+            if isinstance(interrupt, Stop) or not interrupts.asked:
                 self.save()
             raise
         except RunError:
             if self.training.sound:
                 with contextlib.suppress(RunError):  # what failed first is what the user must know
                     self.save()
+                    interrupts.check()  # Ctrl-C reaches an environment's helper processes too: it may fail of that
             raise
         finally:
             self.progress.close()
@@ -201,30 +199,3 @@ class Session:
 def _chosen(lanes: np.ndarray, yes: Any, no: Any) -> Any:
     """Take the trees of these lanes `[lane]` from one, of the others from the other."""
     return jax.tree.map(lambda a, b: np.where(lanes.reshape(-1, *[1] * (a.ndim - 1)), a, b), yes, no)
-
-
-class Interrupts:
-    """Turns the first Ctrl-C (or a request to terminate) into a wish that the loop can grant at its next rest.
-
-    A second one interrupts at once, and the first does where `at_once` is set. Outside the main thread, where signals
-    cannot be caught, nothing changes.
-    """
-
-    asked = False
-    at_once = False
-
-    def __enter__(self) -> "Interrupts":
-        self.before: dict[int, Any] = {}
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.before[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.asked or self.at_once:
-            raise KeyboardInterrupt
-        self.asked = True

@@ -28,8 +28,15 @@ class Scores:
 class Evaluator:
     """Plays episodes in environments of its own, which it keeps from one evaluation to the next."""
 
-    def __init__(self, algorithm: Algorithm, config: Any, make: Callable[[], Environment]):
-        self.algorithm, self.config, self.make = algorithm, config, make
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        config: Any,
+        make: Callable[[], Environment],
+        stop: Callable[[], None] = lambda: None,
+    ):
+        """Prepare to play in what `make` makes; `stop` is called between steps, to give up by raising."""
+        self.algorithm, self.config, self.make, self.stop = algorithm, config, make, stop
         self.environments: list[Environment] = []
         self.actings: dict[tuple[int, bool], Acting] = {}
 
@@ -48,7 +55,7 @@ class Evaluator:
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
             acting.begin([0])
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
-                results.append(_play(acting, environments, list(lane_seeds)))
+                results.append(_play(acting, environments, list(lane_seeds), self.stop))
         return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
 
     def _open(self, count: int) -> None:
@@ -80,7 +87,9 @@ class Evaluator:
                 stack.callback(self.environments.pop().close)
 
 
-def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _play(
+    acting: Acting, environments: Sequence[Environment], seeds: list[int], stop: Callable[[], None]
+) -> tuple[np.ndarray, np.ndarray]:
     """Play the episodes side by side: an environment that ends its episode takes the next one waiting."""
     returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
     obs = np.zeros((1, len(environments), environments[0].spec.obs_size), np.float32)
@@ -89,6 +98,7 @@ def _play(acting: Acting, environments: Sequence[Environment], seeds: list[int])
     for e, environment in enumerate(environments):
         obs[0, e] = _reset(environment, seeds[e])
     while playing:
+        stop()
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
             lengths[episode] += 1

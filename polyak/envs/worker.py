@@ -1,0 +1,153 @@
+"""One worker process: a share of the environments, stepped when the process that trains asks for it."""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.sharedctypes import RawArray
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from polyak.envs.gymnasium import Worlds
+from polyak.envs.make import Maker, closed_on_error
+from polyak.errors import RunError, UsageError
+from polyak.forks import SIGNALS, restore_in_forks
+from polyak.lazy import jax
+from polyak.types import Box, Discrete, EnvSpec
+
+
+class Table:
+    """Arrays over all environments in shared memory: what was observed, and the actions."""
+
+    def __init__(self, spec: EnvSpec, count: int, numbers: Any, actions: Any):
+        rows, size = np.frombuffer(numbers, np.float32), spec.obs_size
+        self.obs, self.next_obs = rows[: 2 * count * size].reshape(2, count, size)
+        self.rest = rows[2 * count * size :].reshape(3, count)  # reward, terminated, truncated
+        kind = spec.action
+        shape = (count,) if isinstance(kind, Discrete) else (count, spec.action_size)
+        flat = np.frombuffer(actions, np.float32 if isinstance(kind, Box) else np.int64)
+        self.actions = flat[: count * spec.action_size].reshape(shape)
+
+    @staticmethod
+    def blocks(spec: EnvSpec, count: int) -> tuple[Any, Any]:
+        """Return the memory of so many environments' arrays; an action's number has up to 8 bytes."""
+        return RawArray("f", count * (2 * spec.obs_size + 3)), RawArray("d", count * spec.action_size)
+
+
+def work(pipe: Connection, env: Maker, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
+    """Do what a worker does, until its pipe ends."""
+    _end_with_parent()
+    _leave_signals_to_parent()
+    jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU
+    worlds = _answer(pipe, lambda: _Share(env, named, share, Table(*table)), tell=False)
+    if worlds is None:
+        return
+    with contextlib.closing(worlds), contextlib.suppress(EOFError, OSError):
+        while True:
+            what, given = pipe.recv()
+            _answer(pipe, partial(worlds.restore if what == "restore" else worlds.step, *given))
+
+
+def _leave_signals_to_parent() -> None:
+    """Do nothing at Ctrl-C, or when asked to terminate: the process that asks for steps hears them, and ends the pipe.
+
+    What an environment starts has its signals as usual: an `exec` resets a handler, which it would not do with SIG_IGN,
+    and a fork is told to.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _do_nothing)
+    restore_in_forks(_hear_signals_as_usual)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass
+
+
+def _hear_signals_as_usual() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
+
+
+def _end_with_parent() -> None:
+    """Let this process be killed when the one that started it ends, whatever it is doing then."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    if sys.platform != "linux" or ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+    elif os.getppid() != parent.pid:  # it has ended already
+        os._exit(1)
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
+    """Do something and send what it returns (None without `tell`), or why it failed, with the trace of that."""
+    try:
+        done = do()
+        pipe.send(done if tell else None)
+    except (UsageError, RunError, KeyboardInterrupt) as error:  # the last is an environment's own: signals do nothing
+        error.add_note("".join(traceback.format_exception(error)))
+        pipe.send(error)
+        return None
+    return done
+
+
+class _Share:
+    """The environments of one worker, number `share[i]` of all being its i-th."""
+
+    def __init__(self, env: Maker, named: list[tuple[int, int]], share: Any, table: Table):
+        self.share, self.table = share, table
+        self.worlds: list[Worlds] = []
+        with closed_on_error(self):
+            for seed, e in named:
+                self.worlds.append(Worlds(env, [seed], 1, first=e))
+            for i in range(len(share)):
+                self._show(i)
+
+    def step(self, which: Any) -> list[tuple[int, float, int]]:
+        """Step some environments (None: all); return number, total and length of the episodes that ended."""
+        ended = []
+        with np.errstate(over="ignore"):  # as in the host loop
+            for i in range(len(self.share)) if which is None else which:
+                action = np.array(self.table.actions[self.share[i]])[None, None]  # kept, when the table has others
+                for episode in self.worlds[i].step(action, [0]):
+                    ended.append((self.share[i], episode.total, episode.length))
+                self._show(i)
+        return ended
+
+    def restore(self, episodes: list[int], actions: list[list[np.ndarray]], obs: np.ndarray) -> list[int]:
+        """Bring every environment to where it was; return the numbers of those that began a new episode instead."""
+        elsewhere = []
+        for i, (episode, taken) in enumerate(zip(episodes, actions, strict=True)):
+            if self.worlds[i].restore(np.array([[episode]]), [[taken]], obs[i, None, None]):
+                elsewhere.append(int(self.share[i]))
+            self._show(i)
+        return elsewhere
+
+    def close(self) -> None:
+        """Release the environments."""
+        for world in self.worlds:
+            world.close()
+
+    def _show(self, i: int) -> None:
+        world, at = self.worlds[i], self.share[i]
+        self.table.obs[at], self.table.next_obs[at] = world.obs[0, 0], world.next_obs[0, 0]
+        self.table.rest[:, at] = world.reward[0, 0], world.terminated[0, 0], world.truncated[0, 0]

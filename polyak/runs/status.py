@@ -1,0 +1,71 @@
+"""What becomes of a run: in run.json, and in a sentence."""
+
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from polyak.errors import call
+from polyak.runs import files
+from polyak.runs.session import Session
+from polyak.training.devices import Compiling
+
+
+class Status:
+    """Keeps `status`, and the counts and seconds beside it, in the run.json of the run that `session` trains."""
+
+    def __init__(self, folder: Path, facts: dict[str, Any], session: Session, compiling: Compiling):
+        self.folder, self.facts, self.session, self.compiling = folder, facts, session, compiling
+        self.began, self.setup = time.monotonic(), 0.0
+        self.writing, self.resuming = threading.Lock(), call("resume", folder)
+
+    def write(self, status: str, error: str | None = None) -> None:
+        """Write run.json."""
+        with self.writing:
+            self._write(status, error)
+
+    def write_forced(self) -> None:
+        """Write that the run was interrupted: from another thread, while the one that trains is stuck anywhere."""
+        if self.facts.get("status") == "training" and self.writing.acquire(timeout=0.2):  # and never released
+            self._write("interrupted", None)
+
+    def _write(self, status: str, error: str | None) -> None:
+        session = self.session
+        seconds = {"setup": self.setup, "compiling": self.compiling.seconds, **session.seconds}
+        self.facts.update(
+            status=status,
+            error=error,
+            **session.kept,
+            exploring_returns=session.log.exploring_returns(),
+            seconds={part: round(value, 3) for part, value in seconds.items()},
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        files.write_json(self.folder / "run.json", self.facts)
+
+    def what_is_kept(self) -> str:
+        """Say what there is of a run that failed."""
+        kept = self.session.kept["env_steps"]
+        if kept:
+            return f"what was learned up to step {kept:,} is kept in {self.folder}"
+        return f"nothing that was learned is kept in {self.folder}"
+
+    def why_stopped(self) -> str:
+        """Say where a run was ended before its last step, and why."""
+        reached = int(self.session.training.env_steps.min())
+        return f"stopped at {reached:,} of {self.session.plan.env_steps:,} steps: {self.session.stopped}"
+
+    def how_to_go_on(self) -> str:
+        """Say where an interrupted run stands, what is saved of it, and how to resume it."""
+        if self.facts.get("status") == "finished":
+            return f"stopped; the run had finished, and is saved in {self.folder}"
+        reached, kept, plan = (
+            int(self.session.training.env_steps.min()),
+            self.session.kept["env_steps"],
+            self.session.plan,
+        )
+        saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
+        whole = f"{plan.env_steps:,} steps"
+        if plan.episodes is not None:
+            whole += f" or {plan.episodes:,} episodes"
+        return f"stopped at {reached:,} of {whole}; {saved}: {self.resuming}"

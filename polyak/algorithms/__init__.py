@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from polyak.algorithms import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
-from polyak.errors import UsageError, nearest
+from polyak.errors import UsageError, describe, nearest
 from polyak.types import Algorithm
 
 REGISTRY: dict[str, Algorithm] = {
@@ -79,4 +79,4 @@ def _import(path: str) -> Any:
             raise UsageError(f"{path} imports {error.name}, which is not installed") from error
         raise UsageError(f"unknown algorithm {path!r}: {nearest(path, REGISTRY)}") from error
     except Exception as error:  # the user's own module: whatever it raises is theirs to mend
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path} cannot be imported: {describe(error)}") from error

@@ -13,6 +13,8 @@ import numpy as np
 from gymnasium import spaces
 
 NUMBERS = "fiub"  # NumPy's kinds of numbers that a float32 can stand for
+INDICES = (spaces.Discrete, spaces.MultiDiscrete)
+WHOLE = (spaces.Box, spaces.MultiBinary, *INDICES)  # spaces without parts
 
 
 def flatten(space: Any, obs: Any) -> np.ndarray:
@@ -32,15 +34,15 @@ def flatten_batch(space: Any, obs: Any) -> tuple[np.ndarray, bool]:
 
 def refuse_nonfinite(rows: np.ndarray) -> None:
     """Raise ValueError unless all numbers are finite."""
-    # their sum costs half of what looking at each of them does
-    if not (math.isfinite(np.add.reduce(rows, None)) or np.isfinite(rows).all()):
+    # the sum of their squares costs an eighth of what looking at each of them does, but may overflow
+    if not (math.isfinite(np.vdot(rows, rows)) or np.isfinite(rows).all()):
         raise ValueError(f"observation {shorten(rows[~np.isfinite(rows).all(1)][0])} has a number that is not finite")
 
 
 def _count(space: Any, obs: Any) -> int | None:
     """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
-    if not isinstance(space, spaces.Dict | spaces.Tuple):
-        return _count_by_shape(space, _shape(obs))
+    if isinstance(space, WHOLE):
+        return _count_by_shape(space.shape or (), _shape(obs))
     return len(obs) if _is_list(space, obs) else _count_by_parts(space, obs)
 
 
@@ -53,14 +55,14 @@ def _count_by_parts(space: Any, obs: Any) -> int | None:
     return counts.pop()
 
 
-def _count_by_shape(space: Any, shape: tuple[int, ...]) -> int | None:
-    if shape == space.shape:
+def _count_by_shape(one: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
+    if shape == one:
         return None
-    if len(shape) > len(space.shape) and _squeezed(shape[1:]) == _squeezed(space.shape):
+    if len(shape) > len(one) and (shape[1:] == one or _squeezed(shape[1:]) == _squeezed(one)):
         return shape[0]
-    if _squeezed(shape) == _squeezed(space.shape):
+    if _squeezed(shape) == _squeezed(one):
         return None
-    raise ValueError(f"an observation has shape {space.shape}, or (batch, ...) of it, not {shape}")
+    raise ValueError(f"an observation has shape {one}, or (batch, ...) of it, not {shape}")
 
 
 def _is_list(space: Any, obs: Any) -> bool:
@@ -75,11 +77,27 @@ def _is_list(space: Any, obs: Any) -> bool:
 
 def _rows(space: Any, obs: Any, count: int | None) -> np.ndarray:
     """Flatten a batch of so many, or a single observation (None), to `[batch, obs]`."""
-    if not isinstance(space, spaces.Dict | spaces.Tuple):
+    if isinstance(space, WHOLE):
+        if count is None and (usual := _usual(space, obs)) is not None:
+            return usual
         return _one_hot(space, obs, count) if isinstance(space, INDICES) else _plain(space, obs, count)
     if count is not None and _is_list(space, obs):
         return np.array([flatten(space, one) for one in obs], np.float32).reshape(count, spaces.flatdim(space))
     return np.concatenate([_part(*part, count) for part in _parts(space, obs)], axis=1)
+
+
+def _usual(space: Any, obs: Any) -> np.ndarray | None:
+    """Flatten what nearly all environments return, at a tenth of the cost; None where it is anything else."""
+    if isinstance(space, spaces.Box):
+        if type(obs) is np.ndarray and obs.shape == space.shape and obs.dtype.kind in NUMBERS:
+            return obs.reshape(1, -1).astype(np.float32, copy=False)
+    elif isinstance(space, spaces.Discrete) and (type(obs) is int or isinstance(obs, np.integer)):
+        index = int(obs) - int(space.start)
+        if 0 <= index < space.n:
+            row = np.zeros((1, int(space.n)), np.float32)
+            row[0, index] = 1
+            return row
+    return None
 
 
 def _part(key: Any, space: Any, obs: Any, count: int | None) -> np.ndarray:
@@ -92,7 +110,7 @@ def _part(key: Any, space: Any, obs: Any, count: int | None) -> np.ndarray:
 def _parts(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
     """Return key, space and value of each part. Raises ValueError where one is missing; keys too many are ignored."""
     if isinstance(space, spaces.Dict):
-        if not isinstance(obs, Mapping):
+        if not isinstance(obs, (dict, Mapping)):
             raise ValueError(f"a {type(obs).__name__} is not an observation of {space}, nor a batch of them")
         for key in space.spaces:
             if key not in obs:
@@ -101,9 +119,6 @@ def _parts(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
     if not isinstance(obs, tuple | list | np.ndarray) or len(obs) != len(space.spaces):
         raise ValueError(f"{shorten(obs)} is not an observation of {space}, nor a batch of them")
     return [(i, part, value) for i, (part, value) in enumerate(zip(space.spaces, obs, strict=True))]
-
-
-INDICES = (spaces.Discrete, spaces.MultiDiscrete)
 
 
 def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
@@ -152,7 +167,7 @@ def _fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
 
 def _numbers(obs: Any) -> np.ndarray:
     """Return an array of numbers. Raises ValueError for what holds anything else."""
-    if np.ma.is_masked(obs):
+    if isinstance(obs, np.ma.MaskedArray) and np.ma.is_masked(obs):
         raise ValueError("observation has masked numbers: fill them before returning it")
     array = _array(obs)
     if array.dtype.kind == "O":

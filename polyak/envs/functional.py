@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
 from polyak import keys
@@ -19,7 +20,7 @@ from polyak.envs.arguments import LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
-from polyak.errors import UsageError, reason
+from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array, EnvSpec
@@ -75,7 +76,13 @@ class Functional:
             kind = type(self.observation_space).__name__
             raise UsageError(f"{self.name} has {kind} observations: a FuncEnv must have Box observations here")
         spec_of(self.observation_space, self.action_space)
+        self._refuse_beyond_float32()
         _check(self)
+
+    def _refuse_beyond_float32(self) -> None:
+        space, most = self.action_space, np.finfo(np.float32).max
+        if isinstance(space, spaces.Box) and max(abs(space.low).max(), abs(space.high).max()) > most:
+            raise UsageError(f"{self.name} has actions {space}, whose bounds float32 cannot hold: choose nearer bounds")
 
     @property
     def observation_space(self) -> Any:
@@ -153,9 +160,7 @@ def _shapes(world: Functional, member: str, *arguments: Any) -> Any:
     try:
         return jax.eval_shape(lambda *given: world.call(member, *given), *arguments)
     except Exception as error:
-        raise UsageError(
-            f"{world.name}.{member} failed on JAX arrays: {type(error).__name__}: {reason(error)}"
-        ) from error
+        raise UsageError(f"{world.name}.{member} failed on JAX arrays: {describe(error)}") from error
 
 
 def _refuse_unlike(world: Functional, member: str, found: Any, shape: tuple[int, ...], what: str) -> None:

@@ -55,6 +55,10 @@ def world(env: Any = Drift, **members: Any) -> Functional:
             "Odd.reward failed on JAX arrays: ConcretizationTypeError",
         ),
         (
+            {"action_space": spaces.Box(-1e300, 1e300, (1,), np.float64)},
+            "whose bounds float32 cannot hold: choose nearer bounds",
+        ),
+        (
             {"terminal": lambda self, state, rng, params=None: (True, False)},
             "Odd.terminal returned",
         ),

@@ -162,6 +162,21 @@ def test_every_space_has_single_observations_and_batches(space: Any, one: Any, m
         policy(np.zeros((2, 3, 4)))
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e39])
+def test_numbers_that_are_not_finite_get_no_action(finished: polyak.Run, wrong: float):
+    for obs in ([0.0, wrong, 1.0], [[0.0, 0.0, 0.0], [0.0, wrong, 1.0]]):
+        with pytest.raises(ValueError, match="has a number that is not finite"):
+            finished.policy(obs)
+
+
+def test_indices_outside_their_space_get_no_action():
+    policy = policy_on(spaces.Discrete(5))
+    for obs in (-1, 5, 3.7, [4, -1]):
+        with pytest.raises(ValueError, match=r"is not in Discrete\(5\): it must be a whole number from 0 to 4"):
+            policy(obs)
+    np.testing.assert_array_equal(policy(3.0), policy(3))
+
+
 def test_no_observations_get_no_actions(finished: polyak.Run):
     none = finished.policy(np.zeros((0, 3)))
     assert (none.shape, none.dtype) == ((0, 2), np.float32)

@@ -63,6 +63,23 @@ def test_an_episode_without_end_is_cut_and_said_to_be(
     assert seen(capsys, finished.policy, 1, 0)[0].endswith(" in 3 steps, where it was cut")
 
 
+def test_an_environment_is_read_as_in_training(
+    finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    before, step, observe = seen(capsys, finished.policy, 1, 0), Lopsided.step, Lopsided.observe
+
+    def answer(env: Any, action: Any) -> Any:
+        obs, reward, *ends, _ = step(env, action)
+        return obs, [reward], *map(float, ends), None
+
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", answer)
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.observe", lambda env: observe(env)[None].tolist())
+    assert seen(capsys, finished.policy, 1, 0) == before
+    monkeypatch.setattr("tests.runs.worlds.Lopsided.observe", lambda env: observe(env) * np.nan)
+    with pytest.raises(RunError, match=r"at step 1 of episode 0: ValueError: observation .* is not finite"):
+        watch(finished.policy, small.ENV, "agent.gif", 1, 0)
+
+
 def test_exploring_is_another_episode(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
     assert seen(capsys, finished.policy, 5, 0, True) != seen(capsys, finished.policy, 5, 0, False)
     assert watch(finished.policy, small.ENV, "agent.gif", 1, 0, True).endswith("policy, with exploration")

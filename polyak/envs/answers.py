@@ -12,6 +12,12 @@ from polyak.errors import place
 WRAPPED = "wrap an environment of Gym's in shimmy.GymV21CompatibilityV0 (pip install shimmy)"
 
 
+def advice_on(made: Any) -> str:
+    """Say how to go on with what is no `gymnasium.Env`, where it is an environment of the old Gym's; else nothing."""
+    of_gym = any(part.__module__.partition(".")[0] == "gym" for part in type(made).__mro__)
+    return f": {WRAPPED}" if of_gym else ""
+
+
 def first_observation(space: Any, answer: Any) -> Any:
     """Return the observation that `reset` answered with. Raises TypeError where it answered as in Gym before 0.26."""
     pair = isinstance(answer, tuple | list) and len(answer) == 2

@@ -16,6 +16,7 @@ import gymnasium
 from gymnasium.experimental.functional import FuncEnv
 
 from polyak.envs import arguments
+from polyak.envs.answers import advice_on
 from polyak.envs.arguments import LIMIT, checked_limit
 from polyak.envs.wrappers import refuse_statistics
 from polyak.errors import UsageError, describe, installing, nearest
@@ -116,7 +117,7 @@ def _from_callable(
         if isinstance(made, FuncEnv):
             return _stepped(name, made, limit, render_mode)
         if not isinstance(made, gymnasium.Env):
-            raise UsageError(f"{name}() returned a {type(made).__name__}, not a gymnasium.Env")
+            raise UsageError(f"{name}() returned a {type(made).__name__}, not a gymnasium.Env{advice_on(made)}")
         for space in ("observation_space", "action_space"):
             if not isinstance(getattr(made, space, None), gymnasium.Space):
                 raise UsageError(f"{name} has no {space}: an environment must have one")

@@ -42,10 +42,14 @@ def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
         ("no_such_module:Pendulum-v1", "there is no module 'no_such_module'"),
         (Walk(), "give a callable"),
         (lambda: "a string", "returned a str, not a gymnasium.Env"),
+        (
+            lambda: type("CartPoleEnv", (), {"__module__": "gym.envs.classic_control"})(),
+            "returned a CartPoleEnv, not a gymnasium.Env: wrap an environment of Gym's in shimmy.GymV21Compatibility",
+        ),
     ],
     ids=[
         *("misspelled", "without-version", "version", "namespace", "no-namespace", "retired", "attribute", "module"),
-        *("instance", "not-an-environment"),
+        *("instance", "not-an-environment", "old-gym"),
     ],
 )
 def test_make_refuses(env: Any, message: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -262,8 +263,20 @@ def test_watching_without_a_display_says_how_to_record(
     assert "record instead, with --record agent.gif" in capsys.readouterr().err
 
 
-def test_what_an_environment_prints_stays_out_of_the_json(capsys: pytest.CaptureFixture[str]):
+def test_what_an_environment_prints_stays_out_of_the_json(capfd: pytest.CaptureFixture[str]):
     assert command("train", "ddpg", f"{WORLDS}:Talking-v0", *FLAGS, "--out", "talks", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["run"] == "talks"
+    assert json.loads(capfd.readouterr().out)["run"] == "talks"
     assert command("evaluate", "talks", "--episodes", "2", "--json") == 0
-    assert json.loads(capsys.readouterr().out)["episodes"] == 2
+    out, err = capfd.readouterr()
+    assert json.loads(out)["episodes"] == 2
+    for voice in ("I am alive", "so is my program", "and my code in C"):
+        assert voice in err
+
+
+def test_a_reader_that_closes_the_pipe_is_no_reason_to_complain():
+    reads, writes = os.pipe()
+    os.close(reads)
+    process = in_a_process("--help", stdout=writes)
+    os.close(writes)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")

@@ -1,10 +1,12 @@
 """Environments in worker processes: what they would be in this one, and no worker outlives its run."""
 
+import errno
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,8 +19,9 @@ import numpy as np
 import pytest
 
 import polyak
+from polyak.envs import worker
 from polyak.envs.gymnasium import Worlds
-from polyak.envs.workers import Workers
+from polyak.envs.workers import START, Workers
 from polyak.errors import RunError, UsageError
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -31,6 +34,11 @@ SEEDS, ENVS = (3, 8), 2
 
 def fail(obs: Any, reward: float) -> Any:
     raise ArithmeticError("the motor is stuck")
+
+
+def spin(obs: Any, reward: float) -> Any:
+    while True:
+        pass
 
 
 def vanish(obs: Any, reward: float) -> Any:
@@ -147,24 +155,30 @@ def test_a_worker_that_cannot_start_ends_all_and_says_why(monkeypatch: pytest.Mo
 
 FORGETFUL = """
 import sys
-from polyak.envs.workers import Workers
-from tests.walk import Walk
+import numpy as np
+from functools import partial
+from polyak.envs.workers import START, Workers
+from tests.envs.test_workers import spin
+from tests.walk import Breaking
 if __name__ == "__main__":
-    workers = Workers(Walk, (0,), 2, 2)
+    workers = Workers(partial(Breaking, 1, spin), (0,), 2, 2)
     print(*(process.pid for process in workers.processes), flush=True)
     if sys.argv[1] == "wait":
         sys.stdin.read()
+    if sys.argv[1] == "step":
+        workers.step(np.zeros((1, 2, 1), np.float32), [0])
 """
 
 
-@pytest.mark.parametrize("end", ["exit", "kill"])
+@pytest.mark.parametrize("end", ["exit", "kill", "kill in a step"])
 def test_no_worker_outlives_a_process_that_never_closes_them(end: str, tmp_path: Path) -> None:
     (tmp_path / "forgetful.py").write_text(FORGETFUL)
-    words = [sys.executable, str(tmp_path / "forgetful.py"), "wait" if end == "kill" else "exit"]
+    words = [sys.executable, str(tmp_path / "forgetful.py"), {"kill": "wait", "exit": "exit"}.get(end, "step")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as process:
         pids = [int(word) for word in process.stdout.readline().split()]  # type: ignore[union-attr]
-        if end == "kill":
+        if end != "exit":
+            time.sleep(0.2)
             process.kill()
         process.wait(30)
     until = time.monotonic() + 10
@@ -203,6 +217,78 @@ def test_signals_do_not_end_a_worker_but_closing_does() -> None:
         began = time.monotonic()
     assert process.exitcode == 0
     assert time.monotonic() - began < 4
+
+
+def test_where_linux_does_not_a_thread_ends_a_worker_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+    monkeypatch.setattr("polyak.envs.worker.os._exit", lambda code: ended.set())
+    ours, theirs = multiprocessing.Pipe()
+    watch = threading.Thread(target=worker._end_after, args=(theirs.fileno(),), daemon=True)
+    watch.start()
+    assert not ended.wait(0.05)
+    ours.close()
+    assert ended.wait(5)
+    watch.join()
+
+
+class Helped(Walk):
+    """Has a helper process, which it ends with SIGTERM as soon as it is closed: a fork in workers, else a program."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.forked = multiprocessing.parent_process() is not None
+        if self.forked:
+            self.helper: Any = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+            self.helper.start()
+        else:
+            self.helper = subprocess.Popen(["sleep", "60"])
+        self.program = subprocess.Popen(["sleep", "60"])
+
+    def close(self) -> None:
+        self.helper.terminate()
+        if self.forked:
+            self.helper.join()
+        else:
+            self.helper.wait()
+        self.program.terminate()
+        self.program.wait()
+
+
+def test_helper_processes_of_environments_end_when_they_are_told_to() -> None:
+    with closing(Workers(Helped, (5,), 1, workers=1)) as workers:
+        push(workers, 1)
+        process = workers.processes[0]
+    assert process.exitcode == 0  # not killed for want of an end
+
+
+def test_workers_that_are_interrupted_in_a_step_are_not_waited_for() -> None:
+    workers = Workers(partial(Breaking, 1, spin), (5,), 1, workers=1)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        push(workers, 1)
+    began = time.monotonic()
+    workers.close()
+    assert time.monotonic() - began < 2
+    assert workers.processes[0].exitcode == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_be_started_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(process: Any) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(START.Process, "start", fail)
+    with pytest.raises(RunError, match=r"cannot start worker 1 of 2 \(Resource temp.*\): use fewer workers"):
+        Workers(Walk, (5,), 2, workers=2)
+
+
+def test_no_press_is_lost_while_a_worker_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def press(process: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise OSError
+
+    monkeypatch.setattr(START.Process, "start", press)
+    with pytest.raises(KeyboardInterrupt):
+        Workers(Walk, (5,), 1, workers=1)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ def in_a_process(*words: str, **options: Any) -> "subprocess.Popen[str]":
     """Start the command as a process of its own, which finds the worlds of these tests."""
     paths = {"PYTHONPATH": str(Path(__file__).parents[2])}
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "polyak.cli", *words], env={**os.environ, **paths}, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-m", "polyak.cli", *words], env={**os.environ, **paths}, **{**pipes, **options}
+    )
 
 
 def rows(path: Path, *columns: str) -> list[tuple[str, ...]]:

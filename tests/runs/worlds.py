@@ -1,5 +1,7 @@
 """Little worlds by id, `tests.runs.worlds:Lopsided-v0` and more: a quick good one, and ones that go wrong."""
 
+import ctypes
+import subprocess
 import time
 from typing import Any
 
@@ -118,11 +120,15 @@ class Priceless(Lopsided):
 
 
 class Talking(Lopsided):
-    """Prints at every step."""
+    """Prints at every step, and when it is closed by other means."""
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         print("I am alive")
         return super().step(action)
+
+    def close(self) -> None:
+        subprocess.run(["echo", "so is my program"], check=True)
+        ctypes.CDLL(None).printf(b"and my code in C\n")  # into a buffer of its own
 
 
 class Slow(Lopsided):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.draws import LaneGenerators
-from polyak.training.acting import Acting, acts_in_numpy
+from polyak.training.acting import Acting, try_in_numpy
 from polyak.tree import from_named_leaves, named_leaves, replace, take
 from polyak.types import Box, Discrete, Sampling
 from tests.agents import QUICKLY, Agent, clock, every_agent, label
@@ -130,7 +130,7 @@ def test_actions_are_in_range(agent: Agent, explore: bool) -> None:
 def test_acting_in_numpy_equals_acting_in_jax(agent: Agent) -> None:
     states = [agent.learned(2, seed) for seed in range(LANES)]
     policies = stack([jax.tree.map(np.asarray, state.policy) for state in states])
-    assert acts_in_numpy(agent.algorithm, agent.config, agent.spec, policies)
+    assert try_in_numpy(agent.algorithm, agent.config, agent.spec, policies).in_numpy
     draws = LaneGenerators(range(LANES), [0] * LANES)
     memory, obs = memories(agent, (LANES, ENVS)), observations(agent, (LANES, ENVS))
     together, _ = agent.algorithm.act(agent.config, policies, memory, obs, draws, False)

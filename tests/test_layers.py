@@ -14,7 +14,7 @@ GROUND = {"errors", "fields", "forks", "lazy"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
     "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
-    "priorities", "batch_norm", "draws", "keys",
+    "priorities", "batch_norm", "draws", "keys", "precision", "structure",
 }  # fmt: skip
 BELOW = GROUND | WORDS | MECHANISMS
 

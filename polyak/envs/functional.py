@@ -22,6 +22,7 @@ from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
+from polyak.precision import in_32_bits
 from polyak.tree import pytree
 from polyak.types import Array, EnvSpec
 
@@ -77,7 +78,8 @@ class Functional:
             raise UsageError(f"{self.name} has {kind} observations: a FuncEnv must have Box observations here")
         spec_of(self.observation_space, self.action_space)
         self._refuse_beyond_float32()
-        _check(self)
+        with in_32_bits():
+            _check(self)
 
     def _refuse_beyond_float32(self) -> None:
         space, most = self.action_space, np.finfo(np.float32).max

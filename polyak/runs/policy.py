@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from polyak import algorithms
+from polyak import algorithms, structure
 from polyak.envs.flatten import flatten_batch, refuse_nonfinite
 from polyak.envs.spaces import ActionScale, from_json, spec_of, to_json
 from polyak.errors import UsageError
 from polyak.lazy import jax
+from polyak.precision import in_32_bits
 from polyak.runs import files
-from polyak.training.acting import Acting
-from polyak.tree import take
+from polyak.training import devices
+from polyak.training.acting import Acting, Verdict
+from polyak.tree import map_leaves, take
+from polyak.types import Discrete
 
 
 class Policy:
     """Acts on one observation or a batch: NumPy in, NumPy out, in the environment's own units."""
 
-    def __init__(self, algorithm: Any, config: Any, tree: Any, observation_space: Any, action_space: Any, seed: int):
-        """Wrap one seed's policy tree (NumPy arrays without a lane axis)."""
+    def __init__(
+        self,
+        algorithm: Any,
+        config: Any,
+        tree: Any,
+        observation_space: Any,
+        action_space: Any,
+        seed: int,
+        verdict: Verdict | None = None,
+    ):
+        """Wrap one seed's policy tree (NumPy arrays without a lane axis); `verdict`: whether it acts in NumPy."""
         self.algorithm, self.config, self.seed = algorithm, config, seed
         self.observation_space, self.action_space = observation_space, action_space
         self.spec, self.scale = spec_of(observation_space, action_space), ActionScale(action_space)
-        self.tree = jax.tree.map(lambda leaf: leaf[None], tree)
-        self.calls = 0
+        self.tree = map_leaves(lambda leaf: leaf[None], tree)
+        self.calls, self.verdict = 0, verdict
         self.actings: dict[tuple[int, bool], Acting] = {}
 
     def __call__(self, obs: Any, deterministic: bool = True) -> np.ndarray:
@@ -65,15 +79,30 @@ class Policy:
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
-            acting = Acting(self.algorithm, self.config, self.spec, [self.seed], count, explore)
+            acting = Acting(self.algorithm, self.config, self.spec, [self.seed], count, explore, self.verdict)
             acting.follow(self.tree)
+            self.verdict = acting.verdict
             self.actings[count, explore] = acting
         return self.actings[count, explore]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made anew, and of an algorithm that is a module all but its name."""
+        algorithm = self.algorithm
+        if isinstance(algorithm, ModuleType):
+            algorithm, _ = algorithms.find(algorithm)
+        return {**self.__dict__, "algorithm": algorithm, "actings": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self.algorithm, str):
+            _, self.algorithm = algorithms.find(self.algorithm)
 
 
 def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[Any, Any]) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
     described = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
+    with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
+        described["tree"] = structure.describe(trees["final"])
     files.save_set(folder, "policy.json", {**facts, **described}, trees)
 
 
@@ -97,13 +126,40 @@ class Saved:
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise UsageError(f"{path}: a space is damaged ({error})") from error
         self.spec = spec_of(self.observation_space, self.action_space)
+        self.verdict = Verdict(True) if facts.get("acts_in_numpy") is True else None  # None: to be tried
 
     def tree(self, which: str) -> Any:
         """Load the policies of all seeds, `which` being "best" or "final"."""
         if which not in self.facts["files"]:
             raise UsageError(f"there is no {which!r} policy in {self.folder}: choose best or final")
-        template = policy_template(self.algorithm, self.config, self.spec, len(self.seeds))
-        return files.load_arrays(self.folder, self.facts["files"][which], template)
+        tree = self._tree_in_numpy(which)
+        if tree is None:
+            template = policy_template(self.algorithm, self.config, self.spec, len(self.seeds))
+            return files.load_arrays(self.folder, self.facts["files"][which], template)
+        return tree
+
+    def _tree_in_numpy(self, which: str) -> Any:
+        """Load the policies as they are described, without JAX; None where they do not act in NumPy."""
+        if self.verdict is None or "tree" not in self.facts:
+            return None
+        with contextlib.suppress(ValueError, RecursionError):
+            template = structure.rebuild(self.facts["tree"], ("polyak", self.facts["algorithm"].partition(".")[0]))
+            tree = files.load_arrays(self.folder, self.facts["files"][which], template)
+            if self._acts(tree):
+                return tree
+        self.verdict = None
+        return None
+
+    def _acts(self, tree: Any) -> bool:
+        """Say whether policies that were read choose actions, which a description that was changed may prevent."""
+        acting = Acting(self.algorithm, self.config, self.spec, self.seeds, 1, True, self.verdict)
+        try:
+            acting.follow(tree)
+            action = acting(np.zeros((len(self.seeds), 1, self.spec.obs_size), np.float32))
+        except Exception:
+            return False
+        sizes = () if isinstance(self.spec.action, Discrete) else (self.spec.action_size,)
+        return action.shape == (len(self.seeds), 1, *sizes)
 
     def policy(self, which: str = "best", seed: int | None = None) -> Policy:
         """Load one seed's policy; by default that of the seed which its periodic evaluations put first."""
@@ -111,7 +167,8 @@ class Saved:
         if seed not in self.seeds:
             raise UsageError(f"the run has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}")
         tree = take(self.tree(which), self.seeds.index(seed))
-        return Policy(self.algorithm, self.config, tree, self.observation_space, self.action_space, seed)
+        spaces_ = self.observation_space, self.action_space
+        return Policy(self.algorithm, self.config, tree, *spaces_, seed, self.verdict)
 
 
 def policy_template(algorithm: Any, config: Any, spec: Any, lanes: int) -> Any:
@@ -120,5 +177,7 @@ def policy_template(algorithm: Any, config: Any, spec: Any, lanes: int) -> Any:
     def make(key: jax.Array) -> Any:
         return algorithm.init(config, spec, key).policy
 
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
-    return jax.eval_shape(jax.vmap(make), keys)
+    devices.prepare()
+    with in_32_bits():
+        keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
+        return jax.eval_shape(jax.vmap(make), keys)

@@ -20,6 +20,7 @@ from polyak.envs.make import Maker, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, call, nearest, option, reason
 from polyak.lazy import jax
+from polyak.precision import in_32_bits
 from polyak.training import devices, learn, schedule
 from polyak.training.plan import Plan
 from polyak.types import EnvSpec
@@ -101,7 +102,8 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
 
 def refuse_unfit(module: Any, config: Any, spec: EnvSpec) -> None:
     """Raise UsageError where an algorithm cannot start with its settings on these environments."""
-    jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
+    with in_32_bits():
+        jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
 
 
 def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> int:
@@ -115,8 +117,9 @@ def _row_bytes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> int:
 
 
 def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
-    """Raise UsageError if replay buffer and minibatches cannot fit into memory; suggest a size that can."""
+    """Raise UsageError if replay buffer and minibatches, or rollouts, cannot fit into memory; suggest what can."""
     if module.learns_from != "replay":
+        _refuse_large_rollout(config, plan, spec, lanes)
         return
     memory = devices.memory(lanes)
     most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * 4 * spec.row_size * lanes
@@ -131,6 +134,19 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
         raise UsageError(
             f"the replay buffer would take {size(replay)} ({lanes} × {replay // row:,} transitions) of"
             f" {size(memory)} of memory: use a capacity of {(most - drawn) // row:,} or less"
+        )
+
+
+def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
+    """Count the rollout on the host, on the device, and the minibatches of all epochs, which are gathered at once."""
+    memory, copies = devices.memory(lanes), 2 + getattr(config, "epochs", 1)
+    step = 4 * spec.row_size * plan.envs * lanes * copies  # bytes
+    if step * plan.chunk > memory * 0.8:
+        fits = max(int(memory * 0.8) // step, 1)
+        raise UsageError(
+            f"the rollout of chunk × envs = {plan.chunk} × {plan.envs} transitions of {lanes} seed{'s' * (lanes > 1)}"
+            f" would take {size(step * plan.chunk)} of {size(memory)} of memory while it is learned from: use a chunk"
+            f" of {fits:,} or less"
         )
 
 

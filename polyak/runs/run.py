@@ -1,8 +1,10 @@
 """A run: one training on disk, and the four things done with it: train, resume, load, evaluate."""
 
 import contextlib
+import copy
 import dataclasses
 import numbers
+import pickle
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,6 +65,20 @@ class Run:
             self.__dict__["_policy"] = self.saved.policy()
         return self.__dict__["_policy"]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what made the environment where it can be neither pickled nor found by name again."""
+        try:
+            pickle.dumps(self.env)
+        except Exception:
+            return {**self.__dict__, "env": None}
+        return self.__dict__
+
+    def __copy__(self) -> "Run":
+        return dataclasses.replace(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Run":
+        return Run(self.folder, copy.deepcopy(self.facts, memo), self.env)
+
     @property
     def scores(self) -> dict[str, Any]:
         """The score tables made at the end of training, by "best" and "final"; empty before the end."""
@@ -96,8 +112,9 @@ class Run:
             source = self.source()
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
-        heard, saved = _prepare(self.facts["seeds"]), self.saved
+        heard, saved = _listen(), self.saved
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), heard.check)
+        evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
             return _score(saved, which, evaluator, episodes, deterministic, seed)
@@ -223,8 +240,13 @@ def load(folder: str | Path) -> Run:
 
 
 def _prepare(seeds: Sequence[int]) -> Interrupts:
-    """Start JAX. From here on there is what must be closed when Ctrl-C is pressed."""
+    """Start JAX, and listen for Ctrl-C."""
     devices.prepare(len(seeds))
+    return _listen()
+
+
+def _listen() -> Interrupts:
+    """From here on there is what must be closed when Ctrl-C is pressed."""
     heard = interrupts.active()
     heard.starting = False
     return heard
@@ -253,7 +275,10 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
             )
         for sentence in () if resumed else run.facts["fitted"]:
             progress.say(sentence)
+        if not training.verdict.in_numpy:
+            progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
         scorer = Evaluator(module, config, lambda: Environment(env), heard.check)
+        scorer.verdict = training.verdict
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)

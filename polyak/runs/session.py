@@ -114,8 +114,9 @@ class Session:
         best = _chosen(self.evaluated > 0, self.best, self.training.policy)
         favorite = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
+        facts = {**self.facts, "favorite": favorite, "acts_in_numpy": self.training.verdict.in_numpy}
         spaces = self.worlds.observation_space, self.worlds.action_space
-        policy.save(self.folder / "policy", {**self.facts, "favorite": favorite}, trees, spaces)
+        policy.save(self.folder / "policy", facts, trees, spaces)
 
     def _refuse_diverged(self) -> None:
         """Raise RunError where a policy holds what is not finite: of such values an index may still be chosen."""

@@ -6,15 +6,19 @@ A device runs its queue in order, so acting on the learner's device would wait f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from polyak.draws import LaneGenerators
+from polyak.errors import reason
 from polyak.keys import key
 from polyak.lazy import jax
+from polyak.precision import compiled
 from polyak.training import devices
+from polyak.tree import map_leaves, named_leaves
 from polyak.types import Algorithm, Box, Discrete, EnvSpec
 
 
@@ -22,16 +26,24 @@ class Acting:
     """Chooses actions for observations `[lane, env, obs]`, and keeps the acting memory of every environment."""
 
     def __init__(
-        self, algorithm: Algorithm, config: Any, spec: EnvSpec, seeds: Sequence[int], envs: int, explore: bool
+        self,
+        algorithm: Algorithm,
+        config: Any,
+        spec: EnvSpec,
+        seeds: Sequence[int],
+        envs: int,
+        explore: bool,
+        verdict: Verdict | None = None,
     ):
+        """Prepare to act; where the verdict is not known, it is found out when the first policy comes."""
         self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
-        self.config = jax.tree.map(np.float32, config)
-        self.fresh = jax.tree.map(_in_jax_type, algorithm.recall(config, spec))
+        self.config = map_leaves(np.float32, config)
+        self.fresh = map_leaves(_in_32_bits, algorithm.recall(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
-        self.in_numpy: bool | None = None
+        self.verdict = verdict
         self.followed: Any = None
         self.policy: Any = None
-        self.compiled = devices.kept(_program, algorithm, explore, config=config)
+        self.compiled: Any = None
         self.restart(seeds)
 
     def restart(self, seeds: Sequence[int]) -> None:
@@ -39,15 +51,20 @@ class Acting:
         self.seeds, shape = list(seeds), (len(seeds), self.envs)
         self.alone = len(self.seeds) == 1
         self.draws = LaneGenerators(self.seeds, [0] * len(self.seeds))
-        self.memory = jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
+        self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
+
+    @property
+    def in_numpy(self) -> bool:
+        """Whether `act` is called with NumPy arrays, and not compiled; known once there is a policy."""
+        return self.verdict is not None and self.verdict.in_numpy
 
     @property
     def memory(self) -> Any:
         """Return the acting memory, `[lane, env, ...]`, in the types of a fresh one."""
         if self.carried is self.fresh:  # there is nothing in it
             return self.fresh
-        memory = jax.tree.map(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
-        return jax.tree.map(lambda leaf, fresh: np.asarray(leaf, fresh.dtype), memory, self.fresh)
+        memory = map_leaves(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
+        return map_leaves(lambda leaf, fresh: np.asarray(leaf, fresh.dtype), memory, self.fresh)
 
     @memory.setter
     def memory(self, memory: Any) -> None:
@@ -55,10 +72,12 @@ class Acting:
 
     def follow(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
-        if self.in_numpy is None:
-            self.in_numpy = acts_in_numpy(self.algorithm, self.config, self.spec, policy)
+        if self.verdict is None:
+            self.verdict = try_in_numpy(self.algorithm, self.config, self.spec, policy)
         self.followed = policy
         if not self.in_numpy:  # not on the learner's device, which is one of the first
+            devices.prepare()
+            self.compiled = self.compiled or devices.kept(_program, self.algorithm, self.explore, config=self.config)
             self.policy = jax.device_put(policy, devices.to_act_on())
         else:  # for a lane alone without the lane axis, with which each operation would cost more
             self.policy = _first(policy) if self.alone else policy
@@ -99,22 +118,25 @@ class Acting:
             memory[lane, env] = fresh
             return memory
 
-        self.memory = jax.tree.map(refreshed, self.memory, self.fresh)
+        self.memory = map_leaves(refreshed, self.memory, self.fresh)
 
 
-def _in_jax_type(leaf: Any) -> np.ndarray:
-    """Make an array of the type that JAX gives it: a float64 becomes float32."""
+def _in_32_bits(leaf: Any) -> np.ndarray:
+    """Make an array of the type in which a compiled `act` has it: a float64 becomes float32."""
     array = np.asarray(leaf)
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
+    return array.astype(NARROW.get(array.dtype.name, array.dtype))
+
+
+NARROW = {"float64": np.float32, "int64": np.int32, "uint64": np.uint32, "complex128": np.complex64}
 
 
 def _first(tree: Any, lane: int = 0) -> Any:
     """Take one lane of a tree of NumPy arrays; its numbers are still arrays."""
-    return jax.tree.map(lambda leaf: leaf[lane, ...], tree)
+    return map_leaves(lambda leaf: leaf[lane, ...], tree)
 
 
 def _program(algorithm: Algorithm, explore: bool) -> Any:
-    return jax.jit(partial(_act_in_lanes, algorithm, explore))
+    return compiled(partial(_act_in_lanes, algorithm, explore))
 
 
 def _act_in_lanes(
@@ -126,17 +148,25 @@ def _act_in_lanes(
     return jax.vmap(act)(policy, memory, obs, bits)
 
 
-def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> bool:
-    """Try whether `act` is right on NumPy arrays, for two lanes that act differently.
+@dataclass(frozen=True)
+class Verdict:
+    """Whether an algorithm's `act` may be called with NumPy arrays; where not, why."""
+
+    in_numpy: bool
+    reason: str = ""
+
+
+def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> Verdict:
+    """Try whether `act` gives right answers on NumPy arrays, on two lanes made up from the policy of one.
 
     Both together, with a lane axis, must do what each does alone without it, and without exploration what the compiled
     program does.
     """
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
-    memory = jax.tree.map(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.recall(config, spec))
-    lanes = jax.tree.map(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
-    lanes = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
+    memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.recall(config, spec))
+    lanes = map_leaves(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
+    lanes = map_leaves(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
 
     def act(explore: bool) -> Any:
         return algorithm.act(config, lanes, memory, obs, LaneGenerators([0, 1], [0, 0]), explore)
@@ -148,18 +178,22 @@ def acts_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any)
     try:
         together = {explore: act(explore) for explore in (True, False)}
         alone = [(act_alone(lane, explore), _first(together[explore], lane)) for lane in (0, 1) for explore in together]
-    except Exception:
-        return False  # written for one lane or for JAX only
+    except Exception as error:  # written for one lane or for JAX only
+        first_line = reason(error).partition("\n")[0]
+        return Verdict(False, f"on NumPy arrays it raises {type(error).__name__}: {first_line}")
     if not all(_agree(one, other) and _agree(other, one) for one, other in alone):
-        return False
+        return Verdict(False, "on NumPy arrays of two seeds it does not do what it does on those of each alone")
+    devices.prepare()
     with jax.default_device(devices.to_act_on()):
-        compiled = devices.kept(_program, algorithm, False, config=config)
-        return _agree(together[False], compiled(config, lanes, memory, obs, np.zeros(2, np.uint32)))
+        program = devices.kept(_program, algorithm, False, config=config)
+        if _agree(together[False], program(config, lanes, memory, obs, np.zeros(2, np.uint32))):
+            return Verdict(True)
+    return Verdict(False, "on NumPy arrays it does not do what it does compiled")
 
 
 def _agree(found: Any, expected: Any) -> bool:
     """Say whether a tree of NumPy arrays has the numbers of another, but for rounding."""
-    leaves, wanted = jax.tree.leaves(found), jax.tree.leaves(expected)
+    leaves, wanted = list(named_leaves(found).values()), list(named_leaves(expected).values())
     return len(leaves) == len(wanted) and all(
         isinstance(leaf, np.ndarray) and leaf.shape == np.shape(like) and np.allclose(leaf, like, rtol=1e-4, atol=1e-5)
         for leaf, like in zip(leaves, wanted, strict=True)

@@ -8,6 +8,7 @@ iterations.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices, schedule
+from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, shapes, with_keys
 from polyak.training.plan import Plan
@@ -52,6 +54,12 @@ class DeviceTraining:
         self.learned = False  # whether the program has run, and so is compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
         self.report = Report([], None, self.updates)
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the algorithm would act in NumPy, as its policies do once they are loaded."""
+        config = jax.tree.map(np.asarray, self.config)
+        return try_in_numpy(self.algorithm, config, self.spec, self.policy)
 
     @property
     def finished(self) -> np.ndarray:

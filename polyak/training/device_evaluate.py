@@ -11,6 +11,7 @@ import numpy as np
 from polyak import keys
 from polyak.errors import RunError
 from polyak.lazy import jax, jnp
+from polyak.precision import compiled
 from polyak.training import devices
 from polyak.training.evaluate import MOST_STEPS, Scores
 from polyak.training.worlds import FunctionalWorld
@@ -44,7 +45,7 @@ class DeviceEvaluator:
 
 
 def _program(algorithm: Algorithm, world: FunctionalWorld) -> Any:
-    return jax.jit(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
+    return compiled(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
 
 
 def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from polyak.errors import UsageError
 from polyak.lazy import jax
+from polyak.precision import compiled
 from polyak.tree import take
 
 MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
@@ -26,10 +28,16 @@ def prepare(lanes: int = 1) -> None:
     There is one for each lane, within reason, and one to act on, and no more: XLA shares every large product out to as
     many threads as there are devices, and with 16 of them on 2 cores products of 256-256 take 1.7 times as long.
     Both are left alone where the user has set them, and the split where JAX has started already. Raises UsageError
-    where JAX cannot start.
+    where JAX cannot start, and in a process that was forked after it had: there JAX would wait for ever.
     """
-    if jax.config.values["jax_compilation_cache_dir"] is None:
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder()))
+    if Forked.after_jax:
+        raise UsageError(
+            "this process was forked after JAX had started, and JAX does not work in it: start processes with"
+            ' multiprocessing.get_context("spawn")'
+        )
+    folder = cache_folder()
+    if jax.config.values["jax_compilation_cache_dir"] is None and folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     flags = os.environ.get("XLA_FLAGS", "")
@@ -45,14 +53,45 @@ def prepare(lanes: int = 1) -> None:
         ) from error
 
 
+class Forked:
+    """What is known of the process that this one was forked from, if it was."""
+
+    after_jax = False  # whether JAX had started in it
+
+    @classmethod
+    def remember(cls) -> None:
+        """Take note in a process that was just forked."""
+        cls.after_jax = cls.after_jax or has_started()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Forked.remember)
+
+
+def has_started() -> bool:
+    """Say whether JAX has started its devices, by trying to change their number, which JAX refuses from then on."""
+    if sys.modules.get("jax") is None:
+        return False
+    number = jax.config.values["jax_num_cpu_devices"]
+    try:
+        jax.config.update("jax_num_cpu_devices", max(number, 0) + 1)
+    except RuntimeError:
+        return True
+    jax.config.update("jax_num_cpu_devices", number)
+    return False
+
+
 def cpu_devices(lanes: int, cores: int) -> int:
     """Say into how many devices the CPU is split."""
     return max(cores, min(lanes, MOST_CPU_DEVICES) + 1)
 
 
-def cache_folder() -> Path:
-    """Return the per-user folder of compiled programs."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+def cache_folder() -> Path | None:
+    """Return the per-user folder of compiled programs; None where the user has no home."""
+    try:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
     return Path(root) / "polyak" / "compiled"
 
 
@@ -130,11 +169,11 @@ def _program(
         return jax.tree.map(lambda leaf: leaf[None], bound(*alone))
 
     if sharding.num_devices == 1:  # calling it costs less so, which short iterations feel
-        return jax.jit(on_one_device, donate_argnums=donate)
+        return compiled(on_one_device, donate)
     by_lane, everywhere = jax.sharding.PartitionSpec("lane"), jax.sharding.PartitionSpec()
     specs = tuple(by_lane if has_lanes else everywhere for has_lanes in lanes)
     sharded = jax.shard_map(on_one_device, mesh=sharding.mesh, in_specs=specs, out_specs=by_lane, check_vma=False)
-    return jax.jit(sharded, donate_argnums=donate)
+    return compiled(sharded, donate)
 
 
 MOST_KEPT = 32  # programs, each with what it was compiled to

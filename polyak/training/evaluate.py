@@ -9,7 +9,7 @@ import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError, UsageError, describe
-from polyak.training.acting import Acting
+from polyak.training.acting import Acting, Verdict
 from polyak.training.worlds import Environment
 from polyak.types import Algorithm, EnvSpec
 
@@ -37,6 +37,7 @@ class Evaluator:
     ):
         """Prepare to play in what `make` makes; `stop` is called between steps, to give up by raising."""
         self.algorithm, self.config, self.make, self.stop = algorithm, config, make, stop
+        self.verdict: Verdict | None = None  # whether the algorithm acts in NumPy, once that is known
         self.environments: list[Environment] = []
         self.actings: dict[tuple[int, bool], Acting] = {}
 
@@ -53,6 +54,7 @@ class Evaluator:
             acting = self._acting(count, explore)
             acting.restart([lane_seeds[0]])
             acting.follow(tree.take(policies, slice(lane, lane + 1)))
+            self.verdict = acting.verdict
             acting.begin([0])
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 results.append(_play(acting, environments, list(lane_seeds), self.stop))
@@ -70,7 +72,8 @@ class Evaluator:
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
             spec = self.environments[0].spec
-            self.actings[count, explore] = Acting(self.algorithm, self.config, spec, [0], count, explore)
+            acting = Acting(self.algorithm, self.config, spec, [0], count, explore, self.verdict)
+            self.actings[count, explore] = acting
         return self.actings[count, explore]
 
     def refuse_unlike(self, spec: EnvSpec) -> None:

@@ -19,7 +19,7 @@ from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices
-from polyak.training.acting import Acting
+from polyak.training.acting import Acting, Verdict
 from polyak.training.lanes import Lanes, on_host, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, Turn, learn
 from polyak.training.moment import Moment
@@ -76,6 +76,12 @@ class Training:
         self.progress = np.zeros(len(self.seeds), np.float32)  # of each lane when its rollout, or round, began
         self._fetch()
         self.acting.follow(self.policy)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the algorithm acts in NumPy."""
+        assert self.acting.verdict is not None
+        return self.acting.verdict
 
     @property
     def episodes(self) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from polyak import tree
 from polyak.keys import key
 from polyak.lazy import jax
+from polyak.precision import in_32_bits
 from polyak.replay import Buffer
 from polyak.training import devices
 from polyak.training.learn import Learner, refuse, start
@@ -37,7 +38,8 @@ class Lanes:
         refuse(algorithm, config, plan)
         sharding = devices.spread(len(seeds), most)
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
-        keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
+        with in_32_bits():
+            keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
         program = devices.program(start, (algorithm, plan, spec), sharding, lanes=(False, True), config=config)
         return cls(sharding, placed, learn_keys, program(placed, init_keys))

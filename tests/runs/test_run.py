@@ -170,6 +170,24 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
 
 
+def test_a_rollout_larger_than_memory_is_refused_with_a_chunk_that_fits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
+    spec = Worlds(small.ENV, [0], 1).spec
+
+    def check(chunk: int, epochs: int) -> None:
+        plan = polyak.Plan(env_steps=10**9, envs=4, chunk=chunk, warmup=0)
+        request.refuse_too_large(ppo, ppo.Config(epochs=epochs), plan, spec, lanes=2)
+
+    with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory while it is learned from") as refused:
+        check(10**6, epochs=3)
+    most = int(str(refused.value).split("chunk of ")[1].split()[0].replace(",", ""))
+    assert 5 * 4 * spec.row_size * 4 * 2 * most <= 0.8 * 2**20
+    check(most, epochs=3)
+    for chunk, epochs in ((most + 1, 3), (most, 4)):
+        with pytest.raises(UsageError):
+            check(chunk, epochs)
+
+
 def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
     monkeypatch.setattr(request, "Workers", None)  # which could not be called

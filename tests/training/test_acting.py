@@ -1,5 +1,6 @@
 """Acting for all lanes at once, in NumPy or compiled; on-policy algorithms, which act with what they just learned."""
 
+import re
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 from polyak.envs.gymnasium import Worlds
 from polyak.envs.probe import ActionReward
 from polyak.errors import UsageError
-from polyak.training.acting import Acting
+from polyak.training.acting import Acting, Verdict
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
@@ -51,6 +52,32 @@ def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
         assert not actor.in_numpy
         expected = np.clip(OBS[:, :, :1] * POLICIES.weight[:, None, 0], -1, 1)
         np.testing.assert_allclose(actor(OBS), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [
+        (toys.act_in_jax, r"on NumPy arrays it raises \w+: "),
+        (
+            lambda *given: (given[3][:, :1].clip(-1, 1), given[2]),
+            "of two seeds it does not do what it does on",
+        ),
+        (lambda *given: (0.0 * given[3][..., :1] + isinstance(given[3], np.ndarray), ()), "what it does compiled"),
+    ],
+)
+def test_the_reason_for_compiling_is_told(act: Any, reason: str) -> None:
+    verdict = acting(toys.variant(toys.linear, act=act)).verdict
+    assert verdict is not None
+    assert not verdict.in_numpy
+    assert re.search(reason, verdict.reason)
+    assert "\n" not in verdict.reason
+
+
+def test_what_is_known_of_acting_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyak.training.acting.try_in_numpy", None)
+    actor = Acting(toys.linear, toys.Config(), SPEC, SEEDS, 3, False, Verdict(True))
+    actor.follow(POLICIES)
+    assert actor.in_numpy
 
 
 def test_an_act_that_is_wrong_for_a_lane_alone_without_exploring_is_compiled() -> None:

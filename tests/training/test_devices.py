@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from polyak.errors import UsageError
 from polyak.nets import Linear
 from polyak.training import devices
 from tests.compare import assert_identical
@@ -123,3 +124,24 @@ def test_spans_within_others_count_once() -> None:
         compiling._hear("/jax/core/compile/any", *span)
     compiling._hear("/jax/other", 6.0, 9.0)
     assert compiling.seconds == 3.5 + 1.0
+
+
+def test_a_user_without_a_home_has_no_folder_of_compiled_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", nowhere)
+    assert devices.cache_folder() is None
+    settings = dict(jax.config.values)
+    devices.prepare()
+    assert dict(jax.config.values) == settings
+
+
+def test_a_process_forked_after_jax_started_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert devices.has_started()  # by the tests
+    monkeypatch.setattr(devices.Forked, "after_jax", False)
+    devices.prepare()
+    devices.Forked.remember()
+    with pytest.raises(UsageError, match="spawn"):
+        devices.prepare()

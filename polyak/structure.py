@@ -1,0 +1,113 @@
+"""A tree of arrays described in JSON, so that it can be read back by whoever has its classes, without JAX.
+
+An array is described as "float32[3,64]", a tuple as a list, a dataclass by its class and its fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polyak.tree import PARTS, made
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is known of an array that has not been read yet."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def describe(tree: Any) -> Any:
+    """Describe a tree. Raises ValueError where it holds something that has no description."""
+    if type(tree) in PARTS:
+        return {"class": _name(type(tree)), **_fields(tree, static=PARTS[type(tree)][1])}
+    if type(tree) is tuple:
+        return [describe(part) for part in tree]
+    if type(tree) is dict and all(isinstance(key, str) for key in tree):
+        return {"dict": {key: describe(part) for key, part in tree.items()}}
+    if tree is None:
+        return None
+    if hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        return f"{tree.dtype}[{','.join(map(str, tree.shape))}]"
+    raise ValueError(f"a {type(tree).__name__} has no description")
+
+
+def _fields(tree: Any, static: Collection[str]) -> dict[str, Any]:
+    values = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
+    return {name: _value(value) if name in static else describe(value) for name, value in values.items()}
+
+
+def _value(value: Any) -> Any:
+    """Describe a static setting: a number, a text, a tuple or a dataclass of them."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if type(value) is tuple:
+        return [_value(part) for part in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        settings = {field.name: _value(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": _name(type(value)), **settings}
+    raise ValueError(f"a {type(value).__name__} has no description")
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def rebuild(description: Any, packages: Collection[str]) -> Any:
+    """Make the tree that was described, with a Shape in place of each array.
+
+    Nothing is imported for it: classes are dataclasses of modules that have been imported already, and belong to one
+    of these packages. Raises ValueError for what describes no tree.
+    """
+    if description is None:
+        return None
+    if isinstance(description, str):
+        return _shape(description)
+    if isinstance(description, list):
+        return tuple(rebuild(part, packages) for part in description)
+    if isinstance(description, dict) and description.keys() == {"dict"} and isinstance(description["dict"], dict):
+        return {key: rebuild(part, packages) for key, part in description["dict"].items()}
+    cls, fields = _class_and_fields(description, packages)
+    if cls not in PARTS:
+        raise ValueError(f"{_name(cls)} holds no arrays")
+    static = PARTS[cls][1]
+    values = {name: (_setting if name in static else rebuild)(part, packages) for name, part in fields.items()}
+    return made(cls, values)
+
+
+def _setting(description: Any, packages: Collection[str]) -> Any:
+    if isinstance(description, list):
+        return tuple(_setting(part, packages) for part in description)
+    if not isinstance(description, dict):
+        return description
+    cls, fields = _class_and_fields(description, packages)
+    return made(cls, {name: _setting(part, packages) for name, part in fields.items()})
+
+
+def _class_and_fields(description: Any, packages: Collection[str]) -> tuple[type, dict[str, Any]]:
+    """Find the class that is described; its fields must be those described."""
+    if not isinstance(description, dict) or not isinstance(description.get("class"), str):
+        raise ValueError("it describes no tree")
+    module, _, name = description["class"].rpartition(".")
+    found = getattr(sys.modules.get(module), name, None) if module.partition(".")[0] in packages else None
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found):
+        raise ValueError(f"there is no class {description['class'][:100]}")
+    fields = {name: part for name, part in description.items() if name != "class"}
+    if fields.keys() != {field.name for field in dataclasses.fields(found)}:
+        raise ValueError(f"{_name(found)} has other fields")
+    return found, fields
+
+
+def _shape(text: str) -> Shape:
+    found = re.fullmatch(r"(bool|u?int(?:8|16|32|64)|float(?:16|32|64))\[([0-9]{1,18}(?:,[0-9]{1,18})*)?\]", text)
+    if found is None:
+        raise ValueError("it describes no array")
+    return Shape(tuple(int(size) for size in found[2].split(",")) if found[2] else (), np.dtype(found[1]))

@@ -22,10 +22,12 @@ else:
         """A module that is imported when one of its attributes is first asked for."""
 
         def __init__(self, name: str):
-            self._name = name
+            self._name, self._module = name, None
 
         def __getattr__(self, attribute: str) -> Any:
-            return getattr(importlib.import_module(self._name), attribute)
+            if self._module is None:
+                self._module = importlib.import_module(self._name)
+            return getattr(self._module, attribute)
 
         def __repr__(self) -> str:
             return f"<module {self._name!r}, imported when it is used>"

@@ -106,3 +106,14 @@ def test_nothing_is_an_array_of_jax_before_it_is_imported(monkeypatch: pytest.Mo
 
 def test_every_pytree_says_what_its_parts_are() -> None:
     assert PARTS[Linear] == (["weight", "bias"], [])
+
+
+def test_every_module_is_imported_without_jax() -> None:
+    program = """
+import importlib, pkgutil, sys
+sys.modules["jax"] = sys.modules["optax"] = None
+import polyak
+for module in pkgutil.walk_packages(polyak.__path__, "polyak."):
+    importlib.import_module(module.name)
+"""
+    assert python(program) == ""

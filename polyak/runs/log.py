@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from polyak.training.evaluate import Scores
 from polyak.training.host import Report
 
 FILES = ("metrics.csv", "evaluations.csv")
+NEWEST = 20  # training episodes that a training return is the mean of
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 
 
@@ -43,14 +45,11 @@ class Log:
         Raises UsageError if rows are missing or damaged.
         """
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
-        self.newest: list[deque[float]] = [deque(maxlen=20) for _ in self.seeds]
+        self.newest: list[deque[tuple[float, int]]] = [deque(maxlen=NEWEST) for _ in self.seeds]  # returns, lengths
+        self.ended = [0] * len(self.seeds)  # episodes since the newest row
         self.metrics: list[dict[str, list[float]]] = [{} for _ in self.seeds]
-        self.returns: list[list[float]] = [[] for _ in self.seeds]
-        self.lengths: list[list[int]] = [[] for _ in self.seeds]
         self.logged = np.array(env_steps)  # [lane] environment steps at the newest row
         self.rows: list[dict[str, Any]] = [{} for _ in self.seeds]  # the newest of metrics.csv since the log was made
-        for lane in range(len(self.seeds)):
-            self._clear(lane)
         rows = dict.fromkeys(FILES, 0)
         if position is not None:
             rows = self._take_up(position)
@@ -65,8 +64,8 @@ class Log:
         self.seconds_before = max(numbers(folder / "metrics.csv", kept["metrics.csv"], "seconds"), default=0.0)
 
     def exploring_returns(self) -> list[float | None]:
-        """Return each seed's mean return over its newest 20 training episodes, exploration included."""
-        return [float(np.mean(returns)) if returns else None for returns in self.newest]
+        """Return each seed's training return: the mean of its newest 20 training episodes, exploration included."""
+        return [fmean(total for total, _ in newest) if newest else None for newest in self.newest]
 
     def iteration(self, report: Report, counts: Counts) -> bool:
         """Take in one iteration; write a row for each seed whose interval is complete, or which is finished.
@@ -74,9 +73,8 @@ class Log:
         Return whether there was one.
         """
         for episode in report.episodes:
-            self.returns[episode.lane].append(episode.total)
-            self.newest[episode.lane].append(episode.total)
-            self.lengths[episode.lane].append(episode.length)
+            self.newest[episode.lane].append((episode.total, episode.length))
+            self.ended[episode.lane] += 1
         for name, values in (report.metrics or {}).items():
             for lane, value in enumerate(values.tolist()):
                 if report.updates[lane]:
@@ -111,8 +109,7 @@ class Log:
 
     def position(self) -> dict[str, Any]:
         """Return how many rows there are, and what has been taken in but not yet written (JSON values)."""
-        newest = [list(returns) for returns in self.newest]
-        parts = {"returns": self.returns, "lengths": self.lengths, "newest": newest, "metrics": self.metrics}
+        parts = {"newest": [list(of_lane) for of_lane in self.newest], "ended": self.ended, "metrics": self.metrics}
         rows = {name: table.count for name, table in self.tables.items()}
         return {"logged": self.logged.tolist(), **parts, "rows": rows}
 
@@ -120,10 +117,9 @@ class Log:
         """Continue from a position; return the number of rows of each file."""
         try:
             self.logged = np.array(list(map(int, position["logged"]))).reshape(len(self.seeds))
-            for lane, (returns, lengths) in enumerate(zip(position["returns"], position["lengths"], strict=True)):
-                self.returns[lane] += map(float, returns)
-                self.lengths[lane] += map(int, lengths)
-                self.newest[lane].extend(map(float, position["newest"][lane]))
+            self.ended = [int(position["ended"][lane]) for lane in range(len(self.seeds))]
+            for lane, newest in enumerate(self.newest):
+                newest.extend((float(total), int(length)) for total, length in position["newest"][lane])
                 of_lane = position["metrics"][lane]
                 self.metrics[lane] = {name: list(map(float, values)) for name, values in of_lane.items()}
             rows = {name: int(position["rows"][name]) for name in FILES}
@@ -135,22 +131,18 @@ class Log:
 
     def _write(self, lanes: np.ndarray, counts: Counts) -> None:
         seconds = round(self.seconds_before + time.monotonic() - self.began, 3)
+        returns = self.exploring_returns()
         for lane in lanes.tolist():
-            returns, lengths = self.returns[lane], self.lengths[lane]
             values = {
-                "return": float(np.mean(returns)) if returns else None,
-                "length": float(np.mean(lengths)) if lengths else None,
+                "return": returns[lane],
+                "length": fmean(length for _, length in self.newest[lane]) if self.newest[lane] else None,
                 **{name: float(np.mean(series)) for name, series in self.metrics[lane].items()},
             }
             env_steps, updates = int(counts.env_steps[lane]), int(counts.updates[lane])
             row = {"env_steps": env_steps, "seed": self.seeds[lane], "seconds": seconds, "updates": updates}
-            self.rows[lane] = {**row, "episodes": len(returns), **values}
+            self.rows[lane] = {**row, "episodes": self.ended[lane], **values}
             self.tables["metrics.csv"].write(self.rows[lane])
             for name, value in values.items():
                 if value is not None and np.isfinite(value):  # a curve cannot show others
                     self.writers[lane].add_scalar(f"training/{name}", value, env_steps)
-            self.logged[lane] = env_steps
-            self._clear(lane)
-
-    def _clear(self, lane: int) -> None:
-        self.metrics[lane], self.returns[lane], self.lengths[lane] = {}, [], []
+            self.logged[lane], self.metrics[lane], self.ended[lane] = env_steps, {}, 0

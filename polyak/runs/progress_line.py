@@ -2,12 +2,13 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO, cast
 
 import numpy as np
 
 from polyak.runs.forgiving import Forgiving
-from polyak.training.host import Report
+from polyak.runs.scores import iqm
 
 
 def someone_looks() -> bool:
@@ -16,41 +17,50 @@ def someone_looks() -> bool:
 
 
 class ProgressLine:
-    """One live line on standard error: environment steps, steps per second, newest return, time left."""
+    """One live line on standard error: the time left, the newest returns, environment steps per second and in all."""
 
     def __init__(self, total: int, seeds: int, shown: bool):
         """Prepare a line for `seeds` seeds of at most `total` environment steps each; `shown` false keeps silent."""
         self.total, self.seeds, self.shown = total, seeds, shown
         self.stream = cast(TextIO, Forgiving(sys.stderr))
         self.live = shown and self.stream.isatty()
-        self.newest: float | None = None
+        self.training: float | None = None
+        self.evaluation = ""
         self.marks: list[tuple[float, int, float]] = []  # time, environment steps, share of the run
         self.quarter = 0
         if self.live:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = (
-                TextColumn("{task.percentage:>3.0f}%"),
-                BarColumn(bar_width=12),
-                TextColumn("{task.description}"),
-            )
-            self.progress = Progress(*columns, console=Console(file=self.stream), transient=True, refresh_per_second=5)
+            console = Console(file=self.stream)
+            bar = [BarColumn(bar_width=12)] if console.width >= WIDE else []
+            columns = (TextColumn("{task.percentage:>3.0f}%"), *bar, TextColumn("{task.description}"))
+            self.progress = Progress(*columns, console=console, transient=True, refresh_per_second=5)
             self.task = self.progress.add_task("compiling…", total=1.0)
             self.progress.start()
 
-    def update(self, report: Report | None, env_steps: int, share: float, note: str = "") -> None:
+    def returned(self, of_seeds: Sequence[float | None]) -> None:
+        """Take in the training return of each seed, None where no episode has ended."""
+        known = [value for value in of_seeds if value is not None]
+        self.training = float(np.mean(known)) if known else None
+
+    def evaluated(self, newest: np.ndarray, best: np.ndarray) -> None:
+        """Take in the newest and the best evaluation return of each seed, not finite where there is none."""
+        told, best = iqm(newest[np.isfinite(newest)]), best[np.isfinite(best)]
+        self.evaluation = f"eval {_number(told)}" + (f" (best {_number(iqm(best))})" if best.size else "")
+
+    def update(self, env_steps: int, share: float, note: str = "") -> None:
         """Show where the run is, `share` of it being done; `note` says what it is doing when it is not stepping."""
         if not self.shown:
             return
-        if report is not None and report.episodes:
-            self.newest = float(np.mean([episode.total for episode in report.episodes]))
         self.marks = [*self.marks[-200:], (time.monotonic(), env_steps, share)]
         if self.live:
-            self.progress.update(self.task, completed=share, description=note or self._text(env_steps))
+            parts = [note] if note else [*self._parts(), f"{env_steps:,} steps"]
+            self.progress.update(self.task, completed=share, description=_fitting(parts, self._room()))
         elif int(4 * share) > self.quarter and not note:
             self.quarter = int(4 * share)
-            print(f"{env_steps:,} of {self.total:,} steps: {self._text(env_steps)}", file=self.stream, flush=True)
+            told = ", ".join(self._parts())
+            print(f"{env_steps:,} of {self.total:,} steps: {told}", file=self.stream, flush=True)
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the line."""
@@ -64,13 +74,34 @@ class ProgressLine:
         if self.live:
             self.progress.stop()
 
-    def _text(self, env_steps: int) -> str:
-        (then, steps, before), (now, _, share) = self.marks[0], self.marks[-1]
-        rate = (env_steps - steps) / (now - then) if now > then else 0.0
-        parts = [f"{env_steps:,} steps"] if self.live else []
-        if share > before:
-            left = int((1 - share) * (now - then) / (share - before))
-            parts += [f"{rate * self.seeds:,.0f} steps/s", f"{left // 60}:{left % 60:02d} left"]
-        if self.newest is not None:
-            parts.append(f"exploring return {self.newest:.4g}")
-        return ", ".join(parts)
+    def _parts(self) -> list[str]:
+        """Say what there is to say, the most important first."""
+        (then, steps, before), (now, env_steps, share) = self.marks[0], self.marks[-1]
+        moved = now > then and share > before
+        left = int((1 - share) * (now - then) / (share - before)) if moved else 0
+        return [
+            *([f"{left // 60}:{left % 60:02d} left"] if moved else []),
+            *([self.evaluation] if self.evaluation else []),
+            *([] if self.training is None else [f"training {_number(self.training)}"]),
+            *([f"{(env_steps - steps) / (now - then) * self.seeds:,.0f} steps/s"] if moved else []),
+        ]
+
+    def _room(self) -> int:
+        width = self.progress.console.width
+        return width - 6 - 13 * (len(self.progress.columns) > 2)  # the percentage, and the bar if there is one
+
+
+WIDE = 100  # letters of a line that has room for a bar, too
+
+
+def _fitting(parts: Sequence[str], room: int) -> str:
+    """Join as many parts as fit into a room of so many letters, but at least the first."""
+    text = parts[0]
+    for part in parts[1:]:
+        if len(text) + 2 + len(part) <= room:
+            text = f"{text}, {part}"
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -21,7 +21,7 @@ from polyak.runs.request import AnyWorlds
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
-from polyak.training.host import Report, Training
+from polyak.training.host import Training
 from polyak.tree import take
 
 CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
@@ -110,8 +110,8 @@ class Session:
         )
         checkpoint.save(self.folder / "checkpoint", self.training, at)
         self._count_kept()
-        # without any evaluation there is no best but the newest
-        best = _chosen(self.evaluated > 0, self.best, self.training.policy)
+        # without any evaluation after learning there is no best but the newest
+        best = _chosen(self.evaluated > 1, self.best, self.training.policy)
         favorite = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
         facts = {**self.facts, "favorite": favorite, "acts_in_numpy": self.training.verdict.in_numpy}
@@ -143,14 +143,15 @@ class Session:
             self.log.iteration(training.report, training)
             raise
         written = self.log.iteration(report, training)
-        self._show(report, "" if training.learned else "compiling…")
+        self._show("" if training.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
         if written:
             self._tell(None)
 
-    def _show(self, report: Report | None, note: str) -> None:
+    def _show(self, note: str) -> None:
         share = self.plan.progress(self.training.env_steps, self.training.episodes).min()
-        self.progress.update(report, int(self.training.env_steps.min()), float(share), note)
+        self.progress.returned(self.log.exploring_returns())
+        self.progress.update(int(self.training.env_steps.min()), float(share), note)
 
     def _evaluate_if_due(self) -> None:
         due = self.plan.evaluations_due(self.training.env_steps, self.training.episodes)
@@ -158,6 +159,7 @@ class Session:
         if behind.any() and (lanes := np.flatnonzero(behind & self.training.ready)).size:
             means = self._evaluate(lanes)
             self.evaluated[lanes], self.newest[lanes] = due[lanes], means
+            self.progress.evaluated(self.newest, self.best_returns)
             self.stopped = self.stopped or self.audience.satisfied(self.newest.tolist())
             self._tell(dict(zip(lanes.tolist(), means.tolist(), strict=True)))
 
@@ -178,13 +180,14 @@ class Session:
         """Evaluate some lanes; return their mean returns."""
         began = time.monotonic()
         self._refuse_diverged()
-        self._show(None, "evaluating…")
+        self._show("evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
         scores = self.play(take(self.training.policy, lanes), self.plan.evaluation_episodes, lanes)
         self.log.evaluation(lanes.tolist(), self.training.env_steps[lanes], scores)
         means = np.full(len(self.seeds), -np.inf)
         means[lanes] = scores.returns.mean(1)
-        better = np.isin(np.arange(len(self.seeds)), lanes) & (means >= self.best_returns)
+        # the first evaluation is of a policy that has not learned: it begins the curve, and is never the best
+        better = np.isfinite(means) & (self.evaluated > 0) & (means >= self.best_returns)
         self.best = _chosen(better, self.training.policy, self.best)
         self.best_returns = np.where(better, means, self.best_returns)
         self.seconds["evaluation"] += time.monotonic() - began

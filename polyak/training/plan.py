@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -42,7 +43,7 @@ class Plan:
     overlap: bool = True
     """Take the next chunk's steps while the learner works on the last one's."""
     evaluations: int = number(default=10, least=0)
-    """Evaluations spread evenly over the run; they choose each seed's best policy."""
+    """Evaluations over the run, denser at its start, besides one before it; they choose each seed's best policy."""
     evaluation_episodes: int = number(default=10, least=1)
     """Episodes of each of those evaluations, without exploration."""
     score_episodes: int = number(default=20, least=1)
@@ -119,9 +120,11 @@ class Plan:
         return np.minimum((self.episodes or NO_LIMIT) - episodes, NO_LIMIT).astype(np.int32)
 
     def evaluations_due(self, env_steps: np.ndarray, episodes: np.ndarray) -> np.ndarray:
-        """Return how many evaluations each lane `[lane]` should have had by now."""
-        due = self.evaluations * env_steps // self.env_steps
-        return due if self.episodes is None else np.maximum(due, self.evaluations * episodes // self.episodes)
+        """Return how many evaluations each lane `[lane]` should have had by now, that before any step included."""
+        if not self.evaluations:
+            return np.zeros(np.shape(env_steps), np.int64)
+        marks = _marks(self.evaluations, self.warmup / self.env_steps)
+        return 1 + np.searchsorted(marks, self.progress(env_steps, episodes), side="right")
 
     @property
     def log_interval(self) -> int:
@@ -146,3 +149,14 @@ class Plan:
     def _rate(self) -> Fraction:
         # as written, not as binary: 100 steps of 0.7 updates are 70
         return Fraction(str(self.updates))
+
+
+@lru_cache(maxsize=16)
+def _marks(evaluations: int, warmup: float) -> np.ndarray:
+    """Return the shares of the run after which to evaluate `[evaluation]`; `warmup` is the share without learning.
+
+    The first is 3 % of the rest where there are ten, so that the rise of a fast run shows; the last is the whole.
+    """
+    marks = warmup + (1 - warmup) * (np.arange(1, evaluations + 1) / evaluations) ** 1.5
+    marks[-1] = 1.0
+    return marks

@@ -41,14 +41,25 @@ def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = Non
     return log.position()
 
 
-def test_a_row_per_seed_and_interval_holds_means_over_it(tmp_path: Path):
+def test_a_row_per_seed_and_interval_holds_metrics_over_it_and_returns_of_the_newest_episodes(tmp_path: Path):
     fill(tmp_path, [5, 10, 15, 20])
     assert small.rows(tmp_path / "metrics.csv", "env_steps", "seed", "updates", "episodes", "return", "loss") == [
         ("10", "3", "5", "0", "", ""),
         ("10", "5", "5", "2", "7.5", ""),
         ("20", "3", "10", "0", "", "17.5"),
-        ("20", "5", "10", "2", "17.5", "-17.5"),
+        ("20", "5", "10", "2", "12.5", "-17.5"),
     ]
+
+
+def test_the_training_return_is_that_of_the_newest_twenty_episodes(tmp_path: Path):
+    log = Log(tmp_path, [0], 10, np.array([0]))
+    episodes = [Episode(0, 0, float(total), 100 + total) for total in range(30)]
+    log.iteration(Report(episodes, None, np.ones(1, int)), counts([10], [True]))
+    log.iteration(Report([], None, np.ones(1, int)), counts([20], [True]))  # none ends: the newest are the same
+    log.flush()
+    assert log.exploring_returns() == [19.5]
+    rows = small.rows(tmp_path / "metrics.csv", "episodes", "return", "length")
+    assert rows == [("30", "19.5", "119.5"), ("0", "19.5", "119.5")]
 
 
 def test_the_columns_of_a_run(finished: polyak.Run):
@@ -56,7 +67,7 @@ def test_the_columns_of_a_run(finished: polyak.Run):
     assert list(metrics[0]) == [*BASIC, "actor_loss", "critic_loss", "q", "td_error"]
     evaluations = read_table(finished.folder / "evaluations.csv")
     assert list(evaluations[0]) == ["env_steps", "seed", "episode", "return", "length"]
-    assert [int(row["env_steps"]) for row in evaluations[::4]] == [140, 270, 400]
+    assert [int(row["env_steps"]) for row in evaluations[::4]] == [0, 110, 240, 400]
     assert [(row["seed"], row["episode"]) for row in evaluations[:4]] == [
         ("0", "0"),
         ("0", "1"),
@@ -72,11 +83,12 @@ def test_a_run_has_one_row_per_seed_and_interval(finished: polyak.Run):
     assert len(rows) == 2 * 40  # the interval is shorter than a chunk: a row after each of 40
 
 
-def test_all_episodes_of_training_are_counted(finished: polyak.Run):
-    rows = small.rows(finished.folder / "metrics.csv", "seed", "episodes", "length")
-    for seed in ("0", "1"):
-        steps = sum(int(count) * float(length) for of, count, length in rows if of == seed and count != "0")
-        assert small.STEPS - 20 < steps <= small.STEPS  # all but the unfinished episode's
+def test_the_newest_row_has_the_training_return_that_the_run_tells(finished: polyak.Run):
+    rows = small.rows(finished.folder / "metrics.csv", "seed", "episodes", "return")
+    for seed, told in enumerate(finished.facts["exploring_returns"]):
+        counts, returns = zip(*[row[1:] for row in rows if row[0] == str(seed)], strict=True)
+        assert sum(map(int, counts)) >= small.STEPS // 20
+        assert float(returns[-1]) == told
 
 
 def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_kept(tmp_path: Path):

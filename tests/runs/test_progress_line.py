@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 import subprocess
 import sys
 from typing import Any
@@ -11,8 +12,6 @@ import pytest
 
 from polyak.runs.forgiving import Forgiving
 from polyak.runs.progress_line import ProgressLine
-from polyak.training.host import Report
-from polyak.types import Episode
 from tests.runs import small
 
 
@@ -57,7 +56,7 @@ def test_a_broken_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch, n
     progress = ProgressLine(total=1000, seeds=2, shown=True)
     progress.say("ddpg on Pendulum-v1")
     for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10)], None, np.zeros(1)), steps, steps / 1000)
+        progress.update(steps, steps / 1000)
     progress.say("done")
     progress.close()
 
@@ -103,17 +102,61 @@ def test_letters_that_the_stream_lacks_become_question_marks():
 
 def test_the_progress_line_tells_quarters_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(total=1000, seeds=2, shown=True)
+    progress.returned([-10.0, -15.0, None])
+    progress.evaluated(np.array([-12_345.6, np.nan]), np.array([-148.0, -np.inf]))
     for steps in range(0, 1001, 50):
-        progress.update(Report([Episode(0, 0, -12.5, 10)], None, np.zeros(1)), steps, steps / 1000)
+        progress.update(steps, steps / 1000)
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["250", "500", "750", "1,000"]
-    assert "exploring return -12.5" in lines[0]
+    assert "left, eval -12,346 (best -148.0), training -12.5, " in lines[0]
+
+
+def test_before_anything_is_known_of_returns_nothing_is_said_of_them(capsys: pytest.CaptureFixture[str]):
+    progress = ProgressLine(total=1000, seeds=2, shown=True)
+    progress.returned([None, None])
+    progress.update(0, 0.0)
+    progress.update(250, 0.25)
+    assert re.fullmatch(r"250 of 1,000 steps: \d+:\d\d left, [\d,]+ steps/s\n", capsys.readouterr().err)
+
+
+def test_an_evaluation_before_learning_has_no_best(capsys: pytest.CaptureFixture[str]):
+    progress = ProgressLine(total=1000, seeds=2, shown=True)
+    progress.evaluated(np.array([1.0, 3.0]), np.full(2, -np.inf))
+    progress.update(250, 0.25)
+    assert "eval 2.0" in capsys.readouterr().err
+    assert "best" not in progress.evaluation
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [5, 20, 40, 60, 80, 120])
+def test_the_line_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: int):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    progress = ProgressLine(total=1_000_000, seeds=2, shown=True)
+    progress.returned([-1234.5, -1234.5])
+    progress.evaluated(np.array([-152.0]), np.array([-148.0]))
+    for steps in (0, 250_000, 500_000):
+        progress.update(steps, steps / 1e6)
+    description = progress.progress.tasks[0].description
+    (line,) = progress.progress.console.render_lines(progress.progress.get_renderable())
+    shown = "".join(segment.text for segment in line)
+    progress.close()
+    assert len(shown) <= columns
+    assert ("left" in shown) == (columns >= 20)
+    assert columns < 20 or description in shown  # nothing is cut in the middle
+    assert ("training -1,23" in shown) == (columns >= 40)
+    assert ("best -148" in shown) == (columns >= 60)
+    assert ("500,000 steps" in shown) == (columns >= 120)
 
 
 def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):
     progress = ProgressLine(1000, 1, shown=False)
     progress.say("what is trained")
-    progress.update(None, 500, 0.5, "compiling…")
+    progress.update(500, 0.5, "compiling…")
     progress.close()
     assert capsys.readouterr() == ("", "")

@@ -195,7 +195,8 @@ def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
     with pytest.raises(RunError, match=r"environment 2 of 2 for evaluation could not be made: .*no more licenses"):
         small.train("failed", env=fourth_fails, seeds=1)
     facts = polyak.load("failed").facts
-    assert (facts["status"], facts["env_steps"] > 0) == ("failed", True)
+    assert (facts["status"], facts["env_steps"]) == ("failed", 0)  # found before any training, by the first evaluation
+    assert polyak.resume("failed", env=Lopsided).facts["status"] == "finished"
 
 
 def test_a_failure_in_an_evaluation_is_kept_too():
@@ -220,7 +221,7 @@ def test_an_evaluation_that_failed_is_made_up_for(finished: polyak.Run, monkeypa
     def fail_at_last(*arguments: Any) -> session.Scores:
         nonlocal count
         count += 1
-        if count == 3:
+        if count == 4:
             raise RunError("the environment failed")
         return play(*arguments)
 
@@ -244,7 +245,8 @@ def test_a_curve_that_cannot_be_drawn_does_not_fail_the_run():
 
 
 def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.MonkeyPatch):
-    returns = iter([[1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])  # of two seeds in three evaluations
+    # of two seeds before learning, which is no candidate, and in three evaluations
+    returns = iter([[9.0, 9.0], [1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])
     seen: list[Any] = []
 
     def play(sitting: session.Session, policies: Any, episodes: int, lanes: np.ndarray) -> session.Scores:
@@ -255,8 +257,15 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.M
     monkeypatch.setattr(session.Session, "play", play)
     run = small.train("best")
     best = run.saved.tree("best").actor.mlp.layers[0].weight
-    np.testing.assert_array_equal(best, np.stack([seen[1][0], seen[2][1]]))
+    np.testing.assert_array_equal(best, np.stack([seen[2][0], seen[3][1]]))
     assert run.policy.seed == 1
+
+
+def test_a_run_stopped_before_its_first_evaluation_after_learning_has_the_newest_as_its_best():
+    small.train_and_stop("stopped", iteration=2)
+    saved = polyak.load("stopped").saved
+    np.testing.assert_array_equal(saved.policy("best", 1)(np.ones(3)), saved.policy("final", 1)(np.ones(3)))
+    assert {steps for (steps,) in small.rows(Path("stopped/evaluations.csv"), "env_steps")} == {"0"}
 
 
 def test_without_evaluations_the_best_policy_is_the_newest():

@@ -4,6 +4,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -117,3 +118,28 @@ def test_all_updates_are_made_and_none_outside_the_compiled_scan(
         assert 0 <= owed <= plan.most_updates
         done += owed
     assert done == int(Fraction(hundredths, 100) * envs * (steps - warmup))
+
+
+def due(plan: Plan, *steps: int, episodes: int = 0) -> list[int]:
+    """Return the evaluations due after some numbers of steps."""
+    return plan.evaluations_due(np.array(steps), np.full(len(steps), episodes)).tolist()
+
+
+def test_the_first_evaluation_is_due_before_any_step_and_the_last_at_the_end() -> None:
+    plan = Plan(env_steps=20_000, warmup=1_000, evaluations=10)
+    assert due(plan, 0, 999, 19_999, 20_000) == [1, 1, 10, 11]
+    assert due(Plan(evaluations=0), 0, 100_000) == [0, 0]
+    assert due(Plan(evaluations=1), 0, 99_999, 100_000) == [1, 1, 2]
+
+
+def test_evaluations_are_denser_at_the_start_of_learning() -> None:
+    plan = Plan(env_steps=10_000, warmup=1_000, evaluations=10)
+    at = np.flatnonzero(np.diff(due(plan, *range(10_001)))) + 1
+    assert len(at) == 10
+    assert (np.diff(at, 2) > 0).all()
+    assert 1_000 < at[0] < 1_500
+
+
+def test_a_run_that_ends_by_episodes_is_evaluated_by_them() -> None:
+    plan = Plan(env_steps=10_000, warmup=0, evaluations=4, updates_per="episode", updates=1, episodes=100)
+    assert [due(plan, 50, episodes=episodes)[0] for episodes in (0, 13, 50, 100)] == [1, 2, 3, 5]

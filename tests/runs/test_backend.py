@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> polyak.Run:
 def test_a_run_on_the_device_is_a_run_like_any_other(whole: polyak.Run) -> None:
     facts = json.loads((whole.folder / "run.json").read_text())
     assert (facts["backend"], facts["status"], facts["env_steps"], facts["updates"]) == ("device", "finished", 600, 500)
-    assert len((whole.folder / "evaluations.csv").read_text().splitlines()) == 1 + 2 * 2 * 10
+    assert len((whole.folder / "evaluations.csv").read_text().splitlines()) == 1 + 3 * 2 * 10
     assert -2000 < whole.scores["final"]["return_iqm"] < 0
     assert whole.evaluate(2)["episodes"] == 2
     assert whole.policy(np.zeros(3, np.float32)).shape == (1,)

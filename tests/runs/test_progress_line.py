@@ -151,7 +151,7 @@ def test_the_line_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: in
     assert columns < 20 or description in shown  # nothing is cut in the middle
     assert ("training -1,23" in shown) == (columns >= 40)
     assert ("best -148" in shown) == (columns >= 60)
-    assert ("500,000 steps" in shown) == (columns >= 120)
+    assert columns < 120 or "500,000 steps" in shown
 
 
 def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):

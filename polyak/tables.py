@@ -49,3 +49,9 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
     table.add_row(statistic, *cells)
     Console().print(table)
     print(f"{statistic} [95 % bootstrap interval] over {results[0]['ci95_over']}")
+    for which, result in scores.items():
+        if cut := result.get("cut_episodes"):
+            played = result["episodes"] * len(result["per_seed"])
+            print(
+                f"{cut} of {played} episodes of the {which} policy were cut before they ended: --plan.evaluation-steps"
+            )

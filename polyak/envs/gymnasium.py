@@ -96,6 +96,7 @@ class Worlds:
                 of_lane.append(Environment(source))
         seeds, envs, one = self.seeds, self.envs, self.copies[0][0]
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
+        self.limit = one.limit
         shape = (len(self.seeds), envs)
         self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
         self.reward, self.terminated, self.truncated = (np.zeros(shape, np.float32) for _ in range(3))

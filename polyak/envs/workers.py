@@ -46,6 +46,7 @@ class Workers:
         one = Environment(env)
         one.close()
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
+        self.limit = one.limit
         self.lanes, self.envs = len(seeds), envs
         arrays = self.spec, count, *Table.blocks(self.spec, count)
         table, shape = Table(*arrays), (self.lanes, envs)

@@ -6,7 +6,7 @@ import json
 import operator
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,12 +16,13 @@ from polyak import algorithms
 from polyak.envs import functional
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Worlds
-from polyak.envs.make import Maker, name_of
+from polyak.envs.make import Maker, Source, found_again, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, call, nearest, option, reason
 from polyak.lazy import jax
 from polyak.precision import in_32_bits
 from polyak.training import devices, learn, schedule
+from polyak.training.evaluate import Evaluator, InTraining
 from polyak.training.plan import Plan
 from polyak.types import EnvSpec
 
@@ -79,6 +80,11 @@ def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "hos
 
 def make_worlds(first: Environment | Functional, env: Maker, lanes: list[int], plan: Plan) -> AnyWorlds:
     """Make every environment of the run, where `first_of` is not all that the device loop needs."""
+    if plan.evaluation_envs == 0 and (len(lanes) > 1 or isinstance(first, Functional)):
+        raise UsageError(
+            f"evaluation_envs = 0 evaluates in the only environment there is: it needs one seed, not {len(lanes)}, and"
+            f" {option('backend', 'host')}"
+        )
     if isinstance(first, Functional):
         return first
     return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else Worlds(env, lanes, plan.envs)
@@ -164,6 +170,28 @@ def heading(facts: dict[str, Any], parts: tuple[Any, Any, Plan, Any]) -> str:
         replay = replay_bytes(module, config, plan, worlds.spec, count)
         words.append(f"replay buffer{'s' * (count > 1)} {size(replay)}")
     return ", ".join(words)
+
+
+def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyWorlds], stop: Callable[[], None]) -> Evaluator:
+    """Return what plays evaluation episodes on the host, in copies of the environment or in the one that trains."""
+    module, config, plan, worlds = parts
+    if plan.evaluation_envs == 0 and isinstance(worlds, Worlds):
+        return InTraining(module, config, worlds, worlds.copies[0][0], plan, stop)
+    return Evaluator(module, config, lambda: Environment(env), plan, stop)
+
+
+def warnings_of(env: Source, plan: Plan, worlds: AnyWorlds) -> Iterator[str]:
+    """Say what will surprise the user later."""
+    if not found_again(env):
+        yield (
+            f"{name_of(env)} cannot be found by this name later: resume, evaluate and watch need the environment given"
+            " from Python, unless a module has it at its top level"
+        )
+    if worlds.limit is None and not plan.evaluation_steps:
+        yield (
+            f"{name_of(env)} has no time limit: evaluation episodes are cut after"
+            f" {plan.evaluation_limit(None):,} steps; {option('plan.evaluation_steps')} changes that"
+        )
 
 
 def size(count: int) -> str:

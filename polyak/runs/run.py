@@ -13,7 +13,7 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
-from polyak.envs.make import Maker, Source, found_again, from_name, name_of
+from polyak.envs.make import Maker, Source, from_name, name_of
 from polyak.errors import Interrupted, RunError, UsageError, call
 from polyak.runs import files, interrupts, presets, request, scores
 from polyak.runs.audience import Audience, Progress
@@ -113,7 +113,8 @@ class Run:
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
         heard, saved = _listen(), self.saved
-        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), heard.check)
+        plan = files.settings_from_json(Plan, self.facts["plan"], self.folder / "run.json")
+        evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), plan, heard.check)
         evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
@@ -268,18 +269,13 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(request.heading(run.facts, parts))
-        if not resumed and not found_again(env):
-            progress.say(
-                f"{run.facts['env']} cannot be found by this name later: resume, evaluate and watch need the"
-                " environment given from Python, unless a module has it at its top level"
-            )
-        for sentence in () if resumed else run.facts["fitted"]:
+        for sentence in () if resumed else (*run.facts["fitted"], *request.warnings_of(env, plan, worlds)):
             progress.say(sentence)
         if not training.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
-        scorer = Evaluator(module, config, lambda: Environment(env), heard.check)
+        scorer = request.evaluator_of(env, parts, heard.check)
         scorer.verdict = training.verdict
-        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds)
+        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds, plan)
         session = Session(run.folder, run.facts, training, worlds, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):

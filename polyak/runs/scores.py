@@ -50,6 +50,7 @@ def summary(scores: Scores, seeds: Sequence[int], which: str, deterministic: boo
         "which": which,
         "deterministic": deterministic,
         "episodes": scores.returns.shape[1],
+        "cut_episodes": int(scores.cut.sum()),
         "return_mean": float(scores.returns.mean()),
         "return_std": float(scores.returns.std()),
         "return_iqm": float(iqm(means)),

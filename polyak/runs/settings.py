@@ -89,7 +89,7 @@ def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> t
     counts = {name: int(count) for name, count in counts.items()}
     asked, free = counts["env_steps"], set(COUNTS) - given
     if "envs" in free:
-        counts["envs"] = min(counts["envs"], asked)
+        counts["envs"] = 1 if values.get("evaluation_envs") == 0 else min(counts["envs"], asked)
     if learns_from == "rollout":
         _shorten_rollout(counts, free)
     unit = counts["envs"] * (counts["chunk"] if learns_from == "rollout" else 1)

@@ -13,7 +13,8 @@ from polyak.errors import RunError
 from polyak.lazy import jax, jnp
 from polyak.precision import compiled
 from polyak.training import devices
-from polyak.training.evaluate import MOST_STEPS, Scores
+from polyak.training.evaluate import Scores
+from polyak.training.plan import Plan
 from polyak.training.worlds import FunctionalWorld
 from polyak.tree import take
 from polyak.types import Algorithm, Array, Box
@@ -22,10 +23,12 @@ from polyak.types import Algorithm, Array, Box
 class DeviceEvaluator:
     """Plays episodes of a functional environment. It is used as `evaluate.Evaluator` is."""
 
-    def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld):
+    def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld, plan: Plan | None = None):
         self.config = jax.tree.map(np.float32, config)
         self.most = 1  # lanes at once so far
-        self.program = devices.kept(_program, algorithm, world, config=config)
+        self.program = devices.kept(
+            _program, algorithm, world, (plan or Plan()).evaluation_limit(world.limit), config=config
+        )
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis).
@@ -37,21 +40,23 @@ class DeviceEvaluator:
         # fewer lanes than before are filled up, for which nothing has to be compiled
         which = np.minimum(np.arange(self.most), lanes - 1)
         played = self.program(self.config, take(policies, which), np.asarray(seeds, np.uint32)[which])
-        returns, lengths, sound = (np.asarray(part)[:lanes] for part in played)
+        returns, lengths, ended, sound = (np.asarray(part)[:lanes] for part in played)
         if not sound.all():
             seed = np.asarray(seeds)[~sound][0]
             raise RunError(f"an observation or a reward is not finite in the evaluation episode with seed {seed}")
-        return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64))
+        return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64), ~ended)
 
 
-def _program(algorithm: Algorithm, world: FunctionalWorld) -> Any:
-    return compiled(jax.vmap(partial(_play, algorithm, world), in_axes=(None, 0, 0)))
+def _program(algorithm: Algorithm, world: FunctionalWorld, most: int) -> Any:
+    return compiled(jax.vmap(partial(_play, algorithm, world, most), in_axes=(None, 0, 0)))
 
 
-def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any, seeds: Array) -> tuple[Array, ...]:
-    """Play the episodes of one lane, `[episode]`, until the last one ends; one without end is cut.
+def _play(
+    algorithm: Algorithm, world: FunctionalWorld, most: int, config: Any, policy: Any, seeds: Array
+) -> tuple[Array, ...]:
+    """Play the episodes of one lane, `[episode]`, until the last one ends or is cut, after `most` steps.
 
-    Returns their returns, their lengths, and whether all that was seen of them was finite.
+    Returns their returns, their lengths, whether they ended, and whether all that was seen of them was finite.
     """
     spec, count = world.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
@@ -61,7 +66,7 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
 
     def playing(carried: Any) -> Any:
         t, _, _, (_, _, ended, _) = carried
-        return ~ended.all() & (t < MOST_STEPS)
+        return ~ended.all() & (t < most)
 
     def step(carried: Any) -> Any:
         t, worlds, memory, (returns, lengths, ended, sound) = carried
@@ -77,5 +82,7 @@ def _play(algorithm: Algorithm, world: FunctionalWorld, config: Any, policy: Any
 
     begun = jax.vmap(world.start)(of_episodes)
     nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool), jnp.ones(count, bool)
-    _, _, _, (returns, lengths, _, sound) = jax.lax.while_loop(playing, step, (jnp.int32(0), begun, memory, nothing))
-    return returns, lengths, sound
+    _, _, _, (returns, lengths, ended, sound) = jax.lax.while_loop(
+        playing, step, (jnp.int32(0), begun, memory, nothing)
+    )
+    return returns, lengths, ended, sound

@@ -3,26 +3,28 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError, UsageError, describe
 from polyak.training.acting import Acting, Verdict
-from polyak.training.worlds import Environment
+from polyak.training.plan import Plan
+from polyak.training.worlds import Environment, Worlds
 from polyak.types import Algorithm, EnvSpec
-
-MOST_STEPS = 100_000  # an episode without end is cut here
-SIDE_BY_SIDE = 16
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Returns (not discounted, not scaled) and lengths of each lane's episodes, `[lane, episode]`."""
+    """Returns (not discounted, not scaled) and lengths of each lane's episodes, `[lane, episode]`.
+
+    `cut` says which episodes had not ended when they were cut, so that their returns are incomplete.
+    """
 
     returns: np.ndarray
     lengths: np.ndarray
+    cut: np.ndarray
 
 
 class Evaluator:
@@ -33,10 +35,12 @@ class Evaluator:
         algorithm: Algorithm,
         config: Any,
         make: Callable[[], Environment],
+        plan: Plan | None = None,
         stop: Callable[[], None] = lambda: None,
     ):
         """Prepare to play in what `make` makes; `stop` is called between steps, to give up by raising."""
         self.algorithm, self.config, self.make, self.stop = algorithm, config, make, stop
+        self.plan = plan or Plan()
         self.verdict: Verdict | None = None  # whether the algorithm acts in NumPy, once that is known
         self.environments: list[Environment] = []
         self.actings: dict[tuple[int, bool], Acting] = {}
@@ -46,9 +50,10 @@ class Evaluator:
 
         Raises RunError where an environment fails.
         """
-        count = min(len(seeds[0]), SIDE_BY_SIDE)
+        count = min(len(seeds[0]), max(self.plan.evaluation_envs, 1))
         self._open(count)
         environments = self.environments[:count]
+        most = self.plan.evaluation_limit(environments[0].limit)
         results = []
         for lane, lane_seeds in enumerate(seeds):
             acting = self._acting(count, explore)
@@ -57,8 +62,8 @@ class Evaluator:
             self.verdict = acting.verdict
             acting.begin([0])
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
-                results.append(_play(acting, environments, list(lane_seeds), self.stop))
-        return Scores(np.array([r for r, _ in results]), np.array([n for _, n in results]))
+                results.append(_play(acting, environments, list(lane_seeds), most, self.stop))
+        return Scores(*(np.array(part) for part in zip(*results, strict=True)))
 
     def _open(self, count: int) -> None:
         """Make as many environments as are missing; one by one, so that those made are closed if the next fails."""
@@ -90,11 +95,43 @@ class Evaluator:
                 stack.callback(self.environments.pop().close)
 
 
+class InTraining(Evaluator):
+    """Plays episodes in the only environment that there is, the one that trains, between two episodes of training."""
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        config: Any,
+        worlds: Worlds,
+        environment: Environment,
+        plan: Plan,
+        stop: Callable[[], None] = lambda: None,
+    ):
+        super().__init__(algorithm, config, lambda: environment, plan, stop)
+        self.worlds = worlds
+
+    def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
+        """Play as an Evaluator does, then begin the training episode whose turn it is."""
+        scores = super().play(policies, seeds, explore)
+        self.worlds.restore(self.worlds.episodes.copy(), [[[]]], self.worlds.obs)
+        return scores
+
+    def close(self) -> None:
+        """Leave the environment to training."""
+        self.environments.clear()
+
+
+Played: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 def _play(
-    acting: Acting, environments: Sequence[Environment], seeds: list[int], stop: Callable[[], None]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Play the episodes side by side: an environment that ends its episode takes the next one waiting."""
-    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    acting: Acting, environments: Sequence[Environment], seeds: list[int], most: int, stop: Callable[[], None]
+) -> Played:
+    """Play the episodes side by side: an environment that ends its episode takes the next one waiting.
+
+    Return their returns, their lengths, and which of them were cut after `most` steps.
+    """
+    returns, lengths, cut = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), np.zeros(len(seeds), bool)
     obs = np.zeros((1, len(environments), environments[0].spec.obs_size), np.float32)
     playing = dict(enumerate(range(len(environments))))  # environment → episode
     waiting = iter(range(len(environments), len(seeds)))
@@ -107,7 +144,8 @@ def _play(
             lengths[episode] += 1
             obs[0, e], reward, ended = _step(environments[e], actions[e], seeds[episode], lengths[episode])
             returns[episode] += reward
-            if not ended and lengths[episode] < MOST_STEPS:
+            cut[episode] = not ended and lengths[episode] >= most
+            if not ended and not cut[episode]:
                 continue
             acting.forget(0, e)
             following = next(waiting, None)
@@ -116,7 +154,7 @@ def _play(
             else:
                 playing[e] = following
                 obs[0, e] = _reset(environments[e], seeds[following])
-    return returns, lengths
+    return returns, lengths, cut
 
 
 def _reset(environment: Environment, seed: int) -> np.ndarray:

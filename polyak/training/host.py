@@ -20,6 +20,7 @@ from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
+from polyak.training.finite import refuse_nonfinite
 from polyak.training.lanes import Lanes, on_host, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, Turn, learn
 from polyak.training.moment import Moment
@@ -221,12 +222,14 @@ class Training:
         remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0) * self.open
         by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
-        before = Moment(self.worlds, self.acting)
+        before, played = Moment(self.worlds, self.acting), self.episodes
         self.acting.begin(self.env_steps)
         try:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 episodes = self._fill(rollout, remaining, choose, plan.episodes_left(self.episodes, warming))
-            self._refuse_nonfinite(rollout)
+            refuse_nonfinite(rollout, self.worlds, self.seeds, self.env_steps)
+            if plan.evaluation_envs == 0:
+                self._make_way(rollout, played)
         except (RunError, KeyboardInterrupt):  # an environment may raise either
             before.rewind(self.worlds, self.acting)
             raise
@@ -243,6 +246,20 @@ class Training:
                 for lane in range(len(self.seeds)):
                     self.acting.forget(lane, 0)
         return rollout, episodes
+
+    def _make_way(self, rollout: Rollout, played: np.ndarray) -> None:
+        """Cut the episode under way if an evaluation, which needs its environment, is due after this rollout.
+
+        The last transition is marked as truncated, which is what has happened to the episode: nothing is taken for an
+        end of the task. `played` are the episodes before the rollout.
+        """
+        plan, worlds = self.plan, self.worlds
+        after = self.env_steps + rollout.count.astype(np.int64) * plan.envs
+        due = plan.evaluations_due(after, self.episodes) > plan.evaluations_due(self.env_steps, played)
+        if due.all() and worlds.actions[0][0]:
+            unpack(self.spec, rollout.rows).truncated[0, rollout.count[0] - 1, 0] = 1
+            self.acting.forget(0, 0)
+            worlds.restore(worlds.episodes + 1, [[[]]], worlds.obs)
 
     def _close_lanes(self, ended: set[int]) -> None:
         """Let lanes whose episode ended wait until every lane's has: then all learn at once, by one clock."""
@@ -269,19 +286,3 @@ class Training:
                 if not lanes:
                     break
         return episodes
-
-    def _refuse_nonfinite(self, rollout: Rollout) -> None:
-        if np.isfinite(rollout.rows).all():
-            return
-        lane, t, e, column = np.argwhere(~np.isfinite(rollout.rows))[0]
-        parts = unpack(self.spec, rollout.rows)
-        ends = (parts.terminated + parts.truncated)[lane, t : rollout.count[lane], e] > 0
-        where = (
-            f"at environment step {self.env_steps[lane] + t * self.plan.envs + e + 1} of seed {self.seeds[lane]},"
-            f" in episode {self.worlds.episodes[lane, e] - ends.sum()} of environment {e}"
-        )
-        from_action = column - self.spec.obs_size
-        if 0 <= from_action < self.spec.action_size:
-            raise RunError(f"the policy chose an action that is not finite {where}: learning diverged, learn slower")
-        what = "a reward" if from_action == self.spec.action_size else "an observation"
-        raise RunError(f"the environment returned {what} that is not finite {where}")

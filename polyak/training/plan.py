@@ -12,6 +12,7 @@ from polyak.errors import UsageError, option
 from polyak.fields import check, number
 
 NO_LIMIT = 2**31 - 1  # episodes
+LEAST_LIMIT = 1_000  # steps of an evaluation episode, where neither the user nor the environment sets a limit
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class Plan:
     """Evaluations over the run, denser at its start, besides one before it; they choose each seed's best policy."""
     evaluation_episodes: int = number(default=10, least=1)
     """Episodes of each of those evaluations, without exploration."""
+    evaluation_envs: int = number(default=16, least=0)
+    """Copies of the environment for evaluation, at most; 0: evaluate in the training environment, whose unfinished
+    episode is then truncated."""
+    evaluation_steps: int = number(default=0, least=0)
+    """Steps after which an evaluation episode is cut; 0: at the environment's time limit or, if it has none, such that
+    all evaluations together take no more steps than training, but not before step 1000."""
     score_episodes: int = number(default=20, least=1)
     """Fresh episodes that score the final and the best policies at the end."""
     checkpoint_seconds: float = number(default=60.0, above=0)
@@ -71,6 +78,11 @@ class Plan:
             raise UsageError(f"updates = {self.updates} per {self.updates_per} must be a whole number")
         if self.episodes is not None and self.updates_per != "episode":
             raise UsageError(f'episodes = {self.episodes} needs updates_per = "episode": limit env_steps instead')
+        if self.evaluation_envs == 0 and (self.envs > 1 or self.workers):
+            raise UsageError(
+                f"evaluation_envs = 0 evaluates in the only environment there is: it needs envs = 1, not {self.envs},"
+                f" and workers = 0, not {self.workers}"
+            )
         if self.updates_per == "episode" and self.envs > 1:
             raise UsageError(f"updates per episode need envs = 1, not {self.envs}: episodes end at different times")
 
@@ -125,6 +137,13 @@ class Plan:
             return np.zeros(np.shape(env_steps), np.int64)
         marks = _marks(self.evaluations, self.warmup / self.env_steps)
         return 1 + np.searchsorted(marks, self.progress(env_steps, episodes), side="right")
+
+    def evaluation_limit(self, time_limit: int | None) -> int:
+        """Return the steps after which evaluation episodes are cut in an environment with this time limit."""
+        if self.evaluation_steps or time_limit is not None:
+            return self.evaluation_steps or time_limit or 0
+        episodes = self.evaluations * self.evaluation_episodes + 2 * self.score_episodes  # of a best and a final policy
+        return max(self.env_steps // episodes, LEAST_LIMIT)
 
     @property
     def log_interval(self) -> int:

@@ -15,6 +15,7 @@ class Environment(Protocol):
     """What evaluation needs of one environment."""
 
     spec: EnvSpec
+    limit: int | None  # steps after which it truncates an episode; None: unknown
 
     @property
     def scale(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -91,7 +91,7 @@ def test_a_seed_learns_and_scores_the_same_whatever_other_seeds_there_are(finish
 def test_an_evaluation_tells_all_that_is_owed(finished: polyak.Run):
     result = finished.evaluate(5, "final")
     assert result.keys() == {
-        *("which", "deterministic", "episodes", "return_mean", "return_std", "return_iqm"),
+        *("which", "deterministic", "episodes", "cut_episodes", "return_mean", "return_std", "return_iqm"),
         *("statistic", "ci95", "ci95_over", "length_mean", "per_seed"),
     }
     assert (result["which"], result["deterministic"], result["episodes"]) == ("final", True, 5)

@@ -60,16 +60,19 @@ def test_without_spread_the_interval_is_a_point(values: list[float]):
 
 
 def test_a_summary_of_several_seeds():
-    scores = Scores(np.array([[1.0, 3.0], [5.0, 9.0]]), np.array([[10, 20], [30, 40]]))
+    scores = Scores(
+        np.array([[1.0, 3.0], [5.0, 9.0]]), np.array([[10, 20], [30, 40]]), np.array([[True, False], [True, True]])
+    )
     result = summary(scores, [3, 5], "best", True)
     assert (result["return_mean"], result["length_mean"], result["return_iqm"]) == (4.5, 25.0, 4.5)
+    assert result["cut_episodes"] == 3
     assert result["return_std"] == pytest.approx(np.sqrt((3.5**2 + 1.5**2 + 0.5**2 + 4.5**2) / 4))
     assert (result["ci95"], result["ci95_over"], result["statistic"]) == ([2.0, 7.0], "seeds", "iqm")
     assert result["per_seed"][1] == {"seed": 5, "return_mean": 7.0, "return_std": 2.0, "length_mean": 35.0}
 
 
 def test_the_score_of_a_single_seed_is_the_mean_over_its_episodes():
-    scores = Scores(np.array([[1.0, 2.0, 3.0, 10.0]]), np.ones((1, 4)))
+    scores = Scores(np.array([[1.0, 2.0, 3.0, 10.0]]), np.ones((1, 4)), np.zeros((1, 4), bool))
     result = summary(scores, [0], "final", False)
     assert (result["statistic"], result["ci95_over"], result["return_iqm"]) == ("mean", "episodes", 4.0)
     assert result["ci95"] == list(interval(scores.returns[0], mean))
@@ -78,6 +81,6 @@ def test_the_score_of_a_single_seed_is_the_mean_over_its_episodes():
 
 
 def test_a_rare_success_of_a_single_seed_is_not_hidden():
-    result = summary(Scores(np.eye(1, 10), np.ones((1, 10))), [0], "final", True)
+    result = summary(Scores(np.eye(1, 10), np.ones((1, 10)), np.zeros((1, 10), bool)), [0], "final", True)
     assert result["return_iqm"] == pytest.approx(0.1)
     assert result["ci95"] == pytest.approx([0.0, 0.3])

@@ -252,7 +252,7 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.M
     def play(sitting: session.Session, policies: Any, episodes: int, lanes: np.ndarray) -> session.Scores:
         seen.append(policies.actor.mlp.layers[0].weight)
         scores = np.tile(np.array(next(returns))[:, None], episodes)
-        return session.Scores(scores, np.ones_like(scores, dtype=int))
+        return session.Scores(scores, np.ones_like(scores, dtype=int), np.zeros_like(scores, dtype=bool))
 
     monkeypatch.setattr(session.Session, "play", play)
     run = small.train("best")
@@ -307,3 +307,58 @@ def test_by_command_ctrl_c_says_how_to_resume_and_resuming_finishes(capsys: pyte
 
 def _lines(path: str) -> int:
     return Path(path).read_text().count("\n") if Path(path).exists() else 0
+
+
+class OnlyOne(Lopsided):
+    """Cannot be opened a second time before it is closed; its episodes are longer than a rollout."""
+
+    is_open = False
+
+    def __init__(self) -> None:
+        if OnlyOne.is_open:
+            raise OSError("the port is in use")
+        super().__init__()
+        OnlyOne.is_open = True
+
+    def close(self) -> None:
+        OnlyOne.is_open = False
+
+
+ALONE: dict[str, Any] = {"env": OnlyOne, "seeds": [3], "plan": {"evaluation_envs": 0}}
+
+
+@pytest.mark.parametrize("algorithm", ["ddpg", "ppo"])
+def test_an_environment_of_which_only_one_can_be_open_is_trained_and_evaluated(algorithm: str):
+    by_rollout = {"config": {}, "plan": {"evaluation_envs": 0, "chunk": 50, "evaluations": 3}}
+    if algorithm == "ddpg":
+        run = small.train("alone", **ALONE)
+    else:
+        run = polyak.train("ppo", OnlyOne, seeds=[3], steps=400, out="alone", **by_rollout)
+    assert len(small.rows(Path("alone/evaluations.csv"))) == 3 * run.facts["plan"]["evaluation_episodes"]
+    assert run.evaluate(2)["length_mean"] <= 20
+    assert not OnlyOne.is_open
+
+
+def test_a_run_that_evaluates_in_its_training_environment_resumes_to_the_same_bits():
+    whole = small.train("whole", **ALONE)
+    small.train_and_stop("parts", iteration=16, **ALONE)
+    parts = polyak.resume("parts", env=OnlyOne)
+    small.assert_same_policies(whole, parts)
+    assert parts.scores == whole.scores
+    for table in ("metrics.csv", "evaluations.csv"):
+        assert small.rows(Path("parts", table), "seed", "return") == small.rows(Path("whole", table), "seed", "return")
+
+
+def test_evaluating_in_the_training_environment_needs_a_single_seed():
+    with pytest.raises(polyak.UsageError, match=r"evaluation_envs = 0 .*: it needs one seed, not 2"):
+        small.train("refused", env=OnlyOne, plan={"evaluation_envs": 0})
+    assert not OnlyOne.is_open
+
+
+def test_an_environment_without_a_time_limit_is_told_at_the_start(capsys: pytest.CaptureFixture[str]):
+    quick = {"seeds": 1, "steps": 80, "plan": {"evaluations": 0}, "quiet": False}
+    small.train("endless", **quick)
+    said = "has no time limit: evaluation episodes are cut after 1,000 steps"
+    assert said in capsys.readouterr().err
+    small.train("limited", **quick, env_kwargs={"max_episode_steps": 9})
+    assert said not in capsys.readouterr().err

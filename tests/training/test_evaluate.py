@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import gymnasium
 import jax
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from polyak.envs.gymnasium import Environment
 from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
 from polyak.errors import RunError, UsageError
-from polyak.training import evaluate as module
 from polyak.training.evaluate import Evaluator, Scores
+from polyak.training.plan import Plan
 from polyak.tree import replace
 from polyak.types import Box, EnvSpec
 from tests import toys
@@ -27,8 +28,14 @@ POLICIES = stack(
 )
 
 
-def play(make: Callable[[], Any] = Walk, seeds: Any = SEEDS, policies: Any = POLICIES, **options: Any) -> Scores:
-    with contextlib.closing(Evaluator(toys.linear, CONFIG, lambda: Environment(make))) as evaluator:
+def play(
+    make: Callable[[], Any] = Walk,
+    seeds: Any = SEEDS,
+    policies: Any = POLICIES,
+    plan: Plan = Plan(),  # noqa: B008 (it is frozen)
+    **options: Any,
+) -> Scores:
+    with contextlib.closing(Evaluator(toys.linear, CONFIG, lambda: Environment(make), plan)) as evaluator:
         return evaluator.play(policies, seeds, **options)
 
 
@@ -56,11 +63,9 @@ def one_episode(env: Walk, seed: int, weight: np.ndarray) -> tuple[float, int]:
 
 
 @pytest.mark.parametrize("side_by_side", [1, 2, 3])
-def test_how_many_are_played_side_by_side_does_not_matter(monkeypatch: Any, side_by_side: int) -> None:
-    expected = play()
-    monkeypatch.setattr(module, "SIDE_BY_SIDE", side_by_side)
-    kept = Kept()
-    scores = play(kept)
+def test_how_many_are_played_side_by_side_does_not_matter(side_by_side: int) -> None:
+    expected, kept = play(), Kept()
+    scores = play(kept, plan=Plan(evaluation_envs=side_by_side))
     np.testing.assert_allclose(scores.returns, expected.returns, rtol=1e-5)
     np.testing.assert_array_equal(scores.lengths, expected.lengths)
     assert len(kept.made) == side_by_side
@@ -106,10 +111,20 @@ def test_returns_are_neither_discounted_nor_scaled() -> None:
     np.testing.assert_allclose(play(ActionReward, policies=policies).returns, 0.75)  # it sees 0, so acts 0: 1 - 1/4
 
 
-def test_an_episode_without_end_is_cut(monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "MOST_STEPS", 50)
-    scores = play(partial(Walk, limit=10**9), policies=jax.tree.map(lambda leaf: -3 * abs(leaf), POLICIES))
+BACK = jax.tree.map(lambda leaf: -3 * abs(leaf), POLICIES)  # from where the point is
+
+
+def test_an_episode_without_end_is_cut_and_said_to_be() -> None:
+    scores = play(partial(Walk, limit=10**9), policies=BACK, plan=Plan(evaluation_steps=50))
     assert scores.lengths.max() == 50
+    np.testing.assert_array_equal(scores.cut, scores.lengths == 50)
+    assert not play(partial(Walk, limit=50), policies=BACK, plan=Plan(evaluation_steps=50)).cut.any()
+
+
+def test_an_environment_with_a_time_limit_is_not_cut_before_it() -> None:
+    scores = play(lambda: gymnasium.wrappers.TimeLimit(Walk(limit=10**9), 1_200), policies=BACK, seeds=[[1], [2]])
+    assert scores.lengths.max() == 1_200
+    assert not scores.cut.any()
 
 
 def test_a_failing_step_is_a_run_error() -> None:

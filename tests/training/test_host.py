@@ -1,6 +1,7 @@
 """The host loop: equal to the textbook, exact in its counts, honest at episode ends, each lane on its own."""
 
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import jax
@@ -232,3 +233,19 @@ def lengths(training: Training) -> np.ndarray:
     parts = transitions(training)
     ends = np.flatnonzero(parts.terminated + parts.truncated) + 1
     return np.diff(np.unique([0, *ends, len(parts.reward)]))
+
+
+def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
+    plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
+    kept = Kept(partial(Walk, limit=10**9))
+    training = Training(toys.linear, toys.Config(), plan, Worlds(kept, (3,), 1), (3,))
+    while training.env_steps[0] < 30:
+        training.advance()
+    assert training.pending is not None
+    assert unpack(training.spec, training.pending.rows).truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
+    assert training.worlds.actions == [[[]]]
+    assert (training.acting.memory == 0).all()
+    toys.finish(training)
+    rows = unpack(training.spec, np.asarray(training.learner.buffer.rows))
+    assert np.flatnonzero(rows.truncated[0]).tolist() == [29, 59]
+    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.worlds.episodes[0, 0]))

@@ -143,3 +143,26 @@ def test_evaluations_are_denser_at_the_start_of_learning() -> None:
 def test_a_run_that_ends_by_episodes_is_evaluated_by_them() -> None:
     plan = Plan(env_steps=10_000, warmup=0, evaluations=4, updates_per="episode", updates=1, episodes=100)
     assert [due(plan, 50, episodes=episodes)[0] for episodes in (0, 13, 50, 100)] == [1, 2, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("plan", "time_limit", "steps"),
+    [
+        (Plan(), 200, 200),
+        (Plan(evaluation_steps=50), 200, 50),
+        (Plan(evaluation_steps=5_000), None, 5_000),
+        (Plan(env_steps=5_000), None, 1_000),
+        (Plan(env_steps=1_400_000), None, 10_000),  # 10 × 10 episodes, and 20 for each of two policies
+        (Plan(env_steps=200_000, evaluations=0), None, 5_000),
+    ],
+)
+def test_evaluation_episodes_are_cut_so_that_they_cost_no_more_than_training(
+    plan: Plan, time_limit: int | None, steps: int
+) -> None:
+    assert plan.evaluation_limit(time_limit) == steps
+
+
+@pytest.mark.parametrize("given", [{"envs": 2}, {"workers": 1}])
+def test_evaluating_in_the_training_environment_needs_one(given: dict[str, int]) -> None:
+    with pytest.raises(UsageError, match=r"evaluation_envs = 0 .* needs envs = 1"):
+        Plan(evaluation_envs=0, **given)

@@ -9,6 +9,7 @@ from polyak.errors import UsageError
 
 PREFIX = "--env."
 WORDS = {"True": True, "False": False, "None": None}
+PAIRS = ("action_bounds",)  # which take two values
 NUMBER = re.compile(r"-[\d.]")
 
 
@@ -26,6 +27,8 @@ def take(words: list[str]) -> tuple[list[str], dict[str, Any]]:
             raise UsageError(f"{word}: name an argument of the environment, for example {PREFIX}g 4.0")
         if equals:
             arguments[name] = value_of(text)
+        elif name in PAIRS and len(following) > 1 and all(map(_is_value, following[:2])):
+            arguments[name] = [value_of(following.pop(0)), value_of(following.pop(0))]
         elif following and _is_value(following[0]):
             arguments[name] = value_of(following.pop(0))
         else:

@@ -17,6 +17,7 @@ from polyak.errors import UsageError
         ("--env.a True --env.b False --env.c None", [], {"a": True, "b": False, "c": None}),
         ("--env.size [3,4] --env.name 4x4 --env.name 8x8", [], {"size": [3, 4], "name": "8x8"}),
         ("--env.a Infinity --env.b 1e3 --env.c=", [], {"a": "Infinity", "b": 1000.0, "c": ""}),
+        ("--env.action-bounds -1 2.5 --json", ["--json"], {"action_bounds": [-1, 2.5]}),
         ("--environment.g 4 --env g", ["--environment.g", "4", "--env", "g"], {}),
     ],
 )

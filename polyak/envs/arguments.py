@@ -10,6 +10,7 @@ from gymnasium.envs.registration import load_env_creator
 from polyak.errors import UsageError
 
 LIMIT = "max_episode_steps"
+BOUNDS = "action_bounds"  # which no maker is given: polyak acts within them
 
 
 def creator_of(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., Any] | None:
@@ -28,7 +29,7 @@ def refuse_unknown(name: str, maker: Any, keywords: Iterable[str]) -> None:
     names = _parameters(maker)
     for keyword in keywords:
         if names is not None and keyword not in names:
-            valid = ", ".join([*names, LIMIT] if LIMIT not in names else names)
+            valid = ", ".join(dict.fromkeys([*names, LIMIT, BOUNDS]))
             raise UsageError(f"{name} has no argument {keyword!r}: it takes {valid}")
 
 
@@ -37,6 +38,19 @@ def checked_limit(value: Any, what: str) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise UsageError(f"{what} = {value!r} must be a whole number of steps, at least 1, or None")
     return value
+
+
+def checked_bounds(value: Any) -> tuple[float, float] | None:
+    """Return the bounds of actions. Raises UsageError for anything but None and two numbers."""
+    if value is None:
+        return None
+    if (
+        not isinstance(value, list | tuple)
+        or len(value) != 2
+        or any(type(bound) not in (int, float) for bound in value)
+    ):
+        raise UsageError(f"{BOUNDS} = {value!r} must be two numbers, the lower one first: --env.action-bounds -1 1")
+    return float(value[0]), float(value[1])
 
 
 def _parameters(maker: Any) -> list[str] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak import keys
-from polyak.envs.arguments import LIMIT, checked_limit
+from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
@@ -201,6 +201,8 @@ def find(env: Maker) -> Functional | None:
     A twin takes no arguments but a time limit. Raises UsageError for a FuncEnv that breaks the contract.
     """
     source = Source.of(env)
+    if BOUNDS in source.kwargs:  # actions are scaled inside the program, to the space as it is
+        return None
     name, limit = name_of(source), checked_limit(source.kwargs.get(LIMIT), LIMIT)
     if isinstance(source.maker, str) and name in TWINS:
         if set(source.kwargs) - {LIMIT}:

@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from polyak.envs.answers import first_observation, refuse_seedless, refuse_step, reward_of, truth
 from polyak.envs.flatten import NUMBERS, flatten
-from polyak.envs.make import Maker, Source, close, closed_on_error, make
+from polyak.envs.make import Maker, Source, close, closed_on_error
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.envs.wrappers import time_limit
 from polyak.errors import RunError, describe
@@ -30,13 +30,14 @@ class Environment:
     """One environment with flat observations; it takes actions in its own units, as `scale` makes them."""
 
     def __init__(self, env: Maker, render_mode: str | None = None):
-        self.env = make(env, render_mode)
+        source = Source.of(env)
+        self.env = source.make(render_mode)
         with closed_on_error(self.env):
-            self._describe()
+            self._describe(source)
 
-    def _describe(self) -> None:
+    def _describe(self, source: Source) -> None:
         self.limit = time_limit(self.env)  # steps after which it truncates an episode; None: unknown
-        self.observation_space, self.action_space = self.env.observation_space, self.env.action_space
+        self.observation_space, self.action_space = self.env.observation_space, source.acts_in(self.env)
         self.spec = spec_of(self.observation_space, self.action_space)
         self.scale = ActionScale(self.action_space)
         self.scalar = isinstance(self.action_space, spaces.Box) and self.action_space.shape == ()

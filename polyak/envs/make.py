@@ -17,7 +17,8 @@ from gymnasium.experimental.functional import FuncEnv
 
 from polyak.envs import arguments
 from polyak.envs.answers import advice_on
-from polyak.envs.arguments import LIMIT, checked_limit
+from polyak.envs.arguments import BOUNDS, LIMIT, checked_bounds, checked_limit
+from polyak.envs.spaces import bounded
 from polyak.envs.wrappers import refuse_statistics
 from polyak.errors import UsageError, describe, installing, nearest
 from polyak.lazy import jax
@@ -54,15 +55,20 @@ class Source:
 
     def make(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         """Make an environment. Raises UsageError where it cannot be made or used; then it is closed again."""
-        found = self.found
+        found, kwargs = self.found, {key: value for key, value in self.kwargs.items() if key != BOUNDS}
         if isinstance(found, str):
-            made = _from_registry(found, self.kwargs, render_mode)
+            made = _from_registry(found, kwargs, render_mode)
         else:
-            made = _from_callable(name_of(self), found, self.kwargs, render_mode)
+            made = _from_callable(name_of(self), found, kwargs, render_mode)
         self._refuse_shared(made)
         with closed_on_error(made):
             refuse_statistics(name_of(self), made)
         return made
+
+    def acts_in(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Space[Any]:
+        """Return the space to act in: the environment's, with the bounds that the user gives for infinite ones."""
+        bounds = checked_bounds(self.kwargs.get(BOUNDS))
+        return env.action_space if bounds is None else bounded(env.action_space, *bounds)
 
     def _refuse_shared(self, made: gymnasium.Env[Any, Any]) -> None:
         inner = made.unwrapped

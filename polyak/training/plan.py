@@ -142,7 +142,8 @@ class Plan:
         """Return the steps after which evaluation episodes are cut in an environment with this time limit."""
         if self.evaluation_steps or time_limit is not None:
             return self.evaluation_steps or time_limit or 0
-        episodes = self.evaluations * self.evaluation_episodes + 2 * self.score_episodes  # of a best and a final policy
+        evaluations = self.evaluations + (self.evaluations > 0)  # and one before any step
+        episodes = evaluations * self.evaluation_episodes + 2 * self.score_episodes  # of a best and a final policy
         return max(self.env_steps // episodes, LEAST_LIMIT)
 
     @property

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium
+import numpy as np
 import pytest
 
 from polyak.envs import functional
@@ -49,10 +50,10 @@ def test_a_time_limit_is_a_number_of_steps(maker: Any, limit: Any) -> None:
 @pytest.mark.parametrize(
     ("maker", "valid"),
     [
-        (Walk, "limit, actions, max_episode_steps"),
-        (Limited, "max_episode_steps"),
-        ("Pendulum-v1", "render_mode, g, max_episode_steps"),
-        ("gymnasium:Pendulum-v1", "render_mode, g, max_episode_steps"),
+        (Walk, "limit, actions, max_episode_steps, action_bounds"),
+        (Limited, "max_episode_steps, action_bounds"),
+        ("Pendulum-v1", "render_mode, g, max_episode_steps, action_bounds"),
+        ("gymnasium:Pendulum-v1", "render_mode, g, max_episode_steps, action_bounds"),
     ],
 )
 def test_a_wrong_argument_is_refused_with_the_valid_ones(maker: Any, valid: str) -> None:
@@ -78,3 +79,26 @@ def test_a_functional_environment_takes_arguments_and_a_time_limit() -> None:
     assert (found.env.scale, found.limit) == (2.0, 5)
     stepped = Source(made, {"max_episode_steps": 5}).make()
     assert isinstance(stepped, gymnasium.wrappers.TimeLimit)
+
+
+class Unbounded(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,))
+
+
+@pytest.mark.parametrize("maker", [Unbounded, lambda **kwargs: Unbounded(**kwargs)])
+def test_infinite_actions_are_taken_within_the_bounds_given(maker: Any) -> None:
+    with pytest.raises(UsageError, match=r"--env\.action-bounds"):
+        Environment(maker)
+    env = Environment(Source(maker, {"action_bounds": [-2, 3]}))
+    assert env.scale(np.float32([[-1], [1]])).tolist() == [[-2], [3]]
+    assert functional.find(Source("Pendulum-v1", {"action_bounds": [-2, 3]})) is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "says"), [([1], "two numbers"), (["a", 1], "two numbers"), ([2, 1], "the lower one")]
+)
+def test_bounds_that_are_none_are_refused(bounds: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        Environment(Source(Unbounded, {"action_bounds": bounds}))

@@ -311,7 +311,10 @@ def test_arguments_by_command_are_those_from_python(capsys: pytest.CaptureFixtur
     assert f"ddpg on {name} (weight = 10.0): 1 seed" in capsys.readouterr().err
     assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0}
     assert small.command("train", "ddpg", name, "--env.mass", "10.0", "--out", "other") == 2
-    assert "has no argument 'mass': it takes weight, render_mode, max_episode_steps" in capsys.readouterr().err
+    assert (
+        "has no argument 'mass': it takes weight, render_mode, max_episode_steps, action_bounds"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("given", [{"spec": object()}, {1: 2}, [1], {"x": float("nan")}])

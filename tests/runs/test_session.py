@@ -334,7 +334,7 @@ def test_an_environment_of_which_only_one_can_be_open_is_trained_and_evaluated(a
         run = small.train("alone", **ALONE)
     else:
         run = polyak.train("ppo", OnlyOne, seeds=[3], steps=400, out="alone", **by_rollout)
-    assert len(small.rows(Path("alone/evaluations.csv"))) == 3 * run.facts["plan"]["evaluation_episodes"]
+    assert len(small.rows(Path("alone/evaluations.csv"))) == 4 * run.facts["plan"]["evaluation_episodes"]
     assert run.evaluate(2)["length_mean"] <= 20
     assert not OnlyOne.is_open
 

@@ -239,6 +239,9 @@ def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment
     plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
     kept = Kept(partial(Walk, limit=10**9))
     training = Training(toys.linear, toys.Config(), plan, Worlds(kept, (3,), 1), (3,))
+    due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))
+    ends = 10 * (1 + np.flatnonzero(np.diff(due)))  # of the rollouts after which an evaluation is due
+    assert ends.tolist() == [30, 60]
     while training.env_steps[0] < 30:
         training.advance()
     assert training.pending is not None

@@ -152,7 +152,7 @@ def test_a_run_that_ends_by_episodes_is_evaluated_by_them() -> None:
         (Plan(evaluation_steps=50), 200, 50),
         (Plan(evaluation_steps=5_000), None, 5_000),
         (Plan(env_steps=5_000), None, 1_000),
-        (Plan(env_steps=1_400_000), None, 10_000),  # 10 × 10 episodes, and 20 for each of two policies
+        (Plan(env_steps=1_500_000), None, 10_000),  # 11 × 10 episodes, and 20 for each of two policies
         (Plan(env_steps=200_000, evaluations=0), None, 5_000),
     ],
 )

@@ -47,8 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     own = arguments is None
     words = list(sys.argv[1:] if arguments is None else arguments)
     occupy_standard_streams()
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # modules in the current folder hold environments and algorithms of the user's own
     write_plainly()
     try:
         with listening(guarded=own) as interrupts:
@@ -94,6 +92,12 @@ def obey(words: list[str]) -> None:
             COMMANDS[words[0]](words[1:])
 
 
+def trusting_here() -> None:
+    """Let modules in the current folder be found, after all others, for a name that the user typed or trusts."""
+    if not sys.flags.safe_path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
 def train(words: list[str]) -> None:
     """Train agents."""
     from polyak import algorithms
@@ -114,6 +118,8 @@ def train(words: list[str]) -> None:
     if len(named) < 2 and not explain:
         raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
     algorithm, env = [*named, ""][:2]
+    if ":" in env or not algorithms.registered(algorithm):
+        trusting_here()
     rest, env_kwargs = env_flags.take(rest)
     devices.prepare(flags.number_of_seeds(rest))  # before modules of the user's own start JAX
     name, module = algorithms.find(algorithm)
@@ -148,6 +154,8 @@ class Resume:
     """Print nothing while training."""
     json: bool = False
     """Print one JSON object with the scores, and nothing else."""
+    trust: bool = False
+    """Let the run's files name modules to import: you trust whoever made them to run code here."""
 
 
 def resume(words: list[str]) -> None:
@@ -155,8 +163,11 @@ def resume(words: list[str]) -> None:
     folder, options = folder_and(Resume, words, "polyak resume RUN")
     from polyak.runs import run as runs
 
+    if options.trust:
+        trusting_here()
     with keeping_quiet(options.json):
-        run = runs.resume(folder, workers=options.workers, quiet=options.quiet or options.json, stop_at=options.stop_at)
+        quiet = options.quiet or options.json
+        run = runs.resume(folder, workers=options.workers, quiet=quiet, stop_at=options.stop_at, trust=options.trust)
     report(run, options)
 
 
@@ -174,6 +185,8 @@ class Evaluate:
     """Choose other episodes."""
     json: bool = False
     """Print one JSON object and nothing else."""
+    trust: bool = False
+    """Let the run's files name modules to import: you trust whoever made them to run code here."""
 
 
 def evaluate(words: list[str]) -> None:
@@ -181,7 +194,9 @@ def evaluate(words: list[str]) -> None:
     folder, options = folder_and(Evaluate, words, "polyak evaluate RUN")
     from polyak.runs import run as runs
 
-    run = runs.load(folder)
+    if options.trust:
+        trusting_here()
+    run = runs.load(folder, trust=options.trust)
     with keeping_quiet(options.json):
         result = run.evaluate(options.episodes, options.which, not options.explore, options.seed)
     if options.json:
@@ -206,6 +221,8 @@ class Watch:
     """Seed of the first episode."""
     explore: bool = False
     """Act with exploration, as in training."""
+    trust: bool = False
+    """Let the run's files name modules to import: you trust whoever made them to run code here."""
 
 
 def watch(words: list[str]) -> None:
@@ -217,7 +234,9 @@ def watch(words: list[str]) -> None:
     if options.record is not None:
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame draws without a screen, and does not ask for one
     active().starting = False  # there is a window, or a film under way, to be closed when Ctrl-C is pressed
-    run = runs.load(folder)
+    if options.trust:
+        trusting_here()
+    run = runs.load(folder, trust=options.trust)
     policy = run.saved.policy(options.which, options.seed)
     print(show(policy, run.source(), options.record, options.episodes, options.episode_seed, options.explore))
 
@@ -287,4 +306,6 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # `python -m` puts the current folder there, before everything that is installed
     main()

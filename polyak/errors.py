@@ -114,3 +114,17 @@ def option(name: str, value: Any = None) -> str:
 def call(name: str, argument: Any) -> str:
     """Name one of polyak's commands as the user gives it: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
     return f"polyak {name} {argument}" if _ON_COMMAND_LINE.get() else f'polyak.{name}("{argument}")'
+
+
+def shortened(text: str, longest: int = 120) -> str:
+    """Return a text for a message without its middle, where it is long: it may come from a damaged file."""
+    return text if len(text) <= longest else f"{text[: longest - 30]}…{text[-25:]}"
+
+
+def untrusted(path: object, what: str, name: str) -> str:
+    """Say that a file names code to run which is not registered, and how to let it run."""
+    module = shortened(name.partition(":")[0])
+    return (
+        f"{path} names the {what} {shortened(name)!r}: to use it is to import {module} and run its code: if you"
+        f" trust whoever made this folder, say {option('trust', True)}"
+    )

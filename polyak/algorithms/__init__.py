@@ -2,11 +2,12 @@
 
 import dataclasses
 import importlib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from polyak.algorithms import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
-from polyak.errors import UsageError, describe, nearest
+from polyak.errors import UsageError, describe, nearest, untrusted
 from polyak.types import Algorithm
 
 REGISTRY: dict[str, Algorithm] = {
@@ -24,15 +25,18 @@ REGISTRY: dict[str, Algorithm] = {
 PARTS = ("Config", "learns_from", "acts_on", "init", "recall", "act", "update")
 
 
-def find(algorithm: str | Any) -> tuple[str, Algorithm]:
+def find(algorithm: str | Any, named_in: Path | None = None) -> tuple[str, Algorithm]:
     """Return an algorithm and the name a run writes down: a registered name, a module, or a module's dotted path.
 
+    `named_in` is the file that the name is from, if that is not to be trusted: then only a registered name is good.
     Raises UsageError for an unknown name, naming the nearest, and for a module that lacks part of the protocol.
     """
     if isinstance(algorithm, str):
         known = registered(algorithm)
         if known:
             return known, REGISTRY[known]
+        if named_in is not None:
+            raise UsageError(untrusted(named_in, "algorithm", algorithm))
         name, found = algorithm, _import(algorithm)
     elif algorithm is None:
         raise UsageError(f"name an algorithm, or give its module: {nearest('', REGISTRY)}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import re
 import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import gymnasium
@@ -20,7 +22,7 @@ from polyak.envs.answers import advice_on
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_bounds, checked_limit
 from polyak.envs.spaces import bounded
 from polyak.envs.wrappers import refuse_statistics
-from polyak.errors import UsageError, describe, installing, nearest
+from polyak.errors import UsageError, describe, installing, nearest, shortened, untrusted
 from polyak.lazy import jax
 
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
@@ -258,17 +260,43 @@ def found_again(source: Source) -> bool:
     return module != "__main__" and found is source.maker
 
 
-def from_name(name: str) -> str | Callable[..., Any]:
-    """Turn what a run wrote down into something that can be made again. Raises UsageError."""
+def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., Any]:
+    """Turn what a run wrote down into something that can be made again. Raises UsageError.
+
+    `named_in` is the file that the name is from, if that is not to be trusted: then no module is imported for it, and
+    it must be an id that Gymnasium knows already.
+    """
     module, _, attribute = name.partition(":")
-    if not module or not attribute or attribute in gymnasium.registry:
+    nameless = module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")")))
+    if named_in is not None and ":" in name:
+        if attribute in gymnasium.registry:
+            return attribute
+        if not nameless:
+            raise UsageError(untrusted(named_in, "environment", name))
+    elif not module or not attribute or attribute in gymnasium.registry:
         return name
-    try:
-        found: Any = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-    except Exception:
-        found = None  # making it by this name says what is wrong
-    if found is not None and not isinstance(found, str):
-        return found
-    if module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")"))):
+    else:
+        try:
+            found: Any = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
+        except Exception:
+            found = None  # making it by this name says what is wrong
+        if found is not None and not isinstance(found, str):
+            return found
+    if nameless:
         raise UsageError(f"the environment came from {name}, which cannot be found by name: give it again, from Python")
     return name
+
+
+def refuse_untrusted(kwargs: dict[str, Any], named_in: Path | None) -> None:
+    """Raise UsageError where keyword arguments from a file that is not trusted could name a file or a module.
+
+    Numbers and plain words are what an environment is told; of paths and modules it may load what is there.
+    """
+    if named_in is None:
+        return
+    for name, value in kwargs.items():
+        if not (value is None or isinstance(value, int | float) or (isinstance(value, str) and WORD.fullmatch(value))):
+            raise UsageError(untrusted(named_in, f"argument {shortened(name)} =", str(value)))
+
+
+WORD = re.compile(r"[\w-]*")

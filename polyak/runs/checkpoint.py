@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from polyak.errors import UsageError
-from polyak.runs import files
+from polyak.errors import UsageError, shortened
+from polyak.runs import arrays, files
+from polyak.runs.arrays import Free
 from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 
@@ -29,7 +30,7 @@ def save(folder: Path, training: Training | DeviceTraining, progress: Progress) 
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
     snapshot = training.snapshot()
     evaluations = {"best_returns": progress.best_returns, "evaluated": progress.evaluated}
-    arrays = {"training": snapshot, "best": progress.best, **evaluations}
+    trees = {"training": snapshot, "best": progress.best, **evaluations}
     facts = {
         "pending": snapshot["pending"] is not None,
         "env_steps": training.env_steps,
@@ -37,7 +38,38 @@ def save(folder: Path, training: Training | DeviceTraining, progress: Progress) 
         "settings": progress.settings,
         "log": progress.log_position,
     }
-    files.save_set(folder, "checkpoint.json", facts, {"arrays": arrays})
+    arrays.save_set(folder, "checkpoint.json", facts, {"arrays": trees})
+
+
+def settings_of(facts: dict[str, Any]) -> str:
+    """Return the digest of what decides a run's numbers, by the facts of its run.json."""
+    decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
+    asked = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
+    return files.fingerprint({**asked, "env_kwargs": facts.get("env_kwargs", {}), "plan": decisive})
+
+
+def read(folder: Path, settings: str) -> dict[str, Any]:
+    """Read what a checkpoint says of itself.
+
+    Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
+    """
+    facts = files.read_json(folder / "checkpoint.json", FIELDS, sealed=True)
+    if facts["settings"] != settings:
+        raise UsageError(f"the settings in {folder.parent / 'run.json'} are not those that the run was started with")
+    return facts
+
+
+def _are_seconds(value: Any) -> bool:
+    return files.is_table(value) and all(type(part) in (int, float) for part in value.values())
+
+
+FIELDS = {
+    "files": files.is_table,
+    "pending": lambda value: isinstance(value, bool),
+    "seconds": _are_seconds,
+    "settings": files.is_word,
+    "log": lambda value: value is None or files.is_table(value),
+}
 
 
 def load(folder: Path, training: Training | DeviceTraining, best: Any, settings: str) -> Progress:
@@ -45,26 +77,27 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
     """
-    path = folder / "checkpoint.json"
-    facts = files.read_json(path, ("files", "pending", "seconds", "settings", "log"))
-    seconds, position = facts["seconds"], facts["log"]
-    if not (
-        isinstance(seconds, dict)
-        and all(isinstance(value, int | float) for value in seconds.values())
-        and isinstance(position, dict | None)
-        and isinstance(facts["files"], dict)
-    ):
-        raise UsageError(f"{path} is damaged or was changed")
-    if facts["settings"] != settings:
-        raise UsageError(f"the settings in {folder.parent / 'run.json'} are not those that the run was started with")
+    facts = read(folder, settings)
     template = {
-        "training": training.template(bool(facts["pending"])),
+        "training": training.template(facts["pending"]),
         "best": best,
         "best_returns": np.zeros(len(training.seeds)),
         "evaluated": np.zeros(len(training.seeds), np.int64),
     }
+    kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(training))
+    try:
+        anew = training.restore(kept["training"])
+    except UsageError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"the checkpoint in {folder} is damaged or was changed ({shortened(str(error))})") from error
+    chosen = kept["best"], kept["best_returns"], kept["evaluated"]
+    return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
+
+
+def _free(training: Training | DeviceTraining) -> Free:
+    """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
+    plan, row = training.plan, 4 * training.spec.row_size
     replay = "training.learner.buffer.rows"
-    arrays = files.load_arrays(folder, facts["files"].get("arrays"), template, ("training.actions", replay), (replay,))
-    anew = training.restore(arrays["training"])
-    chosen = arrays["best"], arrays["best_returns"], arrays["evaluated"]
-    return Progress(*chosen, seconds, settings, position, anew)
+    most = {"training.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
+    return Free(most, by_part=(replay,))

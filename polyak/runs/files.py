@@ -1,26 +1,29 @@
-"""Files that are either whole or not there: JSON and safetensors, written beside and moved into place. No pickle."""
+"""Files that are either whole or not there: text and JSON, written beside and moved into place. No pickle."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
+import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+import reprlib
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
-from polyak.errors import RunError, UsageError, reason
-from polyak.lazy import is_jax_array, jax
-from polyak.tree import from_named_leaves, named_leaves
+from polyak.errors import RunError, UsageError, reason, shortened
+from polyak.lazy import is_jax_array
 
 T = TypeVar("T")
 FORMAT = 1
+LARGEST, DEEPEST, LONGEST = 2**25, 60, 25  # bytes of a JSON file; lists within lists; digits of a whole number
 
 
 @contextlib.contextmanager
@@ -69,138 +72,109 @@ def write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace a JSON file, atomically; numbers that are not finite become null."""
-    write_text(path, json.dumps(plain({"format": FORMAT, **content}), indent=2, allow_nan=False) + "\n")
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open an ordinary file to read. Raises UsageError for a folder, pipe or device, FileNotFoundError, OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for whoever writes to it
+        raise UsageError(f"{path} is not an ordinary file")
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
-def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
-    """Read a JSON file of ours. Raises UsageError if it is missing, damaged, of a newer format, or lacks a key."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path} is missing") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): it is damaged or was not written by polyak") from error
-    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+def read_text(path: Path) -> str:
+    """Read a text file whole. Raises UsageError where it is too large or no ordinary file, OSError, UnicodeError."""
+    with opened(path) as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise UsageError(f"{path} is larger than {LARGEST // 2**20} MiB: it is damaged or was not written by polyak")
+    return content.decode("utf-8")
+
+
+def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str:
+    """Replace a JSON file, atomically, and return its text; numbers that are not finite become null.
+
+    `sealed` adds a checksum of the content. Raises RunError.
+    """
+    content = plain({"format": FORMAT, **content})
+    seal = {"sha256": fingerprint(content)} if sealed else {}
+    text = json.dumps({**content, **seal}, indent=1, allow_nan=False) + "\n"
+    if len(text.encode()) > LARGEST:
+        raise RunError(
+            f"cannot write {path}: it would be larger than {LARGEST // 2**20} MiB, and could not be read again"
+        )
+    write_text(path, text)
+    return text
+
+
+Fields = Mapping[str, Callable[[Any], bool]]
+
+
+def read_json(path: Path, fields: Fields, sealed: bool = False) -> dict[str, Any]:
+    """Read a JSON file of ours that has these fields, with a checksum if it was `sealed`.
+
+    Raises UsageError if it is missing, damaged, of a newer format, or lacks a field or has a wrong value in one.
+    """
+    content = _parsed(path)
+    if not isinstance(content, dict) or type(content.get("format")) is not int:
         raise UsageError(f"{path} was not written by polyak, or was changed since")
     if content["format"] > FORMAT:
         raise UsageError(
             f"{path} has format {content['format']}; this version of polyak reads up to {FORMAT}: pip install -U polyak"
         )
-    missing = [key for key in keys if key not in content]
+    missing = [name for name in (*fields, *(("sha256",) if sealed else ())) if name not in content]
     if missing:
         raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
+    if sealed and content.pop("sha256") != fingerprint(content):
+        raise UsageError(f"{path} was changed or damaged: its checksum is not that of its content")
+    for name, fits in fields.items():
+        if not fits(content[name]):
+            raise UsageError(f"{path} is damaged or was changed: {name} is {reprlib.repr(content[name])}")
     return content
 
 
-def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
-    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON.
-
-    Raises RunError where it cannot be written.
-    """
-    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
-    with replacing(path) as beside:
-        beside.touch()
-        mode = beside.stat().st_mode  # as the user wants it; safetensors would let nobody else read the file
-        save_file(arrays, beside)
-        beside.chmod(mode)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        return {"file": path.name, "sha256": _digest(beside)}
-
-
-def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, Any]) -> None:
-    """Save trees beside those saved before, then the JSON that names them, then remove the earlier ones.
-
-    So a kill at any moment leaves the earlier set or this one whole.
-    """
-    with writing(folder):
-        numbers = [path.stem.rpartition("-")[2] for path in folder.glob("*-*.safetensors")]
-    number = 1 + max((int(n) for n in numbers if n.isdigit()), default=0)
-    entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}
-    write_json(folder / name, {**facts, "files": entries})
-    sync_folder(folder)  # else a loss of power might undo the renaming and not the removing
-    kept = {name, *(entry["file"] for entry in entries.values())}
-    with writing(folder):
-        for other in folder.iterdir():
-            if other.name not in kept:
-                other.unlink(missing_ok=True)
-
-
-def load_arrays(
-    folder: Path, entry: Any, template: T, any_length: Sequence[str] = (), by_part: Sequence[str] = ()
-) -> T:
-    """Load a tree shaped like `template` from the file that `entry` names.
-
-    Of names that begin as in `any_length` the shape may differ. What begins as in `by_part` is left in the file, to be
-    read by slices. Raises UsageError if the file is missing, damaged or changed.
-    """
+def _parsed(path: Path) -> Any:
     try:
-        path = folder / Path(str(entry["file"])).name
-        if not path.exists():
-            raise UsageError(f"{path} is missing")
-        if _digest(path) != entry["sha256"]:
-            raise UsageError(f"{path} was changed or damaged: its checksum is not the recorded one")
-        stored = {name: array if _starts(name, by_part) else array[:] for name, array in _arrays_in(path).items()}
-        return from_named_leaves(template, stored, lambda *leaf: _fitting(path, any_length, *leaf))
-    except (SafetensorError, KeyError, TypeError, OSError) as error:
-        raise UsageError(
-            f"the arrays in {folder} cannot be read ({error}): they are damaged or were changed"
-        ) from error
+        return parsed_json(read_text(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing") from None
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:  # also what is no UTF-8, and no JSON
+        told = shortened(reason(error))
+        raise UsageError(f"{path} cannot be read ({told}): it is damaged or was not written by polyak") from error
 
 
-def _starts(name: str, prefixes: Sequence[str]) -> bool:
-    return name.startswith(tuple(prefixes))
+def parsed_json(text: str | bytes) -> Any:
+    """Parse JSON that others may have written. Raises ValueError, also for what is deep, very long or not finite."""
+    try:
+        content = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except RecursionError:
+        raise ValueError("its lists are too deep") from None
+    level = [content]
+    for _ in range(DEEPEST):
+        level = [part for container in level for part in _containers(container)]
+    if level:
+        raise ValueError("its lists are too deep")
+    return content
 
 
-def _arrays_in(path: Path) -> "dict[str, Stored]":
-    """List the arrays in a safetensors file: its header is JSON, with their places in what follows."""
-    with open(path, "rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
-    return {
-        name: Stored(path, _dtype(entry["dtype"]), tuple(entry["shape"]), 8 + size + entry["data_offsets"][0])
-        for name, entry in header.items()
-    }
+def _containers(container: Any) -> list[Any]:
+    parts = container.values() if isinstance(container, dict) else container if isinstance(container, list) else ()
+    return [part for part in parts if isinstance(part, dict | list)]
 
 
-KINDS: dict[str, Any] = {
-    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
-    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
-    "BOOL": "?",
-}
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
-def _dtype(kind: str) -> np.dtype[Any]:
-    return np.dtype(jax.numpy.bfloat16 if kind == "BF16" else KINDS[kind])
-
-
-@dataclasses.dataclass(frozen=True)
-class Stored:
-    """An array in a file, read by slices of its first axis: safetensors' own reader takes all of it into memory."""
-
-    path: Path
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    offset: int
-
-    def __getitem__(self, part: slice) -> np.ndarray:
-        """Read the rows `[start:stop]`; of an array without axes all there is."""
-        start, stop, _ = part.indices(self.shape[0] if self.shape else 1)
-        row = int(np.prod(self.shape[1:]))
-        offset = self.offset + start * row * self.dtype.itemsize
-        numbers = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
-        return numbers.reshape((stop - start, *self.shape[1:]) if self.shape else ())
-
-
-def _fitting(path: Path, any_length: Sequence[str], name: str, template: Any, stored: Any) -> Any:
-    if stored.dtype != template.dtype or (not _starts(name, any_length) and stored.shape != template.shape):
-        raise UsageError(
-            f"{path}: {name} is {stored.dtype}{stored.shape}, expected {template.dtype}{tuple(template.shape)}"
-        )
-    return stored
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("a number that is not finite")
+    return number
 
 
 def settings_to_json(settings: Any) -> dict[str, Any]:
@@ -216,7 +190,24 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
     try:
         return cls(**tuples)
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{path}: the {cls.__name__} does not fit this version of polyak ({error})") from error
+        raise UsageError(
+            f"{path}: the {cls.__name__} does not fit this version of polyak ({shortened(str(error))})"
+        ) from error
+
+
+def is_word(value: Any) -> bool:
+    """Say whether a JSON value is a name of ordinary length."""
+    return isinstance(value, str) and 0 < len(value) <= 300
+
+
+def is_count(value: Any) -> bool:
+    """Say whether a JSON value is a whole number, at least 0."""
+    return type(value) is int and 0 <= value < 2**63
+
+
+def is_table(value: Any) -> bool:
+    """Say whether a JSON value is a dictionary."""
+    return isinstance(value, dict)
 
 
 def are_seeds(value: Any) -> bool:
@@ -227,11 +218,6 @@ def are_seeds(value: Any) -> bool:
 def fingerprint(content: dict[str, Any]) -> str:
     """Return a digest of JSON values that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from polyak.errors import UsageError, reason
 from polyak.runs import curves
 from polyak.runs.curves import Curve
-from polyak.runs.files import read_json
+from polyak.runs.folder import read_facts
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
     from matplotlib.axes import Axes
@@ -76,7 +76,7 @@ def plot(
 
 
 def _read(folder: Path, label: str, what: str, smooth: int) -> Line:
-    facts = read_json(folder / "run.json", ("algorithm", "env", "seeds"))
+    facts = read_facts(folder / "run.json")
     curve, behind = curves.read(folder, what, smooth), None
     if what == "evaluation":
         with contextlib.suppress(UsageError):  # without training returns it is still a picture of evaluations

@@ -13,10 +13,10 @@ from gymnasium import spaces
 from polyak import algorithms, structure
 from polyak.envs.flatten import flatten_batch, refuse_nonfinite
 from polyak.envs.spaces import ActionScale, from_json, spec_of, to_json
-from polyak.errors import UsageError
+from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
 from polyak.precision import in_32_bits
-from polyak.runs import files
+from polyak.runs import arrays, files
 from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.tree import map_leaves, take
@@ -103,39 +103,64 @@ def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tu
     described = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
     with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
         described["tree"] = structure.describe(trees["final"])
-    files.save_set(folder, "policy.json", {**facts, **described}, trees)
+    arrays.save_set(folder, "policy.json", {**facts, **described}, trees)
+
+
+FIELDS = {
+    "algorithm": files.is_word,
+    "config": files.is_table,
+    "seeds": files.are_seeds,
+    "favorite": files.is_count,
+    "observation_space": files.is_table,
+    "action_space": files.is_table,
+    "files": files.is_table,
+}
 
 
 class Saved:
     """The policy folder of a run: every seed's final and best policy."""
 
-    def __init__(self, folder: Path):
-        """Read a policy folder. Raises UsageError if it is missing, damaged or changed."""
+    def __init__(self, folder: Path, trust: bool = False):
+        """Read a policy folder; `trust` lets it name a module to import, which is to run the module's code.
+
+        Raises UsageError if it is missing, damaged or changed, or names what is not trusted.
+        """
+        self.folder = folder
         path = folder / "policy.json"
-        keys = ("algorithm", "config", "seeds", "observation_space", "action_space", "files", "favorite")
-        facts = files.read_json(path, keys)
-        if not (files.are_seeds(facts["seeds"]) and isinstance(facts["files"], dict)):
-            raise UsageError(f"{path} is damaged or was changed")
-        self.folder, self.facts, self.seeds = folder, facts, facts["seeds"]
-        _, self.algorithm = algorithms.find(facts["algorithm"])
+        self.facts = facts = self._read()
+        self.seeds = facts["seeds"]
+        _, self.algorithm = algorithms.find(facts["algorithm"], None if trust else path)
         self.config = files.settings_from_json(self.algorithm.Config, facts["config"], path)
         try:
             self.observation_space, self.action_space = (
                 from_json(facts[f"{part}_space"]) for part in ("observation", "action")
             )
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-            raise UsageError(f"{path}: a space is damaged ({error})") from error
+        except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+            raise UsageError(f"{path}: a space is damaged ({shortened(str(error))})") from error
         self.spec = spec_of(self.observation_space, self.action_space)
         self.verdict = Verdict(True) if facts.get("acts_in_numpy") is True else None  # None: to be tried
 
+    def _read(self) -> dict[str, Any]:
+        return files.read_json(self.folder / "policy.json", FIELDS, sealed=True)
+
     def tree(self, which: str) -> Any:
         """Load the policies of all seeds, `which` being "best" or "final"."""
-        if which not in self.facts["files"]:
-            raise UsageError(f"there is no {which!r} policy in {self.folder}: choose best or final")
+        while True:
+            if which not in self.facts["files"]:
+                raise UsageError(f"there is no {which!r} policy in {self.folder}: choose best or final")
+            try:
+                return self._tree(which)
+            except UsageError:
+                facts = self._read()
+                if facts["files"] == self.facts["files"]:
+                    raise
+                self.facts = facts  # the run is being trained, and has saved newer policies in the meantime
+
+    def _tree(self, which: str) -> Any:
         tree = self._tree_in_numpy(which)
         if tree is None:
             template = policy_template(self.algorithm, self.config, self.spec, len(self.seeds))
-            return files.load_arrays(self.folder, self.facts["files"][which], template)
+            return arrays.load_arrays(self.folder, self.facts["files"][which], template)
         return tree
 
     def _tree_in_numpy(self, which: str) -> Any:
@@ -144,7 +169,7 @@ class Saved:
             return None
         with contextlib.suppress(ValueError, RecursionError):
             template = structure.rebuild(self.facts["tree"], ("polyak", self.facts["algorithm"].partition(".")[0]))
-            tree = files.load_arrays(self.folder, self.facts["files"][which], template)
+            tree = arrays.load_arrays(self.folder, self.facts["files"][which], template)
             if self._acts(tree):
                 return tree
         self.verdict = None
@@ -163,10 +188,11 @@ class Saved:
 
     def policy(self, which: str = "best", seed: int | None = None) -> Policy:
         """Load one seed's policy; by default that of the seed which its periodic evaluations put first."""
+        trees = self.tree(which)
         seed = self.facts["favorite"] if seed is None else seed
         if seed not in self.seeds:
             raise UsageError(f"the run has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}")
-        tree = take(self.tree(which), self.seeds.index(seed))
+        tree = take(trees, self.seeds.index(seed))
         spaces_ = self.observation_space, self.action_space
         return Policy(self.algorithm, self.config, tree, *spaces_, seed, self.verdict)
 

@@ -1,15 +1,11 @@
-"""What a caller asks for, checked before anything is written: seeds, environments, memory, folder."""
+"""What a caller asks for, checked before anything is written: seeds, environments, memory."""
 
 from __future__ import annotations
 
 import json
 import operator
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from polyak import algorithms
@@ -18,7 +14,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, Worlds
 from polyak.envs.make import Maker, Source, found_again, name_of
 from polyak.envs.workers import Workers
-from polyak.errors import UsageError, call, nearest, option, reason
+from polyak.errors import UsageError, nearest, option
 from polyak.lazy import jax
 from polyak.precision import in_32_bits
 from polyak.training import devices, learn, schedule
@@ -202,36 +198,3 @@ def size(count: int) -> str:
             return f"{amount:,.1f} {unit}"
         amount /= 1024
     return f"{amount:,.1f} GiB" if amount < 10**6 else f"{amount:.1e} GiB"
-
-
-def new_folder(out: str | Path | None, name: str, env: str, force: bool) -> Path:
-    """Make the run's folder. Raises UsageError if it holds a run (unless `force`), something else, or cannot be."""
-    if not (out is None or isinstance(out, str | os.PathLike)) or "\0" in str(out):
-        raise UsageError(f"out = {out!r} must be the path of a folder")
-    try:
-        folder = _unused_folder(name, env) if out is None else Path(out)
-        _make_room(folder, force)
-        folder.resolve().mkdir(parents=True, exist_ok=True)  # the folder itself, if this is a link to it
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"cannot make the folder {out or 'runs'}: {reason(error)}") from error
-    return folder
-
-
-def _unused_folder(name: str, env: str) -> Path:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
-    base = Path("runs") / "-".join([*parts, stamp])
-    tries = (base.with_name(f"{base.name}-{i}") if i else base for i in range(1000))
-    return next(path for path in tries if not path.exists())
-
-
-def _make_room(folder: Path, force: bool) -> None:
-    if (folder / "run.json").exists():
-        if not force:
-            raise UsageError(
-                f"{folder} already holds a run: choose another {option('out')}, replace it with"
-                f" {option('force', True)}, or go on with {call('resume', folder)}"
-            )
-        shutil.rmtree(folder.resolve())
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} exists and is not a run: choose another {option('out')}")

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import numbers
+import os
 import pickle
 import time
 from collections.abc import Callable, Sequence
@@ -13,9 +14,10 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
-from polyak.envs.make import Maker, Source, from_name, name_of
-from polyak.errors import Interrupted, RunError, UsageError, call
-from polyak.runs import files, interrupts, presets, request, scores
+from polyak.envs.make import Maker, Source, from_name, name_of, refuse_untrusted
+from polyak.errors import Interrupted, RunError, UsageError, call, option, reason
+from polyak.runs import checkpoint, files, interrupts, presets, request, scores
+from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
 from polyak.runs.interrupts import Interrupts
@@ -32,19 +34,23 @@ from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 
-KEYS = ("algorithm", "env", "config", "plan", "seeds", "devices", "status", "seconds")
-
 
 @dataclasses.dataclass(repr=False)
 class Run:
     """One training on disk. `facts` is what its run.json says; the policies are loaded when asked for.
 
-    `env` is what made the environment, where this process knows it; else it is found by its name in `facts`.
+    `env` is what made the environment, where this process knows it; else it is found by its name in `facts`. `trust`
+    lets the run's files name modules to import, which is to run the modules' code.
     """
 
     folder: Path
     facts: dict[str, Any]
     env: Maker | None = None
+    trust: bool = False
+
+    def __post_init__(self) -> None:
+        """Keep where the folder is, as an environment may make another folder the current one."""
+        self.place = folders.absolute(self.folder)
 
     def __repr__(self) -> str:
         """Say in two lines what was trained and what came of it."""
@@ -56,7 +62,7 @@ class Run:
     @property
     def saved(self) -> Saved:
         """The policies of all seeds."""
-        return Saved(self.folder / "policy")
+        return Saved(self.place / "policy", self.trust)
 
     @property
     def policy(self) -> Policy:
@@ -77,7 +83,7 @@ class Run:
         return dataclasses.replace(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Run":
-        return Run(self.folder, copy.deepcopy(self.facts, memo), self.env)
+        return Run(self.folder, copy.deepcopy(self.facts, memo), self.env, self.trust)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -85,8 +91,15 @@ class Run:
         return self.facts.get("scores", {})
 
     def source(self, env: Maker | None = None) -> Source:
-        """Return what makes the run's environment, or `env` in its place, with the run's arguments."""
-        return Source.of(env or self.env or from_name(self.facts["env"]), self.facts.get("env_kwargs"))
+        """Return what makes the run's environment, or `env` in its place, with the run's arguments.
+
+        Raises UsageError where the run's files name what is not trusted, or what cannot be found.
+        """
+        named_in = None if self.trust else self.folder / "run.json"
+        kwargs = self.facts.get("env_kwargs", {})
+        if env is None and self.env is None:
+            refuse_untrusted(kwargs, named_in)
+        return Source.of(env or self.env or from_name(self.facts["env"], named_in), kwargs)
 
     @interrupts.listening()
     def evaluate(
@@ -165,8 +178,10 @@ def train(
     first = request.first_of(name, module, env, plan, backend)
     request.refuse_unfit(module, config, first.spec)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
-    with contextlib.closing(request.make_worlds(first, env, lanes, plan)) as worlds:
-        folder = request.new_folder(out, name, name_of(env), force)
+    with (
+        contextlib.closing(request.make_worlds(first, env, lanes, plan)) as worlds,
+        folders.new(out, name, name_of(env), force) as claim,
+    ):
         facts = {
             "algorithm": name,
             "env": name_of(env),
@@ -180,7 +195,8 @@ def train(
             "backend": "device" if isinstance(worlds, Functional) else "host",
             **circumstances(),
         }
-        return _sitting(Run(folder, facts, env), env, (module, config, plan, worlds), audience, resumed=False)
+        claim.start(facts)
+        return _sitting(Run(claim.shown, facts, env, trust=True), claim, (module, config, plan, worlds), audience)
 
 
 @interrupts.listening()
@@ -190,54 +206,66 @@ def resume(
     env: Maker | None = None,
     workers: int | None = None,
     quiet: bool | None = None,
+    trust: bool = False,
     on_report: Callable[[Progress], Any] | None = None,
     stop_at: float | None = None,
 ) -> Run:
     """Continue a run from its checkpoint to its end, with as many workers as before or as given.
 
-    `on_report` and `stop_at` are those of `train`; the run's own `stop_at` holds where none is given.
+    `on_report` and `stop_at` are those of `train`; the run's own `stop_at` holds where none is given. `trust` is that
+    of `load`.
 
     Raises as `train` and `load` do.
     """
-    run = load(folder)
-    _prepare(run.facts["seeds"])
+    shown = load(folder, trust=trust).folder
+    with contextlib.closing(folders.Claim(shown)) as claim:
+        run = load(shown, trust=trust)  # once more, now that nobody else writes to it
+        stop_at = run.facts.get("stop_at") if stop_at is None else stop_at
+        return _continue(run, claim, env, workers, Audience(quiet, on_report, stop_at))
+
+
+def _continue(run: Run, claim: folders.Claim, env: Maker | None, workers: int | None, audience: Audience) -> Run:
     if run.facts["status"] == "finished":
         raise UsageError(f"{run.folder} is finished: there is nothing to resume")
+    checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts))
+    _prepare(run.facts["seeds"])
     path = run.folder / "run.json"
-    name, module = algorithms.find(run.facts["algorithm"])
+    name, module = algorithms.find(run.facts["algorithm"], None if run.trust else path)
     config = files.settings_from_json(module.Config, run.facts["config"], path)
     if workers is not None:
         run.facts["plan"] = {**run.facts["plan"], "workers": workers}
     plan = files.settings_from_json(Plan, run.facts["plan"], path)
-    run.facts["stop_at"] = run.facts.get("stop_at") if stop_at is None else stop_at
-    audience = Audience(quiet, on_report, run.facts["stop_at"])
+    run.facts["stop_at"] = audience.stop_at
     audience.refuse(plan.evaluations)
     run.env = maker = run.source(env)
-    backend = run.facts.get("backend", "host")  # of older runs
-    first, lanes = request.first_of(name, module, maker, plan, backend), run.facts["seeds"]
+    first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return _sitting(run, maker, (module, config, plan, worlds), audience, resumed=True)
+        return _sitting(run, claim, (module, config, plan, worlds), audience, resumed=True)
 
 
-def load(folder: str | Path) -> Run:
-    """Open a run. Raises UsageError if there is none in the folder, or it is damaged or of a newer format."""
-    folder = Path(folder)
+def load(folder: str | Path, *, trust: bool = False) -> Run:
+    """Open a run. Raises UsageError if there is none in the folder, or it is damaged or of a newer format.
+
+    What a run's files name is imported only if an algorithm or an environment is registered under the name: a module
+    of a stranger's choice could do anything. `trust` says that whoever made the run may choose.
+    """
+    folder = folders.path_of(folder)
     try:
-        there, has_run = folder.is_dir(), (folder / "run.json").exists()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be a run folder: {error}") from error
+        there, has_run = folder.is_dir(), os.path.lexists(folder / "run.json")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be a run folder: {reason(error)}") from error
     if not there:
         raise UsageError(f"there is no run folder {folder}")
     if not has_run:
         raise UsageError(f"{folder} holds no run: it has no run.json")
-    facts = files.read_json(folder / "run.json", KEYS)
-    words = [facts[key] for key in ("algorithm", "env", "status")]
-    sound = all(isinstance(word, str) and word for word in words) and files.are_seeds(facts["seeds"])
-    sound = sound and isinstance(facts.get("env_kwargs", {}), dict)
-    if not sound or type(facts["devices"]) is not int or facts["devices"] < 1:
-        raise UsageError(f"{folder / 'run.json'} is damaged or was changed")
-    return Run(folder, facts)
+    facts = folders.read_facts(folder / "run.json")
+    if facts["status"] == "starting":
+        raise UsageError(
+            f"the training in {folder} has not begun: wait a moment if it is just starting, else train anew with"
+            f" {option('out', str(folder))}, which takes the folder over"
+        )
+    return Run(folder, facts, trust=trust)
 
 
 def _prepare(seeds: Sequence[int]) -> Interrupts:
@@ -253,7 +281,9 @@ def _listen() -> Interrupts:
     return heard
 
 
-def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool) -> Run:
+def _sitting(
+    run: Run, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool = False
+) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
@@ -269,6 +299,7 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(request.heading(run.facts, parts))
+        env = run.source()
         for sentence in () if resumed else (*run.facts["fitted"], *request.warnings_of(env, plan, worlds)):
             progress.say(sentence)
         if not training.verdict.in_numpy:
@@ -276,7 +307,7 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
         scorer = request.evaluator_of(env, parts, heard.check)
         scorer.verdict = training.verdict
         evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds, plan)
-        session = Session(run.folder, run.facts, training, worlds, evaluator, progress, audience)
+        session = Session(claim, run.facts, training, worlds, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if resumed else session.save()
@@ -284,7 +315,7 @@ def _sitting(run: Run, env: Source, parts: tuple[Any, Any, Plan, Any], audience:
             _to_the_end(run, session, scorer, heard, status)
     if session.evaluated.any():
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
-            plot([run.folder], run.folder / "curve.png")
+            plot([run.place], run.place / "curve.png")
     return run
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
 from polyak.lazy import jax
-from polyak.runs import checkpoint, files, policy
+from polyak.runs import checkpoint, policy
 from polyak.runs.audience import Audience, Progress
+from polyak.runs.folder import Claim
 from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
@@ -32,7 +32,7 @@ class Session:
 
     def __init__(
         self,
-        folder: Path,
+        claim: Claim,
         facts: dict[str, Any],
         training: Training | DeviceTraining,
         worlds: AnyWorlds,
@@ -43,7 +43,8 @@ class Session:
         """Prepare a sitting of the run that `facts` describe."""
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
         self.facts["env_kwargs"] = facts.get("env_kwargs", {})
-        self.folder, self.training, self.worlds, self.evaluator = folder, training, worlds, evaluator
+        self.claim, self.folder = claim, claim.folder
+        self.training, self.worlds, self.evaluator = training, worlds, evaluator
         self.plan = training.plan
         self.seeds = training.seeds
         self.best = training.policy
@@ -52,10 +53,9 @@ class Session:
         self.progress, self.audience = progress, audience
         self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this sitting
         self.stopped: str | None = None  # why training ended before its last step
-        decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
-        self.settings = files.fingerprint({**self.facts, "plan": decisive})
+        self.settings = checkpoint.settings_of(facts)
         self.seconds = {"training": 0.0, "evaluation": 0.0}
-        self.log = Log(folder, self.seeds, self.plan.log_interval, training.env_steps)
+        self.log = Log(self.folder, self.seeds, self.plan.log_interval, training.env_steps)
         self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
 
     def resume(self) -> None:
@@ -104,6 +104,7 @@ class Session:
     def save(self) -> None:
         """Write checkpoint and policies. Raises RunError, and writes nothing, where learning diverged."""
         self._refuse_diverged()
+        self.claim.refuse_changed()
         self.log.sync()  # before the checkpoint counts its rows
         at = checkpoint.Progress(
             self.best, self.best_returns, self.evaluated, self.seconds, self.settings, self.log.position()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from polyak.errors import call
-from polyak.runs import files
 from polyak.runs.session import Session
 from polyak.training.devices import Compiling
 
@@ -41,7 +40,7 @@ class Status:
             seconds={part: round(value, 3) for part, value in seconds.items()},
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-        files.write_json(self.folder / "run.json", self.facts)
+        self.session.claim.write(self.facts)
 
     def what_is_kept(self) -> str:
         """Say what there is of a run that failed."""

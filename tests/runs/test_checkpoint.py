@@ -12,7 +12,7 @@ import pytest
 import polyak
 from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import Worlds
-from polyak.runs import checkpoint, files, session
+from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -180,7 +180,7 @@ def test_a_kill_while_saving_policies_leaves_whole_ones(stopped: Path, monkeypat
 
 def kill_at(patch: pytest.MonkeyPatch, call: str, number: int) -> None:
     """Kill at the n-th call; a half-written file stays when that call was writing one."""
-    place: Any = {"save_file": files, "unlink": Path}.get(call, os)
+    place: Any = {"save_file": arrays, "unlink": Path}.get(call, os)
     original, count = getattr(place, call), 0
 
     def counted(*arguments: Any, **options: Any) -> Any:

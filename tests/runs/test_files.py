@@ -13,7 +13,8 @@ import pytest
 
 import polyak
 from polyak import RunError, UsageError
-from polyak.runs import files
+from polyak.runs import arrays, files
+from tests.runs import tampering
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.array(7, np.uint32), np.array([True]))}
 
@@ -21,12 +22,12 @@ ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.array(7, n
 def test_json_comes_back_with_numbers_that_json_knows(tmp_path: Path):
     path = tmp_path / "x.json"
     files.write_json(path, {"a": np.float32(0.5), "b": np.array([1, 2]), "c": [np.nan, -np.inf], "d": (np.int64(3),)})
-    assert files.read_json(path) == {"format": files.FORMAT, "a": 0.5, "b": [1, 2], "c": [None, None], "d": [3]}
+    assert files.read_json(path, {}) == {"format": files.FORMAT, "a": 0.5, "b": [1, 2], "c": [None, None], "d": [3]}
 
 
 def test_arrays_come_back_bit_for_bit(tmp_path: Path):
-    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
-    loaded = files.load_arrays(tmp_path, json.loads(json.dumps(entry)), ARRAYS)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    loaded = arrays.load_arrays(tmp_path, json.loads(json.dumps(entry)), ARRAYS)
     assert loaded["a"].dtype == np.float32
     assert loaded["b"][0].dtype == np.uint32
     for got, expected in ((loaded["a"], ARRAYS["a"]), (loaded["b"][0], ARRAYS["b"][0]), (loaded["b"][1], [True])):
@@ -36,15 +37,15 @@ def test_arrays_come_back_bit_for_bit(tmp_path: Path):
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str):
     files.write_json(tmp_path / "x.json", {"value": 1})
-    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", ARRAYS)
     monkeypatch.setattr(os, broken, _fail)
     with pytest.raises(RunError, match=r"cannot write .*x.json: no space left"):
         files.write_json(tmp_path / "x.json", {"value": 2})
     with pytest.raises(RunError, match=r"cannot write .*x.safetensors: no space left"):
-        files.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9)})
+        arrays.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9)})
     assert {path.name for path in tmp_path.iterdir()} == {"x.json", "x.safetensors"}
-    assert files.read_json(tmp_path / "x.json")["value"] == 1
-    np.testing.assert_array_equal(files.load_arrays(tmp_path, entry, ARRAYS)["a"], ARRAYS["a"])
+    assert files.read_json(tmp_path / "x.json", {})["value"] == 1
+    np.testing.assert_array_equal(arrays.load_arrays(tmp_path, entry, ARRAYS)["a"], ARRAYS["a"])
 
 
 def test_a_file_that_grows_too_large_is_one_line(tmp_path: Path):
@@ -53,7 +54,7 @@ def test_a_file_that_grows_too_large_is_one_line(tmp_path: Path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
     try:
         with pytest.raises(RunError, match=r"cannot write .*x.safetensors: .*File too large"):
-            files.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9999)})
+            arrays.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros(9999)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
@@ -63,25 +64,25 @@ def test_a_file_that_grows_too_large_is_one_line(tmp_path: Path):
 def test_files_may_be_read_by_whom_the_user_lets(tmp_path: Path, mask: int):
     before = os.umask(mask)
     try:
-        files.save_set(tmp_path / "set", "x.json", {}, {"a": ARRAYS})
+        arrays.save_set(tmp_path / "set", "x.json", {}, {"a": ARRAYS})
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "set").iterdir()} == {0o666 & ~mask}
 
 
 def test_arrays_of_another_shape_or_type_are_refused(tmp_path: Path):
-    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", ARRAYS)
     for other in (np.zeros((3, 2), np.float32), np.zeros((2, 3))):
         with pytest.raises(UsageError, match=r"a is float32\(2, 3\), expected"):
-            files.load_arrays(tmp_path, entry, {**ARRAYS, "a": other})
-    with pytest.raises(UsageError, match="damaged or were changed"):
-        files.load_arrays(tmp_path, entry, {**ARRAYS, "more": np.zeros(1)})
+            arrays.load_arrays(tmp_path, entry, {**ARRAYS, "a": other})
+    with pytest.raises(UsageError, match="lacks more: it is damaged or was changed"):
+        arrays.load_arrays(tmp_path, entry, {**ARRAYS, "more": np.zeros(1)})
 
 
 def test_only_the_length_that_may_differ_does(tmp_path: Path):
-    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", ARRAYS)
     template = {**ARRAYS, "a": np.zeros((0, 3), np.float32)}
-    assert files.load_arrays(tmp_path, entry, template, ("a",))["a"].shape == (2, 3)
+    assert arrays.load_arrays(tmp_path, entry, template, arrays.Free({"a": 100}))["a"].shape == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_only_the_length_that_may_differ_does(tmp_path: Path):
 def test_every_kind_of_number_comes_back_whole_and_by_part(tmp_path: Path, kind: Any):
     rows = np.arange(24).reshape(4, 3, 2).astype(kind)
     tree = {"before": np.ones(3, np.int8), "rows": rows, "none": rows[:0], "one": rows[1, 1, 1]}
-    entry = files.save_arrays(tmp_path / "x.safetensors", tree)
-    whole = files.load_arrays(tmp_path, entry, tree)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", tree)
+    whole = arrays.load_arrays(tmp_path, entry, tree)
     for name, array in tree.items():
         assert (whole[name].dtype, whole[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(whole[name], array)
-    stored = files.load_arrays(tmp_path, entry, tree, by_part=("rows",))["rows"]
+    stored = arrays.load_arrays(tmp_path, entry, tree, arrays.Free({}, ("rows",)))["rows"]
     assert stored.shape == (4, 3, 2)
     np.testing.assert_array_equal(stored[1:3], rows[1:3])
     np.testing.assert_array_equal(stored[3:9], rows[3:])
@@ -103,9 +104,9 @@ def test_every_kind_of_number_comes_back_whole_and_by_part(tmp_path: Path, kind:
 
 def test_an_entry_cannot_point_out_of_its_folder(tmp_path: Path):
     (tmp_path / "inside").mkdir()
-    entry = files.save_arrays(tmp_path / "x.safetensors", ARRAYS)
-    with pytest.raises(UsageError, match="is missing"):
-        files.load_arrays(tmp_path / "inside", {**entry, "file": "../x.safetensors"}, ARRAYS)
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", ARRAYS)
+    with pytest.raises(UsageError, match="cannot be found"):
+        arrays.load_arrays(tmp_path / "inside", {**entry, "file": "../x.safetensors"}, ARRAYS)
 
 
 def _fail(*_: Any) -> None:
@@ -168,6 +169,9 @@ WRONG_VALUES = [
     ("run.json", "algorithm", ""),
     ("run.json", "algorithm", "dpg"),
     ("run.json", "env", 3),
+    ("run.json", "status", "paused"),
+    ("run.json", "device", None),
+    ("run.json", "backend", ["host"]),
     ("run.json", "seeds", None),
     ("run.json", "devices", "two"),
     ("run.json", "devices", 0),
@@ -182,6 +186,8 @@ WRONG_VALUES = [
     ("run.json", "plan", {"chunk": 1.5}),
     ("policy/policy.json", "seeds", None),
     ("policy/policy.json", "favorite", 9),
+    ("policy/policy.json", "favorite", "first"),
+    ("policy/policy.json", "algorithm", ["ddpg"]),
     ("policy/policy.json", "files", None),
     ("policy/policy.json", "config", {"actor_layers": [9]}),
     ("policy/policy.json", "action_space", {"box": {"shape": [2]}}),
@@ -194,6 +200,9 @@ WRONG_VALUES = [
     ("checkpoint/checkpoint.json", "log", 5),
     ("checkpoint/checkpoint.json", "settings", "other"),
     ("checkpoint/checkpoint.json", "seconds", {"training": "x"}),
+    ("checkpoint/checkpoint.json", "pending", 1),
+    ("checkpoint/checkpoint.json", "evaluated", -1),
+    ("checkpoint/checkpoint.json", "files", {"arrays": {"file": ["arrays-1.safetensors"], "sha256": None}}),
     ("checkpoint/checkpoint.json", "files", None),
     ("checkpoint/checkpoint.json", "files", {"arrays": {"file": "arrays-1.safetensors"}}),
 ]
@@ -203,7 +212,7 @@ WRONG_VALUES = [
 def test_a_tampered_value_is_refused_in_one_line(stopped: Path, name: str, key: str, value: Any):
     content = json.loads((stopped / name).read_text())
     changed = {**content[key], **value} if key in ("config", "plan") and isinstance(value, dict) else value
-    (stopped / name).write_text(json.dumps({**content, key: changed}))
+    tampering.change(stopped, name, **{key: changed})
     with pytest.raises(UsageError) as refused:
         polyak.resume(stopped) if "policy" not in name else polyak.load(stopped).policy(np.zeros(3))
     assert "\n" not in str(refused.value)

@@ -9,7 +9,6 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from polyak.runs.request import new_folder
 from tests.runs.small import ENV, command
 
 WORLDS = "tests.runs.worlds"
@@ -208,14 +207,3 @@ def test_a_wrong_request_from_python_is_a_usage_error(wrong: dict[str, Any], say
     with pytest.raises(polyak.UsageError, match=says):
         polyak.train("ddpg", "Pendulum-v1", **wrong)
     assert not list(tmp_path.iterdir())
-
-
-def test_force_replaces_a_run_that_a_link_points_to(tmp_path: Path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.json").write_text("{}")
-    Path("link").symlink_to(tmp_path / "run")
-    assert new_folder("link", "ddpg", "Pendulum-v1", force=True) == Path("link")
-    assert Path("link").is_symlink()
-    assert not list((tmp_path / "run").iterdir())
-    Path("nowhere").symlink_to(tmp_path / "missing")
-    assert new_folder("nowhere", "ddpg", "Pendulum-v1", force=False).is_dir()

@@ -51,7 +51,7 @@ def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture
 
 def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
     small.train("called", algorithm=ddpg, env=Lopsided, **SHORT)
-    loaded = polyak.load("called")
+    loaded = polyak.load("called", trust=True)
     assert (loaded.facts["algorithm"], loaded.facts["env"]) == ("ddpg", "tests.runs.worlds:Lopsided")
     assert loaded.evaluate(2)["per_seed"][0]["seed"] == 4
     by_id = small.train("by_id", **SHORT)
@@ -74,7 +74,7 @@ def test_an_algorithm_of_the_users_own_needs_no_registration(tmp_path: Path, mon
     (tmp_path / "my_algorithm.py").write_text("from polyak.algorithms.ddpg import *\n")
     monkeypatch.syspath_prepend(tmp_path)
     small.train("own", algorithm="my_algorithm", **SHORT)
-    run = polyak.load("own")
+    run = polyak.load("own", trust=True)
     assert run.facts["algorithm"] == "my_algorithm"
     assert run.policy(np.zeros(3)).shape == (2,)
 

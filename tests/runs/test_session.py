@@ -29,7 +29,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on():
     facts = polyak.load("stopped").facts
     assert said == 'stopped at 180 of 400 steps; everything is saved: polyak.resume("stopped")'
     assert (facts["status"], facts["env_steps"], facts["error"]) == ("interrupted", 180, None)
-    assert files.read_json(Path("stopped/checkpoint/checkpoint.json"))["env_steps"] == [180, 180]
+    assert files.read_json(Path("stopped/checkpoint/checkpoint.json"), {})["env_steps"] == [180, 180]
     assert polyak.load("stopped").scores == {}
     with pytest.raises(KeyboardInterrupt):  # which works as before again
         small.press_ctrl_c()
@@ -235,11 +235,9 @@ def test_an_evaluation_that_failed_is_made_up_for(finished: polyak.Run, monkeypa
 
 
 def test_a_curve_that_cannot_be_drawn_does_not_fail_the_run():
-    Path("undrawn/curve.png").mkdir(parents=True)
-    Path("undrawn/run.json").touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("polyak.runs.request.shutil.rmtree", lambda _: None)
-        run = small.train("undrawn", force=True)
+        small.before_iteration(patch, 3, Path("undrawn/curve.png").mkdir)
+        run = small.train("undrawn")
     assert polyak.load("undrawn").facts["status"] == "finished"
     assert set(run.scores) == {"best", "final"}
 

@@ -1,0 +1,208 @@
+"""Trees of arrays in safetensors files: what a file says of itself is checked before anything of it is read."""
+
+import dataclasses
+import hashlib
+import io
+import itertools
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from polyak.errors import UsageError, reason, shortened
+from polyak.lazy import jax
+from polyak.runs import files
+from polyak.tree import from_named_leaves, named_leaves
+
+T = TypeVar("T")
+LARGEST_HEADER = 2**22  # bytes: tens of thousands of arrays
+
+
+def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
+    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON.
+
+    Raises RunError where it cannot be written.
+    """
+    arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
+    with files.replacing(path) as beside:
+        beside.touch()
+        mode = beside.stat().st_mode  # as the user wants it; safetensors would let nobody else read the file
+        save_file(arrays, beside)
+        beside.chmod(mode)
+        with open(beside, "rb+") as file:
+            os.fsync(file.fileno())
+            return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, Any]) -> None:
+    """Save trees beside those saved before, then the JSON that names them, then remove the earlier ones.
+
+    So a kill at any moment leaves the earlier set or this one whole. Whatever else is in the folder stays there.
+    Raises RunError.
+    """
+    ours = re.compile(
+        rf"(?P<beside>\.\d+\.)?({re.escape(name)}|({'|'.join(trees)})-(?P<number>\d{{1,18}})\.safetensors)"
+    )
+    found = {path: match for path in _files_in(folder) if (match := ours.fullmatch(path.name))}
+    number = 1 + max((int(match["number"] or 0) for match in found.values()), default=0)
+    entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}
+    files.write_json(folder / name, {**facts, "files": entries}, sealed=True)
+    files.sync_folder(folder)  # else a loss of power might undo the renaming and not the removing
+    with files.writing(folder):
+        for path in found:
+            if path.name != name:
+                path.unlink(missing_ok=True)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """List the ordinary files in a folder that may not be there yet. Raises RunError."""
+    with files.writing(folder):
+        if folder.is_symlink():
+            raise OSError("it is a link")
+        paths = folder.iterdir() if folder.exists() else ()
+        return [path for path in paths if path.is_file() and not path.is_symlink()]
+
+
+@dataclasses.dataclass(frozen=True)
+class Free:
+    """Arrays of a tree whose shape the template leaves open, by the beginning of their names."""
+
+    most: Mapping[str, int]  # bytes that each may take
+    by_part: Sequence[str] = ()  # left in the file, to be read by slices
+
+    def bytes_of(self, name: str) -> int | None:
+        """Return how many bytes an array may take; None: its shape is the template's."""
+        return next((most for prefix, most in self.most.items() if name.startswith(prefix)), None)
+
+
+def load_arrays(folder: Path, entry: Any, template: T, free: Free | None = None) -> T:
+    """Load a tree shaped like `template` from the file that `entry` names.
+
+    Raises UsageError if the file is missing, damaged or changed. Nothing that is larger than the template is read.
+    """
+    path, recorded = _named_by(folder, entry)
+    free, leaves = free or Free({}), named_leaves(template)
+    try:
+        with files.opened(path) as file:
+            stored = _arrays_in(path, file)
+            _compare(path, stored, leaves, free)
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != recorded:
+                raise UsageError(f"{path} was changed or damaged: its checksum is not the recorded one")
+        return from_named_leaves(template, stored, lambda name, _, array: _taken(name, array, free))
+    except FileNotFoundError:
+        raise UsageError(f"{path} is missing") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {reason(error)}") from error
+
+
+def _named_by(folder: Path, entry: Any) -> tuple[Path, str]:
+    """Return the file that an entry of a JSON file names, always within the folder, and its digest."""
+    match entry:
+        case {"file": str(name), "sha256": str(digest)} if files.is_word(name) and Path(name).name == name:
+            if "\0" not in name and name.isprintable():
+                return folder / name, digest
+    raise UsageError(f"the arrays in {folder} cannot be found: what names them is damaged or was changed")
+
+
+KINDS: dict[str, Any] = {
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
+    "BOOL": "?",
+}
+
+
+def _dtype(kind: str) -> np.dtype[Any] | None:
+    name = jax.numpy.bfloat16 if kind == "BF16" else KINDS.get(kind)
+    return None if name is None else np.dtype(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An array in a file, read by slices of its first axis: safetensors' own reader takes all of it into memory."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """The bytes it takes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """Read the rows `[start:stop]`; of an array without axes all there is."""
+        start, stop, _ = part.indices(self.shape[0] if self.shape else 1)
+        row = math.prod(self.shape[1:])
+        offset = self.offset + start * row * self.dtype.itemsize
+        numbers = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
+        if self.dtype == bool:
+            numbers = numbers.view(np.uint8) != 0  # other bytes than 0 and 1 would not be truth values to NumPy
+        return numbers.reshape((stop - start, *self.shape[1:]) if self.shape else ())
+
+
+def _arrays_in(path: Path, file: io.BufferedReader) -> dict[str, Stored]:
+    """List the arrays in a safetensors file: its header is JSON, with their places in what follows.
+
+    Raises UsageError unless they fill the file from the header to its end, one after the other.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, LARGEST_HEADER):
+        raise UsageError(f"{path} is damaged: its header is said to have {length} bytes")
+    try:
+        header = files.parsed_json(file.read(length))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged: its header cannot be read ({shortened(str(error))})") from error
+    if not isinstance(header, dict):
+        raise UsageError(f"{path} is damaged: its header is not a dictionary")
+    header.pop("__metadata__", None)
+    stored = {name: _described(path, name, entry, 8 + length) for name, entry in header.items()}
+    places = sorted((array.offset, array.offset + array.size) for array in stored.values())
+    ends = [8 + length, *(end for _, end in places)]
+    if any(begin != before for before, (begin, _) in zip(ends, places, strict=False)) or ends[-1] != size:
+        raise UsageError(f"{path} is damaged: its {size} bytes are not those of the arrays that its header lists")
+    return stored
+
+
+def _described(path: Path, name: str, entry: Any, begin: int) -> Stored:
+    match entry:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
+            numbers = (*shape, start, end)
+            known = _dtype(dtype)
+            if known is not None and len(shape) <= 32 and all(map(files.is_count, numbers)):
+                stored = Stored(path, known, tuple(shape), begin + start)
+                if stored.size == end - start:
+                    return stored
+    raise UsageError(f"{path} is damaged: its header describes no array {shortened(name)!r}")
+
+
+def _compare(path: Path, stored: dict[str, Stored], leaves: dict[str, Any], free: Free) -> None:
+    """Raise UsageError where the arrays in a file are not those of the template."""
+    for name in itertools.chain(leaves, stored):
+        if name not in stored:
+            raise UsageError(f"{path} lacks {name}: it is damaged or was changed")
+        if name not in leaves:
+            raise UsageError(f"{path} has an array {shortened(name)!r} too many: it is damaged or was changed")
+        found, expected, most = stored[name], leaves[name], free.bytes_of(name)
+        fits = found.shape == tuple(expected.shape) if most is None else _may_be(found, expected, most)
+        if found.dtype != expected.dtype or not fits:
+            raise UsageError(
+                f"{path}: {name} is {found.dtype}{found.shape}, expected {expected.dtype}{tuple(expected.shape)}"
+            )
+
+
+def _may_be(found: Stored, expected: Any, most: int) -> bool:
+    rows = tuple(expected.shape)
+    alike = rows == (0,) or (len(found.shape), *found.shape[1:]) == (len(rows), *rows[1:])  # of what is empty no row
+    return alike and found.size <= most
+
+
+def _taken(name: str, array: Stored, free: Free) -> Any:
+    return array if name.startswith(tuple(free.by_part)) else array[:]

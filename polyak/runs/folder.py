@@ -1,0 +1,224 @@
+"""The folder of a run: made, taken over or replaced, and held. Only files that polyak writes are ever removed."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from polyak.errors import RunError, UsageError, call, option, reason
+from polyak.runs import files
+from polyak.runs.lock import Lock
+
+STATUSES = ("starting", "training", "interrupted", "failed", "finished")
+FOLDERS = re.compile(r"policy|checkpoint|tensorboard|tensorboard/seed-\d+")
+WRITTEN = re.compile(  # names that begin with a dot are of files under way
+    r"\.lock"
+    r"|(\.\d+\.)?(run\.json|curve\.png|(metrics|evaluations)\.csv)"
+    r"|policy/(\.\d+\.)?(policy\.json|(final|best)-\d+\.safetensors)"
+    r"|checkpoint/(\.\d+\.)?(checkpoint\.json|arrays-\d+\.safetensors)"
+    r"|tensorboard/seed-\d+/events\.out\.tfevents\.[^/]+"
+)
+BEFORE = re.compile(r"\.lock|\.\d+\.run\.json")  # what may be there before run.json is
+
+FIELDS: files.Fields = {
+    "status": lambda value: value in STATUSES,
+    "algorithm": files.is_word,
+    "env": files.is_word,
+    "config": files.is_table,
+    "env_kwargs": files.is_table,
+    "plan": files.is_table,
+    "seeds": files.are_seeds,
+    "backend": files.is_word,
+    "device": files.is_word,
+}
+LATER: files.Fields = {  # which a run has when its training begins
+    "devices": lambda value: files.is_count(value) and value > 0,
+    "seconds": files.is_table,
+}
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read a run.json. Raises UsageError if it is missing, damaged, of a newer format, or not of polyak's."""
+    facts = files.read_json(path, FIELDS)
+    return facts if facts["status"] == "starting" else files.read_json(path, {**FIELDS, **LATER})
+
+
+class Claim:
+    """A run folder that only this process writes to. Closing it lets others have it."""
+
+    def __init__(self, shown: Path):
+        """Lock an existing folder; `shown` is its path as the user typed it. Raises UsageError where it is held."""
+        self.shown, self.folder = shown, absolute(shown)
+        self.facts = self.folder / "run.json"
+        for name in ("policy", "checkpoint"):
+            if (self.folder / name).is_symlink():
+                raise UsageError(f"{shown / name} is a link: replace it by the folder that it points to")
+        self.lock = Lock(self.folder)
+        self.text = self._read()
+
+    def start(self, facts: dict[str, Any]) -> None:
+        """Write the run's first run.json, then remove what an earlier run left. Raises RunError.
+
+        In this order a kill leaves a folder whose status says that it may be taken over.
+        """
+        left, _ = contents(self.folder)
+        self.write({**facts, "status": "starting"})
+        files.sync_folder(self.folder)
+        with files.writing(self.folder):
+            for path in left:
+                if path not in (self.facts, self.lock.path):
+                    path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Replace run.json. Raises RunError where that fails, or where others have changed it."""
+        self.refuse_changed()
+        self.text = files.write_json(self.facts, facts)
+
+    def refuse_changed(self) -> None:
+        """Raise RunError where run.json is not what was last written to it: then the folder is another's."""
+        if self._read() != self.text:
+            raise RunError(
+                f"{self.shown / 'run.json'} was changed, moved or removed while its run was training, so nothing more"
+                " is written there"
+            )
+
+    def _read(self) -> str | None:
+        with contextlib.suppress(OSError, ValueError):
+            return files.read_text(self.facts)
+        return None
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self.lock.close()
+
+
+def path_of(folder: Any, what: str = "folder") -> Path:
+    """Return a path that can be a run folder. Raises UsageError."""
+    if not isinstance(folder, str | os.PathLike) or "\0" in str(folder):
+        raise UsageError(f"{what} = {folder!r} must be the path of a folder")
+    try:
+        str(absolute(Path(folder))).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{str(folder)!a} cannot be a run folder: its path is not UTF-8, rename it") from None
+    return Path(folder)
+
+
+def absolute(folder: Path) -> Path:
+    """Return the absolute path, which stays right where an environment goes to another folder. Raises UsageError."""
+    try:
+        return Path(os.path.abspath(folder))
+    except FileNotFoundError:
+        raise UsageError("the current folder was removed: go to one that exists, with cd") from None
+
+
+@contextlib.contextmanager
+def new(out: str | Path | None, name: str, env: str, force: bool) -> Iterator[Claim]:
+    """Make or take the folder of a new run, for this process alone.
+
+    Raises UsageError if it holds a run (unless `force`), or anything else, or cannot be made; nothing is removed yet.
+    """
+    shown = None if out is None else path_of(out, "out")
+    try:
+        if shown is None:
+            shown = _unused(name, env)
+        else:
+            _refuse(shown, force)
+            absolute(shown).resolve().mkdir(parents=True, exist_ok=True)  # the folder itself, if this is a link to it
+        claim = Claim(shown)
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"cannot make the folder {out or 'runs'}: {reason(error)}") from error
+    with contextlib.closing(claim):
+        _refuse(shown, force)  # once more: from now on no other process changes it
+        yield claim
+
+
+def _unused(name: str, env: str) -> Path:
+    """Make a folder under runs/ that was not there. `mkdir` decides, as others may look for one at the same time."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
+    base, number = Path("runs") / "-".join([*parts, stamp]), 0
+    base.parent.mkdir(exist_ok=True)
+    while True:
+        folder = base.with_name(f"{base.name}-{number}") if number else base
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return path_of(folder)
+
+
+def contents(folder: Path) -> tuple[list[Path], Path | None]:
+    """List what polyak wrote into a folder, folders after what is in them; name the first other thing, if any."""
+    ours: list[Path] = []
+    for path, written in _walk(folder, folder):
+        if not written:
+            return ours, path
+        ours.append(path)
+    return ours, None
+
+
+def _walk(root: Path, folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Go through a folder, and say of each path whether polyak wrote it: never a link, nor a folder on another disk."""
+    for path in sorted(folder.iterdir()):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink() or os.path.ismount(path):
+            yield path, False
+        elif path.is_dir():
+            if FOLDERS.fullmatch(name):
+                yield from _walk(root, path)
+            yield path, bool(FOLDERS.fullmatch(name))
+        else:
+            yield path, path.is_file() and bool(WRITTEN.fullmatch(name))
+
+
+def _refuse(folder: Path, force: bool) -> None:
+    """Raise UsageError where a folder cannot become that of a new run."""
+    elsewhere = f"choose another {option('out')}"
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file and not a run: {elsewhere}")
+    ours, foreign = contents(folder)
+    status = _status(folder)
+    if status is None:
+        if foreign is not None or not all(BEFORE.fullmatch(path.name) for path in ours):
+            raise UsageError(f"{folder} exists and is not a run: {elsewhere}")
+    elif status != "starting":
+        if not force:
+            raise UsageError(
+                f"{folder} already holds a run: {elsewhere}, replace it with {option('force', True)},"
+                f" or go on with {call('resume', folder)}"
+            )
+        _refuse_place(folder)
+    if foreign is not None:
+        raise UsageError(
+            f"{folder} holds {foreign.relative_to(folder)}, which is not polyak's: move it, or {elsewhere}"
+        )
+
+
+def _status(folder: Path) -> str | None:
+    """Return the status of the run in a folder; None: there is no run.json. Raises UsageError if it is another's."""
+    path = folder / "run.json"
+    if not os.path.lexists(path):
+        return None
+    try:
+        return str(read_facts(path)["status"])
+    except UsageError as error:
+        raise UsageError(f"{folder} is not replaced: {error}; choose another {option('out')}") from error
+
+
+def _refuse_place(folder: Path) -> None:
+    """Raise UsageError where replacing a run could mean more than the user sees."""
+    here, there = Path.cwd(), absolute(folder)
+    if folder.is_symlink():
+        raise UsageError(f"{folder} is a link: name the folder itself, {option('out', str(folder.resolve()))}")
+    if here == there.resolve() or there.resolve() in here.parents:
+        raise UsageError(
+            f"{folder} is the current folder, or holds it: go elsewhere to replace it, or give another {option('out')}"
+        )
+    if os.path.ismount(folder):
+        raise UsageError(f"{folder} is a disk of its own: replace a folder inside it, with another {option('out')}")

@@ -86,9 +86,12 @@ class Claim:
             )
 
     def _read(self) -> str | None:
-        with contextlib.suppress(OSError, ValueError):
+        try:
             return files.read_text(self.facts)
-        return None
+        except (FileNotFoundError, ValueError):
+            return None
+        except OSError as error:
+            raise RunError(f"cannot read {self.facts}: {reason(error)}") from error
 
     def close(self) -> None:
         """Let others have the folder."""

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import safetensors.numpy
 
-from polyak.runs import files
+from polyak.runs import arrays
 
 CALLS = ("mkdir", "replace", "rename", "unlink", "remove", "rmdir", "open", "fsync", "truncate", "chmod", "utime")
 
@@ -35,7 +35,7 @@ class FailingDisk:
             self.patch.setattr(os, name, self._failing(name, getattr(os, name)))
         for module in (io, builtins):
             self.patch.setattr(module, "open", self._open)
-        self.patch.setattr(files, "save_file", self._failing("safetensors", safetensors.numpy.save_file, 1))
+        self.patch.setattr(arrays, "save_file", self._failing("safetensors", safetensors.numpy.save_file, 1))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -53,7 +53,8 @@ class FailingDisk:
 
     def _failing(self, name: str, call: Callable[..., Any], place: int = 0) -> Callable[..., Any]:
         def checked(*arguments: Any, **options: Any) -> Any:
-            if name != "mkdir" or not os.path.isdir(arguments[0]):  # what is there needs no space
+            reading = name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR)
+            if not reading and (name != "mkdir" or not os.path.isdir(arguments[0])):  # what is there needs no space
                 self.operation(name, arguments[place])
             result = call(*arguments, **options)
             if name == "open":

@@ -131,7 +131,7 @@ def test_rows_are_on_disk_before_the_checkpoint_counts_them(monkeypatch: pytest.
 def test_what_failed_first_is_told(monkeypatch: pytest.MonkeyPatch):
     write_json = files.write_json
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         raise RunError("the disk is full")
 
     def fail() -> None:

@@ -124,7 +124,9 @@ def shortened(text: str, longest: int = 120) -> str:
 def untrusted(path: object, what: str, name: str) -> str:
     """Say that a file names code to run which is not registered, and how to let it run."""
     module = shortened(name.partition(":")[0])
-    return (
-        f"{path} names the {what} {shortened(name)!r}: to use it is to import {module} and run its code: if you"
-        f" trust whoever made this folder, say {option('trust', True)}"
-    )
+    return f"{path} names the {what} {shortened(name)!r}, which would import {module} and run its code: {trusting()}"
+
+
+def trusting() -> str:
+    """Say how to let what a run's files name be used."""
+    return f"if you trust whoever made this folder, say {option('trust', True)}"

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import re
+import reprlib
 import sys
 import warnings
 import weakref
@@ -22,7 +23,7 @@ from polyak.envs.answers import advice_on
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_bounds, checked_limit
 from polyak.envs.spaces import bounded
 from polyak.envs.wrappers import refuse_statistics
-from polyak.errors import UsageError, describe, installing, nearest, shortened, untrusted
+from polyak.errors import UsageError, describe, installing, nearest, shortened, trusting, untrusted
 from polyak.lazy import jax
 
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
@@ -296,7 +297,8 @@ def refuse_untrusted(kwargs: dict[str, Any], named_in: Path | None) -> None:
         return
     for name, value in kwargs.items():
         if not (value is None or isinstance(value, int | float) or (isinstance(value, str) and WORD.fullmatch(value))):
-            raise UsageError(untrusted(named_in, f"argument {shortened(name)} =", str(value)))
+            given = f"{shortened(name)} = {reprlib.repr(value)}"
+            raise UsageError(f"{named_in} has the argument {given}, which may name a file or a module: {trusting()}")
 
 
 WORD = re.compile(r"[\w-]*")

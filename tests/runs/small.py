@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,14 @@ def in_a_process(*words: str, **options: Any) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "polyak.cli", *words], env={**os.environ, **paths}, **{**pipes, **options}
     )
+
+
+def wait_until_it_listens(process: "subprocess.Popen[str]") -> None:
+    """Wait until a process hears requests to terminate: before that Python itself starts, and is what Ctrl-C ends."""
+    heard, status = 0, Path(f"/proc/{process.pid}/status")
+    while not heard >> signal.SIGTERM - 1 & 1:
+        time.sleep(0.005)
+        heard = int(status.read_text().partition("SigCgt:")[2].split()[0], 16)
 
 
 def rows(path: Path, *columns: str) -> list[tuple[str, ...]]:

@@ -176,12 +176,21 @@ def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyWorlds], stop: Cal
     return Evaluator(module, config, lambda: Environment(env), plan, stop)
 
 
+FEW_UPDATES = 100  # with fewer than this, nothing is learned
+
+
 def warnings_of(env: Source, plan: Plan, worlds: AnyWorlds) -> Iterator[str]:
     """Say what will surprise the user later."""
     if not found_again(env):
         yield (
             f"{name_of(env)} cannot be found by this name later: resume, evaluate and watch need the environment given"
             " from Python, unless a module has it at its top level"
+        )
+    fewest = plan.fewest_updates(worlds.limit)
+    if fewest is not None and fewest < FEW_UPDATES:
+        yield (
+            f"updates come after each episode, and episodes of up to {worlds.limit:,} steps may leave time for only"
+            f" {fewest:,} of them: train longer, or count updates by step ({option('plan.updates_per')})"
         )
     if worlds.limit is None and not plan.evaluation_steps:
         yield (

@@ -5,7 +5,6 @@ import copy
 import dataclasses
 import numbers
 import os
-import pickle
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
-from polyak.envs.make import Maker, Source, from_name, name_of, refuse_untrusted
+from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import Interrupted, RunError, UsageError, call, option, reason
 from polyak.runs import checkpoint, files, interrupts, presets, request, scores
 from polyak.runs import folder as folders
@@ -72,12 +71,9 @@ class Run:
         return self.__dict__["_policy"]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what made the environment where it can be neither pickled nor found by name again."""
-        try:
-            pickle.dumps(self.env)
-        except Exception:
-            return {**self.__dict__, "env": None}
-        return self.__dict__
+        """Leave out what made the environment where it cannot be found by name again."""
+        kept = self.env is None or found_again(Source.of(self.env))
+        return self.__dict__ if kept else {**self.__dict__, "env": None}
 
     def __copy__(self) -> "Run":
         return dataclasses.replace(self)
@@ -328,6 +324,9 @@ def _to_the_end(run: Run, session: Session, scorer: Evaluator, heard: Interrupts
         if session.stopped and not session.training.done:
             run.facts["stopped"] = status.why_stopped()
             session.progress.say(run.facts["stopped"])
+        made = int(session.training.updates.min())
+        if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
+            session.progress.say(f"only {made} updates were made, since they come after each episode: train longer")
         heard.patient = False  # all is saved
         heard.check()
         given = (scorer, session.plan.score_episodes, True, 0)

@@ -146,6 +146,13 @@ class Plan:
         episodes = evaluations * self.evaluation_episodes + 2 * self.score_episodes  # of a best and a final policy
         return max(self.env_steps // episodes, LEAST_LIMIT)
 
+    def fewest_updates(self, time_limit: int | None) -> int | None:
+        """Return the updates that a seed makes if all its episodes are as long as they can be; None: not limited so."""
+        if self.updates_per != "episode" or time_limit is None:
+            return None
+        episodes = max(self.env_steps - self.warmup, 0) // time_limit
+        return int(self.updates) * min(episodes, self.episodes or episodes)
+
     @property
     def log_interval(self) -> int:
         """Environment steps between two rows of the log."""

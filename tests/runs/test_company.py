@@ -64,3 +64,20 @@ def test_a_seed_is_the_same_in_any_company_where_episodes_differ_in_length(backe
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_algorithm_makes_the_same_of_a_seed_in_any_company(name: str) -> None:
     check(name, ROLLOUTS if REGISTRY[name].learns_from == "rollout" else BY_EPISODE)
+
+
+def test_few_updates_are_foreseen_and_told(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {**PLAN, **BY_EPISODE, "evaluations": 0}
+    polyak.train("dqn", "CartPole-v1", plan=plan, config={"layers": (4,)}, out="few", quiet=False)
+    told = capsys.readouterr().err
+    assert "episodes of up to 500 steps may leave time for only 0 of them: train longer" in told
+    made = int(polyak.load("few").facts["updates"])
+    assert 0 < made < 100
+    assert f"only {made} updates were made, since they come after each episode: train longer" in told
+
+
+def test_enough_updates_are_no_reason_to_speak(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {**PLAN, **BY_EPISODE, "evaluations": 0, "updates": 100}
+    env_kwargs = {"max_episode_steps": 20}
+    polyak.train("dqn", "CartPole-v1", plan=plan, config={"layers": (4,)}, env_kwargs=env_kwargs, out="n", quiet=False)
+    assert "updates" not in capsys.readouterr().err

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,12 +219,12 @@ def test_a_tampered_value_is_refused_in_one_line(stopped: Path, name: str, key: 
 def test_nothing_that_runs_code_is_saved_or_loaded(finished: polyak.Run):
     suffixes = {path.suffix for path in finished.folder.rglob("*") if path.is_file() and "tfevents" not in path.name}
     assert suffixes == {".json", ".safetensors", ".csv", ".png"}
-    forbidden = {"cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    forbidden = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
     for path in Path(files.__file__).parents[1].rglob("*.py"):
         tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         names = {name for node in tree for name in _imported(node)}
         assert not names & forbidden, path
-        assert not re.search(r"allow_pickle|pickle\.load|Unpickler|from pickle", path.read_text(encoding="utf-8")), path
+        assert "allow_pickle" not in path.read_text(encoding="utf-8")
 
 
 def _imported(node: ast.AST) -> list[str]:

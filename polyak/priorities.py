@@ -40,6 +40,16 @@ def init(capacity: int) -> Priorities:
     return Priorities(tuple(jnp.zeros(size) for size in sizes), jnp.ones(()), capacity)
 
 
+def resized(tree: Priorities, capacity: int) -> Priorities:
+    """Move priorities into a tree for another number of places, of which there must be enough for those in use."""
+    levels, values = list[Array](), tree.levels[-1]
+    for level in reversed(init(capacity).levels):
+        count = min(level.shape[0], values.shape[0])
+        levels.insert(0, jnp.asarray(level).at[:count].set(values[:count]))
+        values = levels[0].reshape(-1, FAN_OUT).sum(-1)
+    return Priorities(tuple(levels), tree.highest, capacity)
+
+
 def enter(tree: Priorities, places: Int[Array, "n"]) -> Priorities:
     """Give new transitions the highest priority so far; places at or beyond the capacity are left out."""
     return _write(tree, places, jnp.broadcast_to(tree.highest, places.shape))

@@ -201,3 +201,10 @@ def test_lanes_under_vmap_equal_each_alone() -> None:
     for lane, tree in enumerate(trees):
         alone = step(ENTER, REVISE, DRAW, tree, places[lane], errors[lane], keys[lane])
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5), take(together, lane), alone)
+
+
+@pytest.mark.parametrize(("before", "after"), [(100, 5_000), (5_000, 100), (100, 300_000), (100, 101), (64, 65)])
+def test_priorities_in_a_tree_of_another_size_are_as_if_entered_there(before: int, after: int):
+    numbers = np.random.default_rng(0).uniform(0.1, 3, min(before, after, 90))
+    tree, wanted = holding(numbers, before), holding(numbers, after)
+    assert_identical(priorities.resized(tree, after), wanted)

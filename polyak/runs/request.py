@@ -110,7 +110,7 @@ def refuse_unfit(module: Any, config: Any, spec: EnvSpec) -> None:
 
 def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> int:
     """Return the size of all lanes' replay buffers, with their priorities where replay is prioritized."""
-    return min(plan.capacity, plan.env_steps) * _row_bytes(module, config, spec, lanes)
+    return plan.room() * _row_bytes(module, config, spec, lanes)
 
 
 def _row_bytes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> int:

@@ -133,7 +133,7 @@ def _fitted_config(module: Any, config: Any, plan: Plan, given: set[str]) -> Any
     """Change what is not given and does not fit the plan."""
     fitted = module.fit(config, plan) if hasattr(module, "fit") else config
     if module.learns_from == "replay" and hasattr(config, "n_step"):
-        most = max(min(plan.capacity, plan.env_steps) // plan.envs, 1)
+        most = max(plan.room() // plan.envs, 1)
         fitted = dataclasses.replace(fitted, n_step=min(fitted.n_step, most))
     kept = {name: value for name, value in _values(config).items() if name in given}
     return dataclasses.replace(fitted, **kept)

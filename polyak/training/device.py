@@ -19,7 +19,7 @@ from polyak.lazy import jax
 from polyak.training import devices, schedule
 from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.host import Report
-from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, shapes, with_keys
+from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, ranks_for, shapes, with_keys
 from polyak.training.plan import Plan
 from polyak.training.segment import Lane, Programs, Record
 from polyak.training.worlds import FunctionalWorld
@@ -109,9 +109,13 @@ class DeviceTraining:
         counts = {"env_steps": self.env_steps, "episodes": self.episodes, "updates": self.updates}
         return {**parts, **counts, "step": np.asarray(self.step)}
 
-    def template(self, pending: bool) -> dict[str, Any]:
-        """Return the shapes of a snapshot; the length of the replay may differ."""
-        return shapes(self.snapshot())
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
+        """Return the shapes of a snapshot; the length of the replay may differ.
+
+        `planned` is the number of environment steps that the run was to have then, if it was another.
+        """
+        parts = shapes(self.snapshot())
+        return {**parts, "learner": ranks_for(self.plan.room(planned), parts["learner"])}
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not: none."""

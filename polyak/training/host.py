@@ -21,7 +21,7 @@ from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.training.finite import refuse_nonfinite
-from polyak.training.lanes import Lanes, on_host, put_back, shapes, truncate_newest
+from polyak.training.lanes import Lanes, on_host, put_back, ranks_for, shapes, truncate_newest
 from polyak.training.learn import Rollout, Turn, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
@@ -154,9 +154,13 @@ class Training:
             "updates": self.updates,
         }
 
-    def template(self, pending: bool) -> dict[str, Any]:
-        """Return the shapes of a snapshot; the lengths of the replay and of the unfinished episodes may differ."""
-        return shapes({**self.snapshot(), "pending": self._empty_rollout() if pending else None})
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
+        """Return the shapes of a snapshot; the lengths of the replay and of the unfinished episodes may differ.
+
+        `planned` is the number of environment steps that the run was to have then, if it was another.
+        """
+        parts = shapes({**self.snapshot(), "pending": self._empty_rollout() if pending else None})
+        return {**parts, "learner": ranks_for(self.plan.room(planned), parts["learner"])}
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""
@@ -169,6 +173,8 @@ class Training:
         self.env_steps = np.array(snapshot["env_steps"])
         actions = [[list(taken) for taken in lane] for lane in snapshot["actions"]]
         elsewhere = self.worlds.restore(snapshot["episodes"], actions, snapshot["obs"])
+        if self.at_rest:
+            self.round = self.open = ~self.finished  # more of them, if the plan is longer now
         self._break_off(elsewhere)
         self._fetch()
         self.acting.follow(snapshot["acting"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from polyak import tree
+from polyak import priorities, tree
 from polyak.keys import key
 from polyak.lazy import jax
 from polyak.precision import in_32_bits
@@ -84,10 +85,24 @@ def shapes(snapshot: T) -> T:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
 
 
+def ranks_for(capacity: int, learner: Learner) -> Learner:
+    """Return the shapes of a learner with those of priorities for another number of places."""
+    if learner.ranks is None:
+        return learner
+    lanes = np.zeros(learner.ranks.highest.shape)
+    return tree.replace(learner, ranks=jax.eval_shape(jax.vmap(lambda _: priorities.init(capacity)), lanes))
+
+
 def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
-    """Undo `on_host`: put what was kept onto the devices, the rows part by part into the memory of a fresh learner."""
+    """Undo `on_host`: put what was kept onto the devices, the rows part by part into the memory of a fresh learner.
+
+    Its replay may have room for more, or less, than the one that was kept, but for all that is in it.
+    """
     if kept.buffer is None or fresh.buffer is None:
         return jax.device_put(kept, sharding)
+    if kept.ranks is not None and fresh.ranks is not None and kept.ranks.capacity != fresh.ranks.capacity:
+        resized = partial(priorities.resized, capacity=fresh.ranks.capacity)
+        kept = tree.replace(kept, ranks=jax.tree.map(np.asarray, jax.vmap(resized)(kept.ranks)))
     rows = _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
     rest = jax.device_put(tree.replace(kept, buffer=tree.replace(kept.buffer, rows=())), sharding)
     return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))

@@ -49,7 +49,7 @@ def refuse(algorithm: Algorithm, config: Any, plan: Plan) -> None:
     """Raise UsageError where an algorithm, its settings and the plan do not fit together; say what to change."""
     plan.refuse_for(algorithm.learns_from)
     if algorithm.learns_from == "replay":
-        n_step, capacity = sampling_of(algorithm, config).n_step, min(plan.capacity, plan.env_steps)
+        n_step, capacity = sampling_of(algorithm, config).n_step, plan.room()
         if n_step * plan.envs > capacity:
             most = capacity // plan.envs
             raise UsageError(
@@ -65,7 +65,7 @@ def start(algorithm: Algorithm, plan: Plan, spec: EnvSpec, config: Any, key: jax
     state = algorithm.init(config, spec, key)
     if algorithm.learns_from != "replay":
         return Learner(state, None)
-    capacity = min(plan.capacity, plan.env_steps)
+    capacity = plan.room()
     prioritized = sampling_of(algorithm, config).priority_alpha is not None
     buffer = replay.init(capacity, spec.row_size)
     return Learner(state, buffer, priorities.init(capacity) if prioritized else None)

@@ -153,6 +153,10 @@ class Plan:
         episodes = max(self.env_steps - self.warmup, 0) // time_limit
         return int(self.updates) * min(episodes, self.episodes or episodes)
 
+    def room(self, env_steps: int | None = None) -> int:
+        """Return how many transitions the replay buffer has room for, in a run of so many steps or this one."""
+        return min(self.capacity, env_steps or self.env_steps)
+
     @property
     def log_interval(self) -> int:
         """Environment steps between two rows of the log."""

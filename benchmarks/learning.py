@@ -81,7 +81,7 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
 
     try:
         options = parse(algorithm, env, flags)
-        asked = options.asked(flags)
+        asked = asked_for(options, flags)
         if options.episodes < 1:
             raise polyak.UsageError(f"episodes = {options.episodes} is too small: it must be at least 1")
         facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
@@ -130,6 +130,14 @@ def flags_of(module: Any, start: Any) -> Any:
         """Folder of the run, which is kept, and gone on with if it was interrupted; by default a temporary one."""
 
     return Learning
+
+
+def asked_for(options: Any, flags: list[str]) -> dict[str, Any]:
+    """Return the arguments of `polyak.train` that the flags give, with the defaults of this script."""
+    from polyak.flags import names_in, seeds_of
+
+    seeds = seeds_of(options.seeds, options.seed, names_in(flags))
+    return {**options.asked(flags), "preset": options.preset, "seeds": seeds}
 
 
 def measured(algorithm: str, env: str, asked: dict[str, Any], options: Any, folder: Path) -> dict[str, Any]:

@@ -202,7 +202,8 @@ def settings_today(result: Result) -> tuple[str, dict[str, tuple[Fields, Fields]
     script, *words = shlex.split(result.command)[1:] or [""]
     if Path(script).name != "learning.py" or words[:2] != [result.algorithm, result.task]:
         raise UsageError(f"it is not learning.py {result.algorithm} {result.task}")
-    asked = flags_parser()(result.algorithm, result.task, words[2:]).asked(words[2:])
+    learning = learning_script()
+    asked = learning.asked_for(learning.parse(result.algorithm, result.task, words[2:]), words[2:])
     name, module = algorithms.find(result.algorithm)
     start = presets.find(name, asked["preset"], result.task, module.learns_from)
     today = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
@@ -214,13 +215,13 @@ def settings_today(result: Result) -> tuple[str, dict[str, tuple[Fields, Fields]
     return asked["preset"], {"config": both(today.config), "plan": both(today.plan)}
 
 
-def flags_parser() -> Any:
-    """Return the function by which learning.py reads its flags."""
+def learning_script() -> Any:
+    """Return learning.py, which reads its own flags."""
     if str(ROOT / "benchmarks") not in sys.path:
         sys.path.insert(0, str(ROOT / "benchmarks"))
     import learning
 
-    return learning.parse
+    return learning
 
 
 def update(texts: dict[Path, str], root: Path, check: bool) -> list[Path]:

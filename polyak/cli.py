@@ -101,45 +101,61 @@ def trusting_here() -> None:
 def train(words: list[str]) -> None:
     """Train agents."""
     from polyak import algorithms
-    from polyak.runs import presets
+    from polyak.runs import presets, starting
     from polyak.runs import run as runs
     from polyak.runs.other_words import explained
     from polyak.training import devices
     from polyak.training.plan import Plan
 
     named = until_flag(words)[:2]
-    rest = words[len(named) :]
+    rest, env_kwargs = env_flags.take(words[len(named) :])
     explain = "-h" in words or "--help" in words
-    if len(named) == 2 and algorithms.registered(named[1]) and not algorithms.registered(named[0]):
-        named.reverse()
-    if explain and not named:
+    like, trust = value_of("--like", rest), "--trust" in flags.names_in(rest)
+    repeated = None if like is None else runs.load(like, trust=trust)
+    typed, env = told_apart(named, repeated is not None)
+    algorithm = repeated.facts["algorithm"] if repeated and typed is None else typed
+    if explain and algorithm is None:
         print(HELP_TRAIN + "".join(f"  {line}\n" for line in algorithms.described()), end="")
         return
-    if len(named) < 2 and not explain:
+    if algorithm is None or not (env or explain or repeated):
         raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
-    algorithm, env = [*named, ""][:2]
-    if ":" in env or not algorithms.registered(algorithm):
+    if ":" in (env or "") or (typed and not algorithms.registered(typed)) or trust:
         trusting_here()
-    rest, env_kwargs = env_flags.take(rest)
-    devices.prepare(flags.number_of_seeds(rest))  # before modules of the user's own start JAX
-    name, module = algorithms.find(algorithm)
-    start = presets.find(name, value_of("--preset", rest) or "default", env, module.learns_from)
+    usual = len(repeated.facts["seeds"]) if repeated else 1
+    devices.prepare(flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
+    named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
+    name, module = algorithms.find(algorithm, named_in)
+    preset = value_of("--preset", rest) or "default"
+    start = starting.settings_of(repeated) if repeated else presets.find(name, preset, env or "", module.learns_from)
     offered = flags.training(flags.asking(module.Config, Plan, start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))
     with keeping_quiet(options.json):
         run = runs.train(
-            algorithm,
+            typed,
             env,
-            env_kwargs=env_kwargs,
+            env_kwargs=env_kwargs or None,
             **options.asked(rest),
-            backend=options.backend,
+            backend=options.backend if "--backend" in flags.names_in(rest) else None,
+            like=options.like,
+            trust=options.trust,
             out=options.out,
             force=options.force,
             quiet=options.quiet or options.json,
             stop_at=options.stop_at,
         )
     report(run, options)
+
+
+def told_apart(named: list[str], repeats: bool) -> tuple[str | None, str | None]:
+    """Tell the algorithm and the environment apart, in either order; None for what is not named."""
+    from polyak import algorithms
+
+    first, second = [*named, None, None][:2]
+    if second is None:
+        return (None, first) if repeats and first and not algorithms.registered(first) else (first, None)
+    swapped = algorithms.registered(second) and not algorithms.registered(str(first))
+    return (second, first) if swapped else (first, second)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,11 +38,12 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
         """The loop's settings."""
 
         def asked(self, words: Sequence[str]) -> dict[str, Any]:
-            """Return arguments for `polyak.train`: of the settings those that the words give."""
+            """Return arguments for `polyak.train`: those that the words give."""
+            names = names_in(words)
             return {
-                "preset": self.preset,
+                **({"preset": self.preset} if "--preset" in names else {}),
+                **({"seeds": seeds_of(self.seeds, self.seed, names)} if names & {"--seeds", "--seed"} else {}),
                 "steps": self.steps,
-                "seeds": seeds_of(self.seeds, self.seed, _names(words)),
                 "config": _given(self.config, "config", words),
                 "plan": _given(self.plan, "plan", words),
             }
@@ -61,23 +62,23 @@ def seeds_of(counted: Sequence[int], first: int, names: Collection[str]) -> Sequ
     return counted
 
 
-def number_of_seeds(words: list[str]) -> int:
-    """Count the seeds before the flags are parsed, because JAX's devices are made for them; 1 where it is unclear."""
+def number_of_seeds(words: list[str], usual: int = 1) -> int:
+    """Count the seeds before the flags are parsed, because JAX's devices are made for them; `usual` if none are."""
     found = max((i for i, word in enumerate(words) if word.partition("=")[0] == "--seeds"), default=None)
     if found is None:
-        return 1
+        return usual
     _, *values = _plain_numbers([words[found], *until_flag(words[found + 1 :])], {"--seeds": tuple[int, ...]})
     return len(values) if len(values) != 1 else int(values[0]) if values[0].isdecimal() else 1
 
 
-def _names(words: Sequence[str]) -> set[str]:
+def names_in(words: Sequence[str]) -> set[str]:
     """Return the flags among words, as we write them."""
     return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
 
 
 def _given(settings: Any, group: str, words: Sequence[str]) -> dict[str, Any]:
     """Return the fields of parsed settings whose flags are among the words."""
-    names, given = _names(words), {}
+    names, given = names_in(words), {}
     for field in dataclasses.fields(settings):
         flag = field.name.replace("_", "-")
         if names & {f"--{group}.{flag}", f"--{group}.no-{flag}"}:
@@ -98,6 +99,10 @@ def training(asking: Any) -> Any:
         """Folder of the run; by default a new one under runs/."""
         force: bool = False
         """Replace the run that the folder holds."""
+        like: str | None = None
+        """A run whose algorithm, environment, settings, seeds and backend are those that are not given."""
+        trust: bool = False
+        """Let that run's files name modules to import: you trust whoever made them to run code here."""
         stop_at: float | None = None
         """Stop when the mean return of an evaluation, over all seeds, reaches this."""
         quiet: bool = False

@@ -15,7 +15,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import Interrupted, RunError, UsageError, call, option, reason
-from polyak.runs import checkpoint, files, interrupts, presets, request, scores
+from polyak.runs import checkpoint, files, interrupts, request, scores, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
@@ -132,31 +132,34 @@ class Run:
 
 @interrupts.listening()
 def train(
-    algorithm: Any,
-    env: Maker,
+    algorithm: Any = None,
+    env: Maker | None = None,
     *,
     env_kwargs: dict[str, Any] | None = None,
     steps: int | None = None,
-    seeds: int | Sequence[int] = 1,
-    preset: str = "default",
+    seeds: int | Sequence[int] | None = None,
+    preset: str | None = None,
     config: Any = None,
     plan: Plan | dict[str, Any] | None = None,
-    backend: str = "host",
+    backend: str | None = None,
+    like: str | Path | None = None,
+    trust: bool = False,
     out: str | Path | None = None,
     force: bool = False,
     quiet: bool | None = None,
     on_report: Callable[[Progress], Any] | None = None,
     stop_at: float | None = None,
 ) -> Run:
-    """Train `seeds` independent agents and return the finished run.
+    """Train independent agents, one unless `seeds` says otherwise, and return the finished run.
 
     `algorithm` is a registered name or a module; `env` an id, "module:Id" or a callable that returns an environment,
     which is given `env_kwargs`; `max_episode_steps` among them is a time limit for any environment.
     `seeds` counts from seed 0, or lists the seeds. `config` and `plan` are settings objects, or dictionaries of what
-    differs from the preset. `backend` is "host", which steps environments in Python; "device", which compiles those
-    that are written in JAX together with everything else; or "auto": the device where it can. The run is written to
-    `out`, by default a new folder under runs/. Progress is shown on standard error where that is a terminal or a
-    notebook, unless `quiet` is True, and everywhere if it is False.
+    differs from the preset. `backend` is "host" (the default), which steps environments in Python; "device", which
+    compiles those that are written in JAX together with everything else; or "auto": the device where it can. `like` is
+    the folder of a run that gives whatever is not given here: algorithm, environment, settings, seeds, backend;
+    `trust` is that of `load`. The run is written to `out`, by default a new folder under runs/. Progress is shown on
+    standard error where that is a terminal or a notebook, unless `quiet` is True, and everywhere if it is False.
 
     `on_report` is called with a `Progress` at every row of the log and at every evaluation; training ends when it
     returns True, or when the mean return of an evaluation over all seeds reaches `stop_at`.
@@ -164,25 +167,26 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
-    lanes, env = request.lanes_of(seeds), Source.of(env, request.json_kwargs(env_kwargs))
-    _prepare(lanes)
-    name, module = algorithms.find(algorithm)
-    start = presets.find(name, preset, name_of(env), module.learns_from)
-    settings = settings_for(name, module, start, Asked(steps, config, plan))
+    repeated = None if like is None else load(like, trust=trust)
+    wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
+    _prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
+    start = starting.start_of(wish, repeated)
+    name, module, source, lanes = start.name, start.module, start.source, start.lanes
+    settings = settings_for(name, module, start.settings, Asked(steps, config, plan))
     config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
     audience.refuse(plan.evaluations)
-    first = request.first_of(name, module, env, plan, backend)
+    first = request.first_of(name, module, source, plan, start.backend)
     request.refuse_unfit(module, config, first.spec)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
-        contextlib.closing(request.make_worlds(first, env, lanes, plan)) as worlds,
-        folders.new(out, name, name_of(env), force) as claim,
+        contextlib.closing(request.make_worlds(first, source, lanes, plan)) as worlds,
+        folders.new(out, name, name_of(source), force) as claim,
     ):
         facts = {
             "algorithm": name,
-            "env": name_of(env),
-            "env_kwargs": env.kwargs,
-            "preset": preset,
+            "env": name_of(source),
+            "env_kwargs": source.kwargs,
+            "preset": start.preset,
             "config": files.settings_to_json(config),
             "plan": files.settings_to_json(plan),
             "fitted": list(settings.fitted),
@@ -192,7 +196,7 @@ def train(
             **circumstances(),
         }
         claim.start(facts)
-        return _sitting(Run(claim.shown, facts, env, trust=True), claim, (module, config, plan, worlds), audience)
+        return _sitting(Run(claim.shown, facts, source, trust=True), claim, (module, config, plan, worlds), audience)
 
 
 @interrupts.listening()

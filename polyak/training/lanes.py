@@ -100,11 +100,11 @@ def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding
     """
     if kept.buffer is None or fresh.buffer is None:
         return jax.device_put(kept, sharding)
-    if kept.ranks is not None and fresh.ranks is not None and kept.ranks.capacity != fresh.ranks.capacity:
+    ranks, rows = kept.ranks, _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
+    if ranks is not None and fresh.ranks is not None and ranks.capacity != fresh.ranks.capacity:
         resized = partial(priorities.resized, capacity=fresh.ranks.capacity)
-        kept = tree.replace(kept, ranks=jax.tree.map(np.asarray, jax.vmap(resized)(kept.ranks)))
-    rows = _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
-    rest = jax.device_put(tree.replace(kept, buffer=tree.replace(kept.buffer, rows=())), sharding)
+        ranks = jax.tree.map(np.asarray, jax.vmap(resized)(ranks))
+    rest = jax.device_put(tree.replace(kept, buffer=tree.replace(kept.buffer, rows=()), ranks=ranks), sharding)
     return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
 
 

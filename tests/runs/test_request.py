@@ -103,7 +103,7 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(words: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("wrong", "says"), [({"backend": None}, "backend = None is unknown"), ({"seeds": True}, "seeds = True must be")]
+    ("wrong", "says"), [({"backend": 3}, "backend = 3 is unknown"), ({"seeds": True}, "seeds = True must be")]
 )
 def test_a_wrong_type_is_a_wrong_request(wrong: dict[str, Any], says: str):
     with pytest.raises(UsageError, match=says):
@@ -183,7 +183,7 @@ def test_a_folder_that_holds_a_run_is_kept_unless_the_request_is_right_and_force
     assert (stopped / "run.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("seeds", [1.5, "three", [0, 1.5], None])
+@pytest.mark.parametrize("seeds", [1.5, "three", [0, 1.5]])
 def test_seeds_are_whole_numbers(seeds: Any):
     with pytest.raises(polyak.UsageError, match="must be a whole number, or a list of them"):
         polyak.train("ddpg", "Pendulum-v1", seeds=seeds)
@@ -192,7 +192,7 @@ def test_seeds_are_whole_numbers(seeds: Any):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"preset": None}, "ddpg has no preset None"),
+        ({"preset": 3}, "ddpg has no preset 3"),
         ({"plan": [1]}, "plan is a list: give a Plan, or a dictionary of its fields"),
         ({"plan": {1: 2}}, "unknown field 1: "),
         ({"config": 0}, r"config is a int: give ddpg\.Config, or a dictionary of its fields"),

@@ -1,0 +1,85 @@
+"""What a run starts from: a preset, or another run whose settings it repeats where the caller leaves them open."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from polyak import algorithms
+from polyak.envs.make import Maker, Source, name_of
+from polyak.errors import UsageError, option
+from polyak.runs import presets, request
+from polyak.runs.presets.preset import Preset
+
+
+@dataclasses.dataclass(frozen=True)
+class Wish:
+    """What a caller names to be trained; None where it is left open."""
+
+    algorithm: Any = None
+    env: Maker | None = None
+    env_kwargs: dict[str, Any] | None = None
+    seeds: int | Sequence[int] | None = None
+    preset: str | None = None
+    backend: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """What is trained, with all that was left open filled in."""
+
+    name: str
+    module: Any
+    source: Source
+    lanes: list[int]
+    preset: str
+    settings: Preset
+    backend: str
+
+
+def _like(run: Any, wish: Wish) -> Wish:
+    """Fill in a wish from a run. Raises UsageError where the run's settings would not fit what is wished."""
+    facts = run.facts
+    if wish.preset is not None:
+        raise UsageError(f"the settings are either those of {run.folder} or of a preset: leave out one of the two")
+    kwargs = facts["env_kwargs"] if wish.env_kwargs is None and wish.env is None else wish.env_kwargs
+    named_in = None if run.trust else run.folder / "run.json"
+    return dataclasses.replace(
+        wish,
+        algorithm=algorithms.find(facts["algorithm"], named_in)[1] if wish.algorithm is None else wish.algorithm,
+        env=run.source().maker if wish.env is None else wish.env,
+        env_kwargs=kwargs,
+        preset=facts["preset"],
+        backend=wish.backend or facts["backend"],
+    )
+
+
+def settings_of(run: Any) -> Preset:
+    """Return a run's settings as a preset."""
+    config, plan = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in run.facts[part].items()}
+        for part in ("config", "plan")
+    )
+    return Preset(f"the settings of {run.folder}", config=config, plan=plan)
+
+
+def lanes_of(wish: Wish, repeated: Any = None) -> list[int]:
+    """List the seeds: where they are left open those of the run that is repeated, or one."""
+    usual = repeated.facts["seeds"] if repeated else 1
+    return request.lanes_of(usual if wish.seeds is None else wish.seeds)
+
+
+def start_of(wish: Wish, repeated: Any = None) -> Start:
+    """Find out what is to be trained; `repeated` is a run whose settings it starts from. Raises UsageError."""
+    lanes, wish = lanes_of(wish, repeated), _like(repeated, wish) if repeated else wish
+    if wish.algorithm is None or wish.env is None:
+        raise UsageError(f"name an algorithm and an environment, or a run to repeat: {option('like', 'runs/a')}")
+    source = Source.of(wish.env, request.json_kwargs(wish.env_kwargs))
+    name, module = algorithms.find(wish.algorithm)
+    if repeated and name != repeated.facts["algorithm"]:
+        trained = repeated.facts["algorithm"]
+        raise UsageError(f"{repeated.folder} trained {trained}, whose settings are for no other algorithm")
+    preset = "default" if wish.preset is None else wish.preset
+    settings = settings_of(repeated) if repeated else presets.find(name, preset, name_of(source), module.learns_from)
+    return Start(name, module, source, lanes, preset, settings, wish.backend or "host")

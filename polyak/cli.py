@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Literal, TextIO, cast
 
-from polyak import env_flags, flags
+from polyak import env_flags, flags, listing
 from polyak.errors import Interrupted, RunError, UsageError, command_line, nearest
 from polyak.flags import folder_and, parse, until_flag, value_of
 from polyak.runs.forgiving import Forgiving
@@ -28,14 +28,6 @@ polyak: deep reinforcement learning around deterministic policy gradients
   polyak list                          algorithms, their presets, environments
 
 `polyak COMMAND --help` explains a command; `polyak train ddpg Pendulum-v1 --help` every setting there.
-"""
-
-
-HELP_TRAIN = """\
-usage: polyak train ALGORITHM ENVIRONMENT [flags]; for example: polyak train ddpg Pendulum-v1 --seeds 5
-
-`polyak train ddpg --help` explains the flags of an algorithm, `polyak train ddpg Pendulum-v1 --help` with their
-defaults on that environment. The algorithms:
 """
 
 
@@ -115,7 +107,7 @@ def train(words: list[str]) -> None:
     typed, env = told_apart(named, repeated is not None)
     algorithm = repeated.facts["algorithm"] if repeated and typed is None else typed
     if explain and algorithm is None:
-        print(HELP_TRAIN + "".join(f"  {line}\n" for line in algorithms.described()), end="")
+        listing.explain_train()
         return
     if algorithm is None or not (env or explain or repeated):
         raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
@@ -289,27 +281,9 @@ def plot(words: list[str]) -> None:
 def list_(words: list[str]) -> None:
     """List what there is."""
     parse(dataclasses.make_dataclass("List", [], namespace={"__doc__": "List what there is."}), words, "polyak list")
-    import gymnasium
+    listing.algorithms()
+    listing.environments()
 
-    from polyak.algorithms import REGISTRY
-    from polyak.runs.presets import PRESETS
-
-    for name, module in REGISTRY.items():
-        print(f"{name}: {(module.__doc__ or '').splitlines()[0]}")
-        for preset, variants in PRESETS.get(name, {}).items():
-            for variant in variants:
-                print(
-                    f"    --preset {preset:9} {', '.join(variant.environments) or 'any environment'}: {variant.about}"
-                )
-    names = sorted(spec.id for spec in gymnasium.registry.values() if spec.id.endswith(("-v5", *CONTINUOUS)))
-    print("environments: any of Gymnasium's, or your own as module:Id; with continuous actions there are")
-    print("    " + ", ".join(names))
-    print("and with discrete actions, whose observations are vectors too,")
-    print("    " + ", ".join(DISCRETE))
-
-
-DISCRETE = ("Acrobot-v1", "CartPole-v1", "LunarLander-v3", "MountainCar-v0")
-CONTINUOUS = ("Pendulum-v1", "MountainCarContinuous-v0", "LunarLanderContinuous-v3", "BipedalWalker-v3")
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": train,

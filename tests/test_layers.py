@@ -32,9 +32,22 @@ MAY_IMPORT = {
     "env_flags": GROUND,
     "terminal": set(),
     "stdout": GROUND,
+    "listing": {"algorithms", "runs"},
     "tables": GROUND | {"runs"},
     "cli": BELOW
-    | {"algorithms", "envs", "training", "runs", "polyak", "flags", "env_flags", "stdout", "tables", "terminal"},
+    | {
+        "algorithms",
+        "envs",
+        "training",
+        "runs",
+        "polyak",
+        "flags",
+        "listing",
+        "env_flags",
+        "stdout",
+        "tables",
+        "terminal",
+    },
 }
 
 

@@ -58,11 +58,6 @@ def registered(name: str) -> str | None:
     return plain if plain in REGISTRY else None
 
 
-def described() -> list[str]:
-    """Say in a line each what the registered algorithms are."""
-    return [f"{name:10} {(module.__doc__ or '').splitlines()[0]}" for name, module in REGISTRY.items()]
-
-
 def with_setting(setting: str) -> str:
     """Say which algorithms have a setting that the one at hand lacks; an empty sentence where none has."""
     names = [

@@ -15,7 +15,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment, episode_seed
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import Interrupted, RunError, UsageError, call, option, reason
-from polyak.runs import checkpoint, files, interrupts, request, scores, starting
+from polyak.runs import checkpoint, files, interrupts, presets, request, scores, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
@@ -190,6 +190,7 @@ def train(
             "config": files.settings_to_json(config),
             "plan": files.settings_to_json(plan),
             "fitted": list(settings.fitted),
+            "warning": presets.warning(name, start.preset, name_of(source)),
             "stop_at": stop_at,
             "seeds": lanes,
             "backend": "device" if isinstance(worlds, Functional) else "host",
@@ -299,8 +300,9 @@ def _sitting(
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
         progress.say(request.heading(run.facts, parts))
-        env = run.source()
-        for sentence in () if resumed else (*run.facts["fitted"], *request.warnings_of(env, plan, worlds)):
+        env, warning = run.source(), run.facts.get("warning")
+        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
+        for sentence in () if resumed else told:
             progress.say(sentence)
         if not training.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")

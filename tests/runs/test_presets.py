@@ -138,3 +138,12 @@ def test_an_unknown_preset_names_the_nearest():
 
 def test_an_id_without_a_version_has_the_preset_of_the_newest():
     assert presets.find("ddpg", "default", "Pendulum") is presets.find("ddpg", "default", "Pendulum-v1")
+
+
+def test_what_the_default_settings_do_not_solve_is_known():
+    says = "ddpg is known not to solve MountainCarContinuous-v0 with its default settings: its noise"
+    assert str(presets.warning("ddpg", "default", "MountainCarContinuous")).startswith(says)
+    assert presets.warning("ddpg", "default", "Pendulum-v1") is None
+    assert presets.warning("ddpg", "paper", "MountainCarContinuous-v0") is None
+    for algorithm, envs in presets.NOT_SOLVED.items():
+        assert all(not presets.find(algorithm, "default", env).environments for env in envs)

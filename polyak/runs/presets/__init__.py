@@ -22,6 +22,22 @@ PRESETS: dict[str, Presets] = {
 }
 
 
+# what an algorithm does not learn with its default settings, by environment: what happens, and what to use
+NOT_SOLVED: dict[str, dict[str, str]] = {
+    "a2c": {"Pendulum-v1": "it stays near a return of -1460; ppo and all that learn from replay solve it"},
+    "ddpg": {
+        "MountainCarContinuous-v0": "its noise is too short-lived to meet the flag, so it stands still; use sac or td3"
+    },
+}
+
+
+def warning(algorithm: str, preset: str, environment: str) -> str | None:
+    """Say that settings are known not to solve an environment, if they are."""
+    env = newest(environment)
+    why = NOT_SOLVED.get(algorithm, {}).get(env) if preset == "default" else None
+    return None if why is None else f"{algorithm} is known not to solve {env} with its default settings: {why}"
+
+
 def find(algorithm: str, name: str, environment: str, learns_from: str = "replay") -> Preset:
     """Return a preset made for the environment, else the general one. Raises UsageError for an unknown name.
 

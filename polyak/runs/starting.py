@@ -48,11 +48,17 @@ def _like(run: Any, wish: Wish) -> Wish:
     return dataclasses.replace(
         wish,
         algorithm=algorithms.find(facts["algorithm"], named_in)[1] if wish.algorithm is None else wish.algorithm,
-        env=run.source().maker if wish.env is None else wish.env,
+        env=_env_of(run) if wish.env is None else wish.env,
         env_kwargs=kwargs,
         preset=facts["preset"],
         backend=wish.backend or facts["backend"],
     )
+
+
+def _env_of(run: Any) -> Maker:
+    """Return a run's environment: by the name that it was given if that is trusted, else what may be made of it."""
+    found: Maker = run.source().maker
+    return run.facts["env"] if run.trust and run.env is None else found
 
 
 def settings_of(run: Any) -> Preset:

@@ -1,5 +1,7 @@
 """Runs that start from another run: from its settings."""
 
+import shutil
+import sys
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from tests.runs import small
 
 
 def test_a_run_like_another_has_the_same_bits(finished: polyak.Run):
-    again = polyak.train(like=finished.folder, out="again")
+    again = polyak.train(like=finished.folder, out="again", trust=True)
     small.assert_same_policies(again, finished)
     told = {"started", "updated", "seconds", "commit"}
     assert {k: v for k, v in again.facts.items() if k not in told} == {
@@ -37,6 +39,16 @@ def test_another_environment(words: list[str], finished: polyak.Run, monkeypatch
         polyak.cli.main(["train", *words, "--like", str(finished.folder)])  # type: ignore[attr-defined]
     _, source, lanes, plan = asked[0]
     assert (source.maker, lanes, plan.batch) == ("Pendulum-v1", [0, 1], 8)
+
+
+def test_what_another_run_names_is_not_imported_without_trust(finished: polyak.Run, tmp_path: Any):
+    shutil.copytree(finished.folder, tmp_path / "strange")
+    path = tmp_path / "strange" / "run.json"
+    path.write_text(path.read_text().replace('"algorithm": "ddpg"', '"algorithm": "antigravity"'))
+    for run in (lambda: polyak.train(like="strange"), lambda: polyak.cli.main(["train", "--like", "strange"])):
+        with pytest.raises((UsageError, SystemExit)):
+            run()
+    assert "antigravity" not in sys.modules
 
 
 @pytest.mark.parametrize(

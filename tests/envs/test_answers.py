@@ -23,6 +23,9 @@ class Tensor:
     def __float__(self) -> float:
         return 0.5
 
+    def __repr__(self) -> str:  # the name of a test, which must be the same in every process
+        return "Tensor()"
+
 
 REWARDS = [
     0.5,

@@ -154,6 +154,8 @@ def told_apart(named: list[str], repeats: bool) -> tuple[str | None, str | None]
 class Resume:
     """Continue a run from its checkpoint."""
 
+    steps: int | None = None
+    """Environment steps for each seed in all, those before included, if not as planned: a finished run goes on, too."""
     workers: int | None = None
     """Processes that step the environments, if not as many as before."""
     stop_at: float | None = None
@@ -174,8 +176,14 @@ def resume(words: list[str]) -> None:
     if options.trust:
         trusting_here()
     with keeping_quiet(options.json):
-        quiet = options.quiet or options.json
-        run = runs.resume(folder, workers=options.workers, quiet=quiet, stop_at=options.stop_at, trust=options.trust)
+        run = runs.resume(
+            folder,
+            steps=options.steps,
+            workers=options.workers,
+            quiet=options.quiet or options.json,
+            stop_at=options.stop_at,
+            trust=options.trust,
+        )
     report(run, options)
 
 

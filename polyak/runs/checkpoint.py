@@ -34,6 +34,7 @@ def save(folder: Path, training: Training | DeviceTraining, progress: Progress) 
     facts = {
         "pending": snapshot["pending"] is not None,
         "env_steps": training.env_steps,
+        "planned": training.plan.env_steps,
         "seconds": progress.seconds,
         "settings": progress.settings,
         "log": progress.log_position,
@@ -42,8 +43,9 @@ def save(folder: Path, training: Training | DeviceTraining, progress: Progress) 
 
 
 def settings_of(facts: dict[str, Any]) -> str:
-    """Return the digest of what decides a run's numbers, by the facts of its run.json."""
-    decisive = {name: value for name, value in facts["plan"].items() if name != "workers"}  # which change no bit
+    """Return the digest of what decides a run's numbers and stays the same, by the facts of its run.json."""
+    free = ("workers", "env_steps")  # which change no bit, or may be raised: a checkpoint has its own
+    decisive = {name: value for name, value in facts["plan"].items() if name not in free}
     asked = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
     return files.fingerprint({**asked, "env_kwargs": facts.get("env_kwargs", {}), "plan": decisive})
 
@@ -65,7 +67,9 @@ def _are_seconds(value: Any) -> bool:
 
 FIELDS = {
     "files": files.is_table,
+    "env_steps": lambda value: isinstance(value, list) and bool(value) and all(map(files.is_count, value)),
     "pending": lambda value: isinstance(value, bool),
+    "planned": lambda value: files.is_count(value) and value > 0,
     "seconds": _are_seconds,
     "settings": files.is_word,
     "log": lambda value: value is None or files.is_table(value),
@@ -79,7 +83,7 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
     """
     facts = read(folder, settings)
     template = {
-        "training": training.template(facts["pending"]),
+        "training": training.template(facts["pending"], facts["planned"]),
         "best": best,
         "best_returns": np.zeros(len(training.seeds)),
         "evaluated": np.zeros(len(training.seeds), np.int64),
@@ -91,7 +95,10 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint in {folder} is damaged or was changed ({shortened(str(error))})") from error
-    chosen = kept["best"], kept["best_returns"], kept["evaluated"]
+    evaluated = kept["evaluated"]
+    if facts["planned"] != training.plan.env_steps:
+        evaluated = training.plan.evaluations_due(training.env_steps, training.episodes)
+    chosen = kept["best"], kept["best_returns"], evaluated
     return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
 
 

@@ -20,6 +20,7 @@ from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
 from polyak.runs.interrupts import Interrupts
+from polyak.runs.opening import Opening, lengthened, steps_taken
 from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.progress_line import ProgressLine, someone_looks
@@ -197,13 +198,16 @@ def train(
             **circumstances(),
         }
         claim.start(facts)
-        return _sitting(Run(claim.shown, facts, source, trust=True), claim, (module, config, plan, worlds), audience)
+        return _sitting(
+            Run(claim.shown, facts, source, trust=True), claim, (module, config, plan, worlds), audience, Opening()
+        )
 
 
 @interrupts.listening()
 def resume(
     folder: str | Path,
     *,
+    steps: int | None = None,
     env: Maker | None = None,
     workers: int | None = None,
     quiet: bool | None = None,
@@ -213,6 +217,8 @@ def resume(
 ) -> Run:
     """Continue a run from its checkpoint to its end, with as many workers as before or as given.
 
+    With `steps`, more than it has taken, its end is after so many in all, and a finished run goes on, too.
+
     `on_report` and `stop_at` are those of `train`; the run's own `stop_at` holds where none is given. `trust` is that
     of `load`.
 
@@ -221,28 +227,37 @@ def resume(
     shown = load(folder, trust=trust).folder
     with contextlib.closing(folders.Claim(shown)) as claim:
         run = load(shown, trust=trust)  # once more, now that nobody else writes to it
-        stop_at = run.facts.get("stop_at") if stop_at is None else stop_at
-        return _continue(run, claim, env, workers, Audience(quiet, on_report, stop_at))
+        if stop_at is None and not (steps is not None and "stopped" in run.facts):  # then it has done its work
+            stop_at = run.facts.get("stop_at")
+        if workers is not None:
+            run.facts["plan"] = {**run.facts["plan"], "workers": workers}
+        return _continue(run, claim, env, steps, Audience(quiet, on_report, stop_at))
 
 
-def _continue(run: Run, claim: folders.Claim, env: Maker | None, workers: int | None, audience: Audience) -> Run:
-    if run.facts["status"] == "finished":
-        raise UsageError(f"{run.folder} is finished: there is nothing to resume")
-    checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts))
+def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, audience: Audience) -> Run:
+    if run.facts["status"] == "finished" and steps is None:
+        more = option("steps", 2 * run.facts["env_steps"])
+        raise UsageError(f"{run.folder} is finished: there is nothing to resume, but {more} makes it go on")
+    taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts)))
     _prepare(run.facts["seeds"])
     path = run.folder / "run.json"
     name, module = algorithms.find(run.facts["algorithm"], None if run.trust else path)
     config = files.settings_from_json(module.Config, run.facts["config"], path)
-    if workers is not None:
-        run.facts["plan"] = {**run.facts["plan"], "workers": workers}
-    plan = files.settings_from_json(Plan, run.facts["plan"], path)
+    plan, told = files.settings_from_json(Plan, run.facts["plan"], path), tuple[str, ...]()
+    if steps is not None:
+        plan, told = lengthened(plan, module.learns_from, steps, taken)
+        run.facts["plan"], run.facts["fitted"] = files.settings_to_json(plan), [*run.facts["fitted"], *told]
+        for ended in ("scores", "stopped"):
+            run.facts.pop(ended, None)
+    if plan.env_steps < taken:
+        raise UsageError(f"{path} has env_steps = {plan.env_steps}, but {taken:,} steps were taken: it was changed")
     run.facts["stop_at"] = audience.stop_at
     audience.refuse(plan.evaluations)
     run.env = maker = run.source(env)
     first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return _sitting(run, claim, (module, config, plan, worlds), audience, resumed=True)
+        return _sitting(run, claim, (module, config, plan, worlds), audience, Opening(True, told))
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Run:
@@ -283,14 +298,14 @@ def _listen() -> Interrupts:
 
 
 def _sitting(
-    run: Run, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, resumed: bool = False
+    run: Run, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening
 ) -> Run:
     """Train from where the run is to its end, and score what was learned."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
     progress = ProgressLine(plan.env_steps, len(seeds), shown)
-    going_on = f"went on: {call('resume', run.folder)}" if resumed else "began"
+    going_on = f"went on: {call('resume', run.folder)}" if opening.resumed else "began"
     heard.last_words = lambda: f"stopped before training {going_on}"
     with (
         devices.Compiling() as compiling,
@@ -302,7 +317,7 @@ def _sitting(
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
         told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
-        for sentence in () if resumed else told:
+        for sentence in opening.told if opening.resumed else told:
             progress.say(sentence)
         if not training.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
@@ -312,7 +327,7 @@ def _sitting(
         session = Session(claim, run.facts, training, worlds, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):
-            session.resume() if resumed else session.save()
+            session.resume() if opening.resumed else session.save()
             status.setup = time.monotonic() - began
             _to_the_end(run, session, scorer, heard, status)
     if session.evaluated.any():

@@ -112,7 +112,7 @@ class Session:
         checkpoint.save(self.folder / "checkpoint", self.training, at)
         self._count_kept()
         # without any evaluation after learning there is no best but the newest
-        best = _chosen(self.evaluated > 1, self.best, self.training.policy)
+        best = _chosen(self.best_returns > -np.inf, self.best, self.training.policy)
         favorite = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
         facts = {**self.facts, "favorite": favorite, "acts_in_numpy": self.training.verdict.in_numpy}

@@ -84,7 +84,7 @@ COUNTS = ("env_steps", "envs", "chunk", "warmup", "batch", "capacity")
 def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
     """Shrink what is not given until it fits the steps; say too which steps are not taken."""
     counts = {name: values.get(name, getattr(Plan, name)) for name in COUNTS}
-    if not all(_is_count(count, least=name != "warmup") for name, count in counts.items()):
+    if not all(is_count(count, least=name != "warmup") for name, count in counts.items()):
         return values, []  # the plan says what is wrong
     counts = {name: int(count) for name, count in counts.items()}
     asked, free = counts["env_steps"], set(COUNTS) - given
@@ -101,11 +101,12 @@ def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> t
             counts["batch"] = min(counts["batch"], counts["capacity"])
         if "chunk" in free:
             counts["chunk"] = min(counts["chunk"], max(counts["capacity"] // counts["envs"], 1))
-    told = [_left_over(learns_from, asked, taken, unit)] if taken < asked else []
+    told = [left_over(learns_from, asked, taken, unit)] if taken < asked else []
     return {**values, **counts}, told
 
 
-def _is_count(value: Any, least: int) -> bool:
+def is_count(value: Any, least: int) -> bool:
+    """Say whether a value is a whole number, and large enough."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
 
 
@@ -120,7 +121,8 @@ def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
         counts["envs"] = max(steps // chunk, 1)
 
 
-def _left_over(learns_from: str, asked: int, taken: int, unit: int) -> str:
+def left_over(learns_from: str, asked: int, taken: int, unit: int) -> str:
+    """Say which of the steps asked for fill no rollout, or are not the same number in each environment."""
     count = taken // unit
     whole = f"{count:,} rollout{'s' * (count > 1)} of {unit:,}"
     if learns_from != "rollout":

@@ -165,13 +165,15 @@ class Saved:
 
     def _tree_in_numpy(self, which: str) -> Any:
         """Load the policies as they are described, without JAX; None where they do not act in NumPy."""
-        if self.verdict is None or "tree" not in self.facts:
+        if self.verdict is None or self.facts.get("tree") is None:
             return None
-        with contextlib.suppress(ValueError, RecursionError):
+        try:
             template = structure.rebuild(self.facts["tree"], ("polyak", self.facts["algorithm"].partition(".")[0]))
-            tree = arrays.load_arrays(self.folder, self.facts["files"][which], template)
-            if self._acts(tree):
-                return tree
+        except (ValueError, RecursionError):
+            return None
+        tree = arrays.load_arrays(self.folder, self.facts["files"][which], template)
+        if self._acts(tree):
+            return tree
         self.verdict = None
         return None
 

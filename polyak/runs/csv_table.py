@@ -3,12 +3,16 @@
 import csv
 import io
 import itertools
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from polyak.errors import RunError, UsageError, reason
+from polyak.errors import RunError, UsageError, reason, shortened
+from polyak.runs import files
 from polyak.runs.appended_file import AppendedFile
+
+LONGEST_LINE, LARGEST = 2**16, 2**28  # bytes
 
 
 class Table:
@@ -70,13 +74,15 @@ def read_table(path: Path, count: int | None = None) -> list[dict[str, Any]]:
     if count == 0:
         return []
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = _content(path)
         whole = content[: content.rfind(b"\n") + 1].decode("utf-8", "surrogateescape")
         lines = csv.reader(io.StringIO(whole, newline=""))
         columns = next(lines, [])
         rows = list(itertools.islice(filter(None, lines), count))
         for row in [columns, *rows]:
             "".join(row).encode()  # refuses what could not be decoded
+    except UsageError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read ({reason(error)}): it is damaged or was changed") from error
     for number, row in enumerate(rows, 1):
@@ -91,9 +97,22 @@ def read_table(path: Path, count: int | None = None) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def _content(path: Path) -> bytes:
+    """Read a file whole, unless it is none of ours by its size or its first line. Raises UsageError, OSError."""
+    if not path.exists():
+        return b""
+    with files.opened(path) as file:
+        begin = file.read(LONGEST_LINE)
+        if os.fstat(file.fileno()).st_size > LARGEST or (len(begin) == LONGEST_LINE and b"\n" not in begin):
+            raise UsageError(f"{path} is damaged or was changed: it is too large, or has no lines")
+        return begin + file.read()
+
+
 def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:
     """Return a column of rows that were read from a file. Raises UsageError if it is not all numbers."""
     try:
         return [float(row[column]) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"{path} is damaged or was changed: its column {column} cannot be read ({error})") from error
+        raise UsageError(
+            f"{path} is damaged or was changed: its column {column} cannot be read ({shortened(str(error))})"
+        ) from error

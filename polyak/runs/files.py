@@ -25,6 +25,8 @@ T = TypeVar("T")
 FORMAT = 1
 LARGEST, DEEPEST, LONGEST = 2**25, 60, 25  # bytes of a JSON file; lists within lists; digits of a whole number
 
+MOST_VALUES = 1_000  # of one setting
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -186,6 +188,8 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
     """Make a settings dataclass from plain JSON values. Raises UsageError for unknown names and wrong values."""
     if not isinstance(values, dict):
         raise UsageError(f"{path}: {cls.__name__} is damaged")
+    if any(isinstance(value, list) and len(value) > MOST_VALUES for value in values.values()):
+        raise UsageError(f"{path}: {cls.__name__} is damaged: it has a list of more than {MOST_VALUES:,} values")
     tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     try:
         return cls(**tuples)

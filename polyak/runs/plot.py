@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyak.errors import UsageError, reason
-from polyak.runs import curves
+from polyak.runs import curves, files
 from polyak.runs.curves import Curve
-from polyak.runs.folder import read_facts
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
     from matplotlib.axes import Axes
@@ -20,6 +19,7 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training a
 FEW = 3  # runs in a panel that leave room for more than their curves
 LONGEST = 60  # letters of a label; of a longer one the middle is left out
 LINES = ("-", "--", ":", "-.")  # the style changes when the ten colors are used up
+NEEDED = {"algorithm": files.is_word, "env": files.is_word, "seeds": files.are_seeds}  # of run.json
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def plot(
 
 
 def _read(folder: Path, label: str, what: str, smooth: int) -> Line:
-    facts = read_facts(folder / "run.json")
+    facts = files.read_json(folder / "run.json", NEEDED)
     curve, behind = curves.read(folder, what, smooth), None
     if what == "evaluation":
         with contextlib.suppress(UsageError):  # without training returns it is still a picture of evaluations

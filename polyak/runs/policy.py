@@ -115,6 +115,7 @@ FIELDS = {
     "action_space": files.is_table,
     "files": files.is_table,
 }
+LARGEST_SPACE = 2**24
 
 
 class Saved:
@@ -138,6 +139,8 @@ class Saved:
         except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise UsageError(f"{path}: a space is damaged ({shortened(str(error))})") from error
         self.spec = spec_of(self.observation_space, self.action_space)
+        if max(self.spec.obs_size, self.spec.action_size) > LARGEST_SPACE:  # before anything of that size is made
+            raise UsageError(f"{path}: a space is damaged: it has more than {LARGEST_SPACE:,} numbers")
         self.verdict = Verdict(True) if facts.get("acts_in_numpy") is True else None  # None: to be tried
 
     def _read(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
@@ -102,10 +103,16 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
     return found
 
 
-def refuse_unfit(module: Any, config: Any, spec: EnvSpec) -> None:
-    """Raise UsageError where an algorithm cannot start with its settings on these environments."""
+def refuse_unfit(module: Any, config: Any, spec: EnvSpec, lanes: int) -> None:
+    """Raise UsageError where an algorithm cannot start with its settings on these environments, in this memory."""
     with in_32_bits():
-        jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
+        state = jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
+    needed = lanes * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    memory = devices.memory(lanes)
+    if needed > memory:
+        raise UsageError(
+            f"the networks would take {size(needed)} of {size(memory)} of memory: use narrower layers, or fewer seeds"
+        )
 
 
 def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> int:

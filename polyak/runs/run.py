@@ -177,7 +177,7 @@ def train(
     config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
     audience.refuse(plan.evaluations)
     first = request.first_of(name, module, source, plan, start.backend)
-    request.refuse_unfit(module, config, first.spec)
+    request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
         contextlib.closing(request.make_worlds(first, source, lanes, plan)) as worlds,
@@ -255,6 +255,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     audience.refuse(plan.evaluations)
     run.env = maker = run.source(env)
     first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
+    request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
         return _sitting(run, claim, (module, config, plan, worlds), audience, Opening(True, told))

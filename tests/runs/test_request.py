@@ -207,3 +207,9 @@ def test_a_wrong_request_from_python_is_a_usage_error(wrong: dict[str, Any], say
     with pytest.raises(polyak.UsageError, match=says):
         polyak.train("ddpg", "Pendulum-v1", **wrong)
     assert not list(tmp_path.iterdir())
+
+
+def test_networks_that_cannot_fit_into_memory_are_refused_before_any_is_made():
+    for wide in ((10**9,), (10**6, 10**6), (2**62, 2**62)):
+        with pytest.raises(polyak.UsageError, match=r"the networks would take .* of memory: use narrower layers"):
+            polyak.train("ddpg", ENV, config={"actor_layers": wide})

@@ -289,9 +289,9 @@ def test_arguments_of_the_environment_are_kept_and_used_by_all_that_comes_after(
     stopped = {**SHORT, "env": f"{__name__}:heavy", "env_kwargs": {"weight": 10.0, "max_episode_steps": 7}}
     small.train_and_stop("heavy", iteration=5, **stopped)
     assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0, "max_episode_steps": 7}
-    run = polyak.resume("heavy")
+    run = polyak.resume("heavy", trust=True)
     assert run.scores["final"]["length_mean"] == run.evaluate(2)["length_mean"] == 7
-    loaded = polyak.load("heavy")
+    loaded = polyak.load("heavy", trust=True)
     assert loaded.evaluate(2) == run.evaluate(2)
     assert loaded.evaluate(2, env_kwargs={"weight": 10.0})["length_mean"] == 20
     assert loaded.evaluate(2, env=Lopsided)["length_mean"] == 20
@@ -331,7 +331,7 @@ def test_the_name_that_was_typed_is_kept_and_found_again(capsys: pytest.CaptureF
     assert small.command("train", "ddpg", name, *small.FLAGS, "--out", "typed") == 0
     assert "cannot be found by this name" not in capsys.readouterr().err
     assert polyak.load("typed").facts["env"] == name
-    assert small.command("evaluate", "typed", "--episodes", "2") == 0
+    assert small.command("evaluate", "typed", "--episodes", "2", "--trust") == 0
 
 
 def test_an_environment_that_cannot_be_found_again_says_so_at_the_start(capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """Strict numerics for all tests: set before JAX starts, which is when the first array is made."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # the first example of a compiled function compiles it, which takes longer than any deadline; no examples are stored
 settings.register_profile("polyak", deadline=None, max_examples=50, derandomize=True, database=None)

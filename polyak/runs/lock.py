@@ -23,7 +23,7 @@ class Lock:
         while self.file < 0:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             if not _take(file):
-                holder = os.pread(file, 200, 0).decode(errors="replace")
+                holder = os.read(file, 200).decode(errors="replace")
                 os.close(file)
                 raise UsageError(f"{folder} is being trained by {_words(holder)}: wait until it ends, or stop it first")
             if _same(file, self.path):
@@ -33,7 +33,8 @@ class Lock:
         HELD.add(self.file)
         with contextlib.suppress(OSError):  # on a full disk only the number of the process is unknown
             os.ftruncate(self.file, 0)
-            os.pwrite(self.file, f"{os.getpid()} {socket.gethostname()}".encode(), 0)
+            os.lseek(self.file, 0, os.SEEK_SET)
+            os.write(self.file, f"{os.getpid()} {socket.gethostname()}".encode())
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -66,7 +67,10 @@ def _take(file: int) -> bool:
             import msvcrt
 
             os.lseek(file, 1000, os.SEEK_SET)  # a locked part cannot be read by others: not the process's number
-            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            try:
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(file, 0, os.SEEK_SET)
         else:
             import fcntl
 

@@ -1,6 +1,7 @@
 """Files: whole or not there, refused with one clear line when damaged, and never pickled."""
 
 import ast
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -231,3 +232,114 @@ def _imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name.partition(".")[0] for alias in node.names]
     return [str(node.module).partition(".")[0]] if isinstance(node, ast.ImportFrom) else []
+
+
+def _file(header: bytes, length: int | None = None, data: bytes = b"") -> bytes:
+    return (len(header) if length is None else length).to_bytes(8, "little") + header + data
+
+
+def _entry(dtype: Any = "F32", shape: Any = (1,), offsets: Any = (0, 4)) -> bytes:
+    return json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}).encode()
+
+
+FOUR = bytes(4)
+DAMAGED = {
+    "empty": b"",
+    "shorter than its length": b"\x01\x02",
+    "a header of 10 GB": _file(b"{}", 10 * 2**30),
+    "a header of 2^64 bytes": _file(b"{}", 2**64 - 1),
+    "a header that is a number": _file(b"3"),
+    "a header that is no text": _file(b"\xff\xfe"),
+    "a deep header": _file(b"[" * 100_000),
+    "a number of 5000 digits": _file(b'{"a": ' + b"9" * 5000 + b"}"),
+    "an array that is none": _file(b'{"a": 1}'),
+    "a shape of 10^18": _file(_entry(shape=[10**18], offsets=[0, 4 * 10**18]), data=FOUR),
+    "shapes whose product is too large": _file(_entry(shape=[2**62, 2**62]), data=FOUR),
+    "a negative shape": _file(_entry(shape=[-1, -1]), data=FOUR),
+    "a shape that is a truth value": _file(_entry(shape=[True]), data=FOUR),
+    "offsets that are not the array's": _file(_entry(offsets=[0, 8]), data=bytes(8)),
+    "offsets out of the file": _file(_entry(offsets=[2**62, 2**62 + 4]), data=FOUR),
+    "offsets that overflow": _file(_entry(offsets=[10**30, 10**30 + 4]), data=FOUR),
+    "bytes that are no array's": _file(_entry(), data=bytes(12)),
+    "an unknown type": _file(_entry("F128"), data=FOUR),
+    "a type that is a list": _file(_entry(["F32"]), data=FOUR),
+    "a long name": _file(_entry().replace(b'"a"', b'"' + b"x" * 300 + b'"'), data=FOUR),
+    "another array": _file(_entry().replace(b'"a"', b'"b"'), data=FOUR),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_file_of_arrays_is_checked_before_it_is_read(damage: str, tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(DAMAGED[damage])
+    entry = {"file": path.name, "sha256": hashlib.sha256(DAMAGED[damage]).hexdigest()}
+    with pytest.raises(UsageError) as refused:
+        arrays.load_arrays(tmp_path, entry, {"a": np.zeros(1, np.float32)})
+    assert "x.safetensors" in str(refused.value)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "20 GB"])
+def test_only_ordinary_files_of_the_expected_size_are_read(kind: str, tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    entry = arrays.save_arrays(path, ARRAYS)
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "20 GB":
+        with open(path, "wb") as file:
+            file.write(content)
+            file.truncate(20 * 2**30)
+    else:
+        make: dict[str, Callable[[], Any]] = {
+            "pipe": lambda: os.mkfifo(path),
+            "device": lambda: path.symlink_to("/dev/zero"),
+            "folder": path.mkdir,
+        }
+        make[kind]()
+    with pytest.raises(UsageError, match="is not an ordinary file" if kind != "20 GB" else "bytes are not those"):
+        arrays.load_arrays(tmp_path, entry, ARRAYS)
+    if kind != "20 GB":
+        with pytest.raises(UsageError, match="is not an ordinary file"):
+            files.read_json(path, {})
+
+
+def test_arrays_of_any_length_are_no_larger_than_the_run_can_make_them(tmp_path: Path):
+    entry = arrays.save_arrays(tmp_path / "x.safetensors", {"a": np.zeros((5, 3), np.float32)})
+    template = {"a": np.zeros((0, 3), np.float32)}
+    assert arrays.load_arrays(tmp_path, entry, template, arrays.Free({"a": 60}))["a"].shape == (5, 3)
+    for free, other in ((59, template["a"]), (60, np.zeros((0, 5), np.float32)), (60, np.zeros((0, 3, 1), np.float32))):
+        with pytest.raises(UsageError, match=r"a is float32\(5, 3\), expected"):
+            arrays.load_arrays(tmp_path, entry, {"a": other}, arrays.Free({"a": free}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5_000, '{"a":' * 200 + "1" + "}" * 200, "9" * 5_000, "[1e999]", "[NaN]", "[-Infinity]", "\x00", "{}x"],
+)
+def test_json_that_others_may_have_written_is_refused_in_one_way(text: str, tmp_path: Path):
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UsageError, match=r"x\.json cannot be read \(.*\): it is damaged or was not written by polyak"):
+        files.read_json(tmp_path / "x.json", {})
+
+
+def test_json_that_is_enormous_is_not_read(tmp_path: Path):
+    with open(tmp_path / "x.json", "wb") as file:
+        file.truncate(20 * 2**30)
+    with pytest.raises(UsageError, match="is larger than 32 MiB"):
+        files.read_json(tmp_path / "x.json", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("checkpoint/checkpoint.json", "seconds"), ("policy/policy.json", "favorite")]
+)
+def test_json_beside_arrays_has_a_checksum_of_its_own(stopped: Path, name: str, key: str):
+    path = stopped / name
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, key: {"training": 1.0, "evaluation": 1.0} if key == "seconds" else 1}))
+    if key == "favorite" and content[key] == 1:
+        path.write_text(json.dumps({**content, key: 0}))
+    with pytest.raises(UsageError, match="was changed or damaged: its checksum is not that of its content"):
+        polyak.resume(stopped) if key == "seconds" else polyak.load(stopped).policy
+    path.write_text(json.dumps(dict(reversed(content.items()))))  # the same content in another order
+    assert polyak.load(stopped).policy(np.zeros(3)).shape == (2,)

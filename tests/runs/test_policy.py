@@ -13,7 +13,7 @@ from gymnasium import spaces
 import polyak
 from polyak import Policy, UsageError
 from polyak.envs.spaces import from_json, spec_of, to_json
-from polyak.runs.policy import Saved
+from polyak.runs.policy import Saved, save
 from tests.runs import small
 from tests.runs.worlds import HIGH, LOW
 from tests.toys import linear
@@ -197,3 +197,17 @@ def test_a_policy_needs_only_its_folder(finished: polyak.Run, tmp_path: Path):
 def test_unbounded_observations_come_back_without_a_warning():
     space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     assert from_json(to_json(space)).shape == (3,)
+
+
+def test_a_policy_that_a_training_replaces_while_it_is_loaded_is_read_again(finished: polyak.Run, tmp_path: Path):
+    saved = Saved(shutil.copytree(finished.folder / "policy", tmp_path / "policy"))
+    trees = {which: jax.tree.map(lambda leaf: leaf + 1, saved.tree(which)) for which in ("final", "best")}
+    facts = {**saved.facts, "favorite": 1 - saved.facts["favorite"]}
+    save(saved.folder, facts, trees, (saved.observation_space, saved.action_space))
+    for which in ("final", "best"):
+        jax.tree.map(np.testing.assert_array_equal, saved.tree(which), trees[which])
+    assert saved.policy().seed == facts["favorite"]
+    for path in saved.folder.glob("*.safetensors"):
+        path.unlink()
+    with pytest.raises(UsageError, match="is missing"):  # and not read again for ever
+        saved.tree("final")

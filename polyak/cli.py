@@ -21,7 +21,8 @@ HELP = """\
 polyak: deep reinforcement learning around deterministic policy gradients
 
   polyak train ALGORITHM ENVIRONMENT   train; for example: polyak train ddpg Pendulum-v1 --seeds 5
-  polyak resume RUN                    continue a run that was interrupted
+  polyak train --like RUN              repeat a run's settings; --from RUN starts from what it has learned
+  polyak resume RUN                    continue a run that was interrupted, or to more steps: --steps 1e5
   polyak evaluate RUN                  score a run's policies on fresh episodes
   polyak watch RUN                     show the agent in a window, or record it: --record agent.gif
   polyak plot RUN [RUN ...]            draw learning curves: --out curves.png
@@ -102,8 +103,8 @@ def train(words: list[str]) -> None:
     named = until_flag(words)[:2]
     rest, env_kwargs = env_flags.take(words[len(named) :])
     explain = "-h" in words or "--help" in words
-    like, trust = value_of("--like", rest), "--trust" in flags.names_in(rest)
-    repeated = None if like is None else runs.load(like, trust=trust)
+    trust, others = "--trust" in flags.names_in(rest), (value_of(flag, rest) for flag in ("--like", "--from"))
+    repeated, donor = (None if folder is None else runs.load(folder, trust=trust) for folder in others)
     typed, env = told_apart(named, repeated is not None)
     algorithm = repeated.facts["algorithm"] if repeated and typed is None else typed
     if explain and algorithm is None:
@@ -119,6 +120,8 @@ def train(words: list[str]) -> None:
     name, module = algorithms.find(algorithm, named_in)
     preset = value_of("--preset", rest) or "default"
     start = starting.settings_of(repeated) if repeated else presets.find(name, preset, env or "", module.learns_from)
+    if donor and not repeated and value_of("--preset", rest) is None:
+        start = dataclasses.replace(start, config=starting.settings_of(donor).config)
     offered = flags.training(flags.asking(module.Config, Plan, start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))
@@ -130,6 +133,7 @@ def train(words: list[str]) -> None:
             **options.asked(rest),
             backend=options.backend if "--backend" in flags.names_in(rest) else None,
             like=options.like,
+            start_from=options.start_from,
             trust=options.trust,
             out=options.out,
             force=options.force,

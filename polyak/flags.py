@@ -88,6 +88,9 @@ def _given(settings: Any, group: str, words: Sequence[str]) -> dict[str, Any]:
 
 def training(asking: Any) -> Any:
     """Add the flags of `polyak train` to those that say what to train."""
+    import tyro
+
+    folder: Any = typing.Annotated[str | None, tyro.conf.arg(name="from")]
 
     @dataclasses.dataclass(frozen=True)
     class Train(asking):
@@ -101,6 +104,8 @@ def training(asking: Any) -> Any:
         """Replace the run that the folder holds."""
         like: str | None = None
         """A run whose algorithm, environment, settings, seeds and backend are those that are not given."""
+        start_from: folder = None
+        """A run of the same algorithm on the same spaces, from whose networks training begins; its config holds."""
         trust: bool = False
         """Let that run's files name modules to import: you trust whoever made them to run code here."""
         stop_at: float | None = None
@@ -170,6 +175,7 @@ def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[s
     return parsed
 
 
+OTHERWISE = {"start_from": "from"}  # fields whose flags have another name, which Python could not have
 DELETING = ("--force",)  # flags that are never suggested
 
 
@@ -192,7 +198,7 @@ def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:
         if dataclasses.is_dataclass(kinds[field.name]):
             flags |= _flags(kinds[field.name], f"{prefix}{field.name}.")
         else:
-            flags[prefix + field.name.replace("_", "-")] = kinds[field.name]
+            flags[prefix + OTHERWISE.get(field.name, field.name).replace("_", "-")] = kinds[field.name]
     return flags
 
 

@@ -74,6 +74,7 @@ class Free:
 
     most: Mapping[str, int]  # bytes that each may take
     by_part: Sequence[str] = ()  # left in the file, to be read by slices
+    only: str = ""  # the beginning of the names that the template has; others may be in the file, too
 
     def bytes_of(self, name: str) -> int | None:
         """Return how many bytes an array may take; None: its shape is the template's."""
@@ -189,6 +190,8 @@ def _compare(path: Path, stored: dict[str, Stored], leaves: dict[str, Any], free
         if name not in stored:
             raise UsageError(f"{path} lacks {name}: it is damaged or was changed")
         if name not in leaves:
+            if not name.startswith(free.only):
+                continue
             raise UsageError(f"{path} has an array {shortened(name)!r} too many: it is damaged or was changed")
         found, expected, most = stored[name], leaves[name], free.bytes_of(name)
         fits = found.shape == tuple(expected.shape) if most is None else _may_be(found, expected, most)

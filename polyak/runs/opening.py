@@ -18,6 +18,7 @@ class Opening:
 
     resumed: bool = False
     told: tuple[str, ...] = ()
+    state: Any = None  # of the learners of another run
 
 
 def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Plan, tuple[str, ...]]:

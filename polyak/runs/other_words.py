@@ -25,7 +25,7 @@ LAST_RESORT = ("plan.chunk", "steps")  # suggested where nothing closer is there
 SAID = {
     "device": "JAX chooses the device: set JAX_PLATFORMS=cpu or JAX_PLATFORMS=cuda in the environment",
     "env": "name the algorithm and the environment first: polyak train ddpg Pendulum-v1",
-    "load": "`polyak resume RUN` continues a run",
+    "load": "`polyak resume RUN` continues a run, and `polyak train ddpg ENV --from RUN` starts another from it",
     "render": "training draws nothing: `polyak watch RUN` shows the agent",
     "verbose": "progress is shown unless quiet is asked for",
 }

@@ -19,6 +19,7 @@ from polyak.runs import checkpoint, files, interrupts, presets, request, scores,
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.circumstances import circumstances
+from polyak.runs.inheritance import inherited
 from polyak.runs.interrupts import Interrupts
 from polyak.runs.opening import Opening, lengthened, steps_taken
 from polyak.runs.plot import plot
@@ -144,6 +145,7 @@ def train(
     plan: Plan | dict[str, Any] | None = None,
     backend: str | None = None,
     like: str | Path | None = None,
+    start_from: str | Path | None = None,
     trust: bool = False,
     out: str | Path | None = None,
     force: bool = False,
@@ -159,8 +161,10 @@ def train(
     differs from the preset. `backend` is "host" (the default), which steps environments in Python; "device", which
     compiles those that are written in JAX together with everything else; or "auto": the device where it can. `like` is
     the folder of a run that gives whatever is not given here: algorithm, environment, settings, seeds, backend;
-    `trust` is that of `load`. The run is written to `out`, by default a new folder under runs/. Progress is shown on
-    standard error where that is a terminal or a notebook, unless `quiet` is True, and everywhere if it is False.
+    `trust` is that of `load`. `start_from` is the folder of a run of the same algorithm on the same spaces: what it has
+    learned is where training begins, and its config holds unless a preset is named. The run is written to `out`, by
+    default a new folder under runs/. Progress is shown on standard error where that is a terminal or a notebook, unless
+    `quiet` is True, and everywhere if it is False.
 
     `on_report` is called with a `Progress` at every row of the log and at every evaluation; training ends when it
     returns True, or when the mean return of an evaluation over all seeds reaches `stop_at`.
@@ -168,16 +172,17 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
-    repeated = None if like is None else load(like, trust=trust)
+    repeated, donor = (None if each is None else load(each, trust=trust) for each in (like, start_from))
     wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
     _prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
-    start = starting.start_of(wish, repeated)
+    start = starting.start_of(wish, repeated, donor)
     name, module, source, lanes = start.name, start.module, start.source, start.lanes
     settings = settings_for(name, module, start.settings, Asked(steps, config, plan))
     config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
     audience.refuse(plan.evaluations)
     first = request.first_of(name, module, source, plan, start.backend)
     request.refuse_unfit(module, config, first.spec, len(lanes))
+    state, told = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
         contextlib.closing(request.make_worlds(first, source, lanes, plan)) as worlds,
@@ -190,7 +195,7 @@ def train(
             "preset": start.preset,
             "config": files.settings_to_json(config),
             "plan": files.settings_to_json(plan),
-            "fitted": list(settings.fitted),
+            "fitted": [*settings.fitted, *([told] if told else [])],
             "warning": presets.warning(name, start.preset, name_of(source)),
             "stop_at": stop_at,
             "seeds": lanes,
@@ -199,7 +204,11 @@ def train(
         }
         claim.start(facts)
         return _sitting(
-            Run(claim.shown, facts, source, trust=True), claim, (module, config, plan, worlds), audience, Opening()
+            Run(claim.shown, facts, source, trust=True),
+            claim,
+            (module, config, plan, worlds),
+            audience,
+            Opening(state=state),
         )
 
 
@@ -315,6 +324,8 @@ def _sitting(
     ):
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
+        if opening.state is not None:
+            training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
         told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))

@@ -76,8 +76,11 @@ def lanes_of(wish: Wish, repeated: Any = None) -> list[int]:
     return request.lanes_of(usual if wish.seeds is None else wish.seeds)
 
 
-def start_of(wish: Wish, repeated: Any = None) -> Start:
-    """Find out what is to be trained; `repeated` is a run whose settings it starts from. Raises UsageError."""
+def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
+    """Find out what is to be trained. Raises UsageError.
+
+    `repeated` is a run whose settings it starts from, `donor` one that gives what it has learned, and its config.
+    """
     lanes, wish = lanes_of(wish, repeated), _like(repeated, wish) if repeated else wish
     if wish.algorithm is None or wish.env is None:
         raise UsageError(f"name an algorithm and an environment, or a run to repeat: {option('like', 'runs/a')}")
@@ -86,6 +89,10 @@ def start_of(wish: Wish, repeated: Any = None) -> Start:
     if repeated and name != repeated.facts["algorithm"]:
         trained = repeated.facts["algorithm"]
         raise UsageError(f"{repeated.folder} trained {trained}, whose settings are for no other algorithm")
+    if donor and name != donor.facts["algorithm"]:
+        raise UsageError(f"{donor.folder} trained {donor.facts['algorithm']}: {name} cannot start from it")
     preset = "default" if wish.preset is None else wish.preset
     settings = settings_of(repeated) if repeated else presets.find(name, preset, name_of(source), module.learns_from)
+    if donor and wish.preset is None and not repeated:
+        settings = dataclasses.replace(settings, config=settings_of(donor).config)
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")

@@ -126,6 +126,11 @@ class DeviceTraining:
         self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)
         return 0
 
+    def start_from(self, state: Any) -> None:
+        """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
+        learner = tree.replace(self.lane.learner, state=jax.device_put(state, self.sharding))
+        self.lane = tree.replace(self.lane, learner=learner)
+
 
 def _episodes(record: Record) -> list[Episode]:
     """List the episodes that ended, in order."""

@@ -194,6 +194,12 @@ class Training:
         if stored.any():
             self.learner = truncate_newest(self.learner, stored, self.spec, self.sharding)
 
+    def start_from(self, state: Any) -> None:
+        """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
+        self.learner = tree.replace(self.learner, state=jax.device_put(state, self.sharding))
+        self._fetch()
+        self.acting.follow(self.policy)
+
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.owed = self.owed, 0
         turn = Turn(np.asarray(self.step, np.int32), np.asarray(updates, np.int32))

@@ -1,9 +1,11 @@
-"""Runs that start from another run: from its settings."""
+"""Runs that start from another run: from its settings, or from what it has learned."""
 
 import shutil
 import sys
 from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 import polyak
@@ -65,3 +67,68 @@ def test_what_another_run_names_is_not_imported_without_trust(finished: polyak.R
 def test_what_does_not_fit_is_refused(wrong: dict[str, Any], says: str, finished: polyak.Run):
     with pytest.raises(UsageError, match=says):
         polyak.train(**{"like": finished.folder, "out": "new", **wrong})
+
+
+SHORT: dict[str, Any] = {"steps": 60, "plan": {"warmup": 50, "evaluations": 0, "score_episodes": 1}}
+
+
+@pytest.mark.parametrize("seeds", [2, [1, 7], 1, 3])
+def test_training_begins_with_what_another_run_has_learned(seeds: Any, finished: polyak.Run):
+    run = polyak.train("ddpg", small.ENV, start_from=finished.folder, seeds=seeds, out="new", **SHORT, on_report=stop)
+    lanes = len(run.facts["seeds"])
+    favorite = finished.facts["seeds"].index(finished.saved.facts["favorite"])
+    of_theirs = [0, 1] if lanes == 2 else [favorite] * lanes
+    begun, theirs = polyak.load("new").saved.tree("final"), finished.saved.tree("final")
+    jax.tree.map(lambda new, old: np.testing.assert_array_equal(new, old[of_theirs]), begun, theirs)
+    assert run.facts["config"] == finished.facts["config"]
+    assert "had learned after 400 steps, " in run.facts["fitted"][-1]
+    assert ("each seed's counterpart" if lanes == 2 else f"its seed {favorite}") in run.facts["fitted"][-1]
+
+
+def stop(progress: polyak.Progress) -> bool:
+    """End training at its first report, which is within the warm-up: nothing is learned before."""
+    assert progress.updates[0] == 0
+    return True
+
+
+def test_a_run_that_started_from_another_resumes_to_the_same_bits(finished: polyak.Run):
+    plan = {**small.PLAN, "evaluations": 0}
+    begin: dict[str, Any] = {"algorithm": "ddpg", "env": small.ENV, "start_from": finished.folder, "steps": 200}
+    one = polyak.train(**begin, plan=plan, out="one", seeds=2)
+    assert not np.array_equal(*(jax.tree.leaves(run.saved.tree("final"))[0] for run in (one, finished)))
+    with pytest.MonkeyPatch.context() as patch:
+        small.before_iteration(patch, 9, small.press_ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            polyak.train(**begin, plan=plan, out="other", seeds=2)
+    polyak.resume("other", env=small.ENV)
+    small.assert_same_policies(one, polyak.load("other"))
+
+
+def test_by_command_and_compiled(tmp_path: Any):
+    flags = ["--config.actor-layers", "8", "--config.value-layers", "8", "--plan.evaluations", "0", "--seeds", "1"]
+    compiled = ["--backend", "device", "--plan.score-episodes", "1", "--plan.chunk", "10", "--plan.envs", "2"]
+    assert small.command("train", "a2c", "CartPole-v1", *flags, *compiled, "--steps", "40", "--out", "one") == 0
+    words = ["train", "a2c", "CartPole-v1", *compiled, "--steps", "20", "--from", "one", "--plan.evaluations", "0"]
+    assert small.command(*words, "--out", "two") == 0
+    one, two = (polyak.load(name) for name in ("one", "two"))
+    assert two.facts["config"] == one.facts["config"]
+    assert "starts from what one had learned after 40 steps" in two.facts["fitted"][-1]
+    assert two.facts["updates"] == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"algorithm": "td3"}, "trained ddpg: td3 cannot start from it"),
+        ({"env": "Pendulum-v1"}, "was trained on other spaces: observations of 3 numbers and Box.*2.*, not"),
+        ({"config": {"actor_layers": (9,)}}, "has learned does not fit: its networks, or what is learned beside them"),
+        ({"config": {"normalize_observations": True}}, "has learned does not fit"),
+        ({"preset": "paper"}, "has learned does not fit"),
+        ({"start_from": "nowhere"}, "there is no run folder nowhere"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_started_from_is_refused(wrong: dict[str, Any], says: str, finished: polyak.Run):
+    given = {"algorithm": "ddpg", "env": small.ENV, "start_from": finished.folder, "out": "new", **wrong}
+    with pytest.raises(UsageError, match=says):
+        polyak.train(**given)

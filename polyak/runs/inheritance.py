@@ -1,0 +1,58 @@
+"""What one run has learned as the beginning of another: all of its learners' state, without replay and counts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from polyak import tree
+from polyak.errors import UsageError
+from polyak.lazy import jax
+from polyak.runs import arrays, checkpoint, files
+from polyak.runs.arrays import Free
+from polyak.tree import named_leaves
+from polyak.types import EnvSpec
+
+STATE = "training.learner.state"
+
+
+def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -> tuple[Any, str]:
+    """Return the newest state of a run's learners for so many lanes, each array `[lane, ...]`, and what is told of it.
+
+    Where the run has as many seeds, each goes on from its own counterpart; else all from the seed that did best in the
+    run's evaluations. Raises UsageError where the run's networks are not those of `config` on these spaces.
+    """
+    saved, seeds = donor.saved, donor.facts["seeds"]
+    if saved.spec != spec:
+        raise UsageError(f"{donor.folder} was trained on other spaces: {_spaces(saved.spec)}, not {_spaces(spec)}")
+    theirs = files.settings_from_json(module.Config, donor.facts["config"], donor.folder / "run.json")
+    shapes, wanted = (_shapes(module, each, spec, len(seeds)) for each in (theirs, config))
+    if named_leaves(shapes) != named_leaves(wanted):
+        raise UsageError(
+            f"what {donor.folder} has learned does not fit: its networks, or what is learned beside them, are others"
+            " with these settings; leave them as they are there"
+        )
+    folder = donor.place / "checkpoint"
+    facts = checkpoint.read(folder, checkpoint.settings_of(donor.facts))
+    template = {"training": {"learner": {"state": shapes}}}
+    kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
+    state = kept["training"]["learner"]["state"]
+    favorite, told = saved.facts["favorite"], "each seed's counterpart"
+    if lanes != len(seeds):
+        state, told = tree.take(state, np.full(lanes, seeds.index(favorite))), f"its seed {favorite}"
+    steps = max(facts["env_steps"])
+    return state, (
+        f"starts from what {donor.folder} had learned after {steps:,} steps, {told}: networks, targets, optimizers and"
+        " statistics, without its replay and its counts"
+    )
+
+
+def _shapes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> Any:
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
+    return jax.eval_shape(jax.vmap(partial(module.init, config, spec)), keys)
+
+
+def _spaces(spec: EnvSpec) -> str:
+    return f"observations of {spec.obs_size} numbers and {spec.action}"

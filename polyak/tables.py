@@ -14,24 +14,9 @@ def report(run: Any, options: Any) -> None:
         if exploring:
             mean = sum(exploring) / len(exploring)
             print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
-        for sentence in remarks(run.facts):
-            print(sentence)
+        if run.facts.get("warning"):
+            print(run.facts["warning"])
         print(f"run: {run.folder}  (polyak watch {run.folder})")
-
-
-FEW = 100  # updates
-
-
-def remarks(facts: dict[str, Any]) -> list[str]:
-    """Say what explains a bad score: settings that do not solve the environment, or hardly any updates."""
-    found = [facts["warning"]] if facts.get("warning") else []
-    updates, steps = facts["updates"], facts["env_steps"]
-    if facts["plan"]["updates_per"] == "episode" and updates < FEW:
-        found.append(
-            f"only {updates} update{'s were' if updates != 1 else ' was'} made in {steps:,} steps: they come per"
-            " episode, so take more steps, or more updates"
-        )
-    return found
 
 
 def one_object(content: dict[str, Any]) -> str:

@@ -5,34 +5,23 @@ import copy
 import dataclasses
 import numbers
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from polyak import algorithms
 from polyak.envs.functional import Functional
-from polyak.envs.gymnasium import Environment, episode_seed
+from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
-from polyak.errors import Interrupted, RunError, UsageError, call, option, reason
-from polyak.runs import checkpoint, files, interrupts, presets, request, scores, starting
+from polyak.errors import UsageError, option, reason
+from polyak.runs import checkpoint, files, interrupts, request, scores, sitting, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
-from polyak.runs.circumstances import circumstances
 from polyak.runs.inheritance import inherited
-from polyak.runs.interrupts import Interrupts
 from polyak.runs.opening import Opening, lengthened, steps_taken
-from polyak.runs.plot import plot
 from polyak.runs.policy import Policy, Saved
-from polyak.runs.progress_line import ProgressLine, someone_looks
-from polyak.runs.session import SCORING, Session
 from polyak.runs.settings import Asked, settings_for
-from polyak.runs.status import Status
-from polyak.training import devices
-from polyak.training.device import DeviceTraining
-from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator
-from polyak.training.host import Training
 from polyak.training.plan import Plan
 
 
@@ -123,13 +112,13 @@ class Run:
             source = self.source()
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
-        heard, saved = _listen(), self.saved
+        heard, saved = sitting.listen(), self.saved
         plan = files.settings_from_json(Plan, self.facts["plan"], self.folder / "run.json")
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), plan, heard.check)
         evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
-            return _score(saved, which, evaluator, episodes, deterministic, seed)
+            return sitting.score(saved, which, evaluator, episodes, deterministic, seed)
 
 
 @interrupts.listening()
@@ -174,7 +163,7 @@ def train(
     """
     repeated, donor = (None if each is None else load(each, trust=trust) for each in (like, start_from))
     wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
-    _prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
+    sitting.prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
     start = starting.start_of(wish, repeated, donor)
     name, module, source, lanes = start.name, start.module, start.source, start.lanes
     settings = settings_for(name, module, start.settings, Asked(steps, config, plan))
@@ -182,28 +171,17 @@ def train(
     audience.refuse(plan.evaluations)
     first = request.first_of(name, module, source, plan, start.backend)
     request.refuse_unfit(module, config, first.spec, len(lanes))
-    state, told = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
+    state, inheriting = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
         contextlib.closing(request.make_worlds(first, source, lanes, plan)) as worlds,
         folders.new(out, name, name_of(source), force) as claim,
     ):
-        facts = {
-            "algorithm": name,
-            "env": name_of(source),
-            "env_kwargs": source.kwargs,
-            "preset": start.preset,
-            "config": files.settings_to_json(config),
-            "plan": files.settings_to_json(plan),
-            "fitted": [*settings.fitted, *([told] if told else [])],
-            "warning": presets.warning(name, start.preset, name_of(source)),
-            "stop_at": stop_at,
-            "seeds": lanes,
-            "backend": "device" if isinstance(worlds, Functional) else "host",
-            **circumstances(),
-        }
+        backend = "device" if isinstance(worlds, Functional) else "host"
+        told = [*settings.fitted, *([inheriting] if inheriting else [])]
+        facts = {**starting.facts_of(start, settings), "fitted": told, "stop_at": stop_at, "backend": backend}
         claim.start(facts)
-        return _sitting(
+        return sitting.sit(
             Run(claim.shown, facts, source, trust=True),
             claim,
             (module, config, plan, worlds),
@@ -248,7 +226,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
         more = option("steps", 2 * run.facts["env_steps"])
         raise UsageError(f"{run.folder} is finished: there is nothing to resume, but {more} makes it go on")
     taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts)))
-    _prepare(run.facts["seeds"])
+    sitting.prepare(run.facts["seeds"])
     path = run.folder / "run.json"
     name, module = algorithms.find(run.facts["algorithm"], None if run.trust else path)
     config = files.settings_from_json(module.Config, run.facts["config"], path)
@@ -267,7 +245,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return _sitting(run, claim, (module, config, plan, worlds), audience, Opening(True, told))
+        return sitting.sit(run, claim, (module, config, plan, worlds), audience, Opening(True, told))
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Run:
@@ -292,93 +270,3 @@ def load(folder: str | Path, *, trust: bool = False) -> Run:
             f" {option('out', str(folder))}, which takes the folder over"
         )
     return Run(folder, facts, trust=trust)
-
-
-def _prepare(seeds: Sequence[int]) -> Interrupts:
-    """Start JAX, and listen for Ctrl-C."""
-    devices.prepare(len(seeds))
-    return _listen()
-
-
-def _listen() -> Interrupts:
-    """From here on there is what must be closed when Ctrl-C is pressed."""
-    heard = interrupts.active()
-    heard.starting = False
-    return heard
-
-
-def _sitting(
-    run: Run, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening
-) -> Run:
-    """Train from where the run is to its end, and score what was learned."""
-    began, (module, config, plan, worlds) = time.monotonic(), parts
-    seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
-    shown = someone_looks() if audience.quiet is None else not audience.quiet
-    progress = ProgressLine(plan.env_steps, len(seeds), shown)
-    going_on = f"went on: {call('resume', run.folder)}" if opening.resumed else "began"
-    heard.last_words = lambda: f"stopped before training {going_on}"
-    with (
-        devices.Compiling() as compiling,
-        contextlib.closing(progress),
-        contextlib.closing(worlds),
-    ):
-        training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
-        run.facts["devices"] = training.sharding.num_devices
-        if opening.state is not None:
-            training.start_from(opening.state)
-        progress.say(request.heading(run.facts, parts))
-        env, warning = run.source(), run.facts.get("warning")
-        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
-        for sentence in opening.told if opening.resumed else told:
-            progress.say(sentence)
-        if not training.verdict.in_numpy:
-            progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
-        scorer = request.evaluator_of(env, parts, heard.check)
-        scorer.verdict = training.verdict
-        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds, plan)
-        session = Session(claim, run.facts, training, worlds, evaluator, progress, audience)
-        status = Status(run.folder, run.facts, session, compiling)
-        with contextlib.closing(scorer):
-            session.resume() if opening.resumed else session.save()
-            status.setup = time.monotonic() - began
-            _to_the_end(run, session, scorer, heard, status)
-    if session.evaluated.any():
-        with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
-            plot([run.place], run.place / "curve.png")
-    return run
-
-
-def _to_the_end(run: Run, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:
-    """Train and score, and write down what became of it."""
-    status.write("training")
-    heard.last_words, heard.before_force, heard.patient = status.how_to_go_on, status.write_forced, True
-    try:
-        session.train(heard)
-        if session.stopped and not session.training.done:
-            run.facts["stopped"] = status.why_stopped()
-            session.progress.say(run.facts["stopped"])
-        made = int(session.training.updates.min())
-        if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
-            session.progress.say(f"only {made} updates were made, since they come after each episode: train longer")
-        heard.patient = False  # all is saved
-        heard.check()
-        given = (scorer, session.plan.score_episodes, True, 0)
-        run.facts["scores"] = {which: _score(run.saved, which, *given) for which in ("final", "best")}
-        status.write("finished")
-    except (KeyboardInterrupt, RunError) as error:
-        with heard.holding():
-            if isinstance(error, KeyboardInterrupt) or heard.final:
-                with contextlib.suppress(RunError):  # what is saved is saved, whatever run.json says of it
-                    status.write("interrupted")
-                raise Interrupted(status.how_to_go_on()) from None
-            with contextlib.suppress(RunError):  # what failed first is what the user must know
-                status.write("failed", str(error))
-        raise RunError(f"{error}; {status.what_is_kept()}") from error
-
-
-def _score(
-    saved: Saved, which: str, evaluator: Evaluator, episodes: int, deterministic: bool, seed: int
-) -> dict[str, Any]:
-    seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
-    played = evaluator.play(saved.tree(which), seeds, explore=not deterministic)
-    return scores.summary(played, saved.seeds, which, deterministic)

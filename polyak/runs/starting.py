@@ -9,8 +9,10 @@ from typing import Any
 from polyak import algorithms
 from polyak.envs.make import Maker, Source, name_of
 from polyak.errors import UsageError, option
-from polyak.runs import presets, request
+from polyak.runs import files, presets, request
+from polyak.runs.circumstances import circumstances
 from polyak.runs.presets.preset import Preset
+from polyak.runs.settings import Settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,3 +98,19 @@ def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
     if donor and wish.preset is None and not repeated:
         settings = dataclasses.replace(settings, config=settings_of(donor).config)
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")
+
+
+def facts_of(start: Start, settings: Settings) -> dict[str, Any]:
+    """Return what run.json says of what is trained."""
+    env = name_of(start.source)
+    return {
+        "algorithm": start.name,
+        "env": env,
+        "env_kwargs": start.source.kwargs,
+        "preset": start.preset,
+        "config": files.settings_to_json(settings.config),
+        "plan": files.settings_to_json(settings.plan),
+        "warning": presets.warning(start.name, start.preset, env),
+        "seeds": start.lanes,
+        **circumstances(),
+    }

@@ -1,0 +1,117 @@
+"""A sitting: training from where a run is to its end, and scoring what was learned."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from polyak.envs.functional import Functional
+from polyak.envs.gymnasium import episode_seed
+from polyak.errors import Interrupted, RunError, UsageError, call
+from polyak.runs import folder as folders
+from polyak.runs import interrupts, request, scores
+from polyak.runs.audience import Audience
+from polyak.runs.interrupts import Interrupts
+from polyak.runs.opening import Opening
+from polyak.runs.plot import plot
+from polyak.runs.policy import Saved
+from polyak.runs.progress_line import ProgressLine, someone_looks
+from polyak.runs.session import SCORING, Session
+from polyak.runs.status import Status
+from polyak.training import devices
+from polyak.training.device import DeviceTraining
+from polyak.training.device_evaluate import DeviceEvaluator
+from polyak.training.evaluate import Evaluator
+from polyak.training.host import Training
+from polyak.training.plan import Plan
+
+
+def prepare(seeds: Sequence[int]) -> Interrupts:
+    """Start JAX, and listen for Ctrl-C."""
+    devices.prepare(len(seeds))
+    return listen()
+
+
+def listen() -> Interrupts:
+    """From here on there is what must be closed when Ctrl-C is pressed."""
+    heard = interrupts.active()
+    heard.starting = False
+    return heard
+
+
+def sit(run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening) -> Any:
+    """Train `run` from where it is to its end, score what was learned, and return it."""
+    began, (module, config, plan, worlds) = time.monotonic(), parts
+    seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
+    shown = someone_looks() if audience.quiet is None else not audience.quiet
+    progress = ProgressLine(plan.env_steps, len(seeds), shown)
+    going_on = f"went on: {call('resume', run.folder)}" if opening.resumed else "began"
+    heard.last_words = lambda: f"stopped before training {going_on}"
+    with (
+        devices.Compiling() as compiling,
+        contextlib.closing(progress),
+        contextlib.closing(worlds),
+    ):
+        training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
+        run.facts["devices"] = training.sharding.num_devices
+        if opening.state is not None:
+            training.start_from(opening.state)
+        progress.say(request.heading(run.facts, parts))
+        env, warning = run.source(), run.facts.get("warning")
+        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
+        for sentence in opening.told if opening.resumed else told:
+            progress.say(sentence)
+        if not training.verdict.in_numpy:
+            progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
+        scorer = request.evaluator_of(env, parts, heard.check)
+        scorer.verdict = training.verdict
+        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds, plan)
+        session = Session(claim, run.facts, training, worlds, evaluator, progress, audience)
+        status = Status(run.folder, run.facts, session, compiling)
+        with contextlib.closing(scorer):
+            session.resume() if opening.resumed else session.save()
+            status.setup = time.monotonic() - began
+            _to_the_end(run, session, scorer, heard, status)
+    if session.evaluated.any():
+        with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
+            plot([run.place], run.place / "curve.png")
+    return run
+
+
+def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:
+    """Train and score, and write down what became of it."""
+    status.write("training")
+    heard.last_words, heard.before_force, heard.patient = status.how_to_go_on, status.write_forced, True
+    try:
+        session.train(heard)
+        if session.stopped and not session.training.done:
+            run.facts["stopped"] = status.why_stopped()
+            session.progress.say(run.facts["stopped"])
+        made = int(session.training.updates.min())
+        if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
+            session.progress.say(f"only {made} updates were made, since they come after each episode: train longer")
+        heard.patient = False  # all is saved
+        heard.check()
+        given = (scorer, session.plan.score_episodes, True, 0)
+        run.facts["scores"] = {which: score(run.saved, which, *given) for which in ("final", "best")}
+        status.write("finished")
+    except (KeyboardInterrupt, RunError) as error:
+        with heard.holding():
+            if isinstance(error, KeyboardInterrupt) or heard.final:
+                with contextlib.suppress(RunError):  # what is saved is saved, whatever run.json says of it
+                    status.write("interrupted")
+                raise Interrupted(status.how_to_go_on()) from None
+            with contextlib.suppress(RunError):  # what failed first is what the user must know
+                status.write("failed", str(error))
+        raise RunError(f"{error}; {status.what_is_kept()}") from error
+
+
+def score(
+    saved: Saved, which: str, evaluator: Evaluator, episodes: int, deterministic: bool, seed: int
+) -> dict[str, Any]:
+    """Play episodes with every seed's policy and summarize them."""
+    seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
+    played = evaluator.play(saved.tree(which), seeds, explore=not deterministic)
+    return scores.summary(played, saved.seeds, which, deterministic)

@@ -155,12 +155,12 @@ IDS: dict[str, tuple[type, dict[str, Any]]] = {
     "Slow-v0": (Slow, {}),
     "Talking-v0": (Talking, {}),
     "Unbounded-v0": (Lopsided, {"action": _box([-1, -np.inf], [1, 1])}),
-    "Empty-v0": (Lopsided, {"action": _box([0, 1], [1, 1])}),
+    "Empty-v0": (Lopsided, {"action": _box([1, 1], [1, 1])}),
     "Sizeless-v0": (Lopsided, {"action": _box([], [])}),
     "Choices-v0": (Chosen, {"action": spaces.MultiDiscrete([[2, 2], [2, 2]], np.int32, start=[[0, -1], [5, 0]])}),
     "Switches-v0": (Chosen, {"action": spaces.MultiBinary([2, 2])}),
     "Several-v0": (Lopsided, {"action": spaces.MultiDiscrete([2, 3])}),
-    "Images-v0": (Lopsided, {"observation": spaces.Box(0, 255, (8, 8, 3), np.uint8)}),
+    "Images-v0": (Lopsided, {"observation": spaces.Box(0, 255, (64, 64, 3), np.uint8)}),
     "Worded-v0": (Lopsided, {"observation": spaces.Text(5)}),
 }
 for _id, (_cls, _kwargs) in IDS.items():

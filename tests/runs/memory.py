@@ -73,10 +73,10 @@ class Trial:
     def save(self, folder: Path) -> None:
         nothing = np.zeros(len(SEEDS))
         evaluations = nothing, nothing.astype(np.int64)
-        checkpoint.save(folder, self.training, checkpoint.Progress({}, *evaluations, {}, "", {}))
+        checkpoint.save(folder, self.training, checkpoint.Progress({}, *evaluations, {}, "asked", {}))
 
     def load(self, folder: Path) -> None:
-        checkpoint.load(folder, self.training, {}, "")
+        checkpoint.load(folder, self.training, {}, "asked")
         jax.block_until_ready(self.training.learner)
 
 

@@ -194,13 +194,13 @@ def test_learns(name: str, world: type[probe.Probe], kind: type) -> None:
 @pytest.mark.slow
 def test_crossq_learns_with_normalization_where_observations_and_actions_vary() -> None:
     normalized = {"batch_norm": "renorm", "renorm_warmup": 500, "momentum": 0.05}
-    check("crossq", LAST, Box, {**LEARNS["crossq"].config, **normalized})
+    check("crossq", LAST, Box, {**LEARNS["crossq"].config, **normalized}, env_steps=9_600)
 
 
-def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any]) -> None:
+def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any], **longer: int) -> None:
     """Train with these settings, then compare the values and the actions of every lane with the right ones."""
     observations, values, best = PROBES[world]
-    config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**LEARNS[name].plan)
+    config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**{**LEARNS[name].plan, **longer})
     worlds = Worlds(partial(WORLDS[kind], world), SEEDS, plan.envs)
     trained = finish(Training(REGISTRY[name], config, plan, worlds, SEEDS))
     obs = np.array(observations, np.float32)[:, None]

@@ -8,7 +8,7 @@ STAMP = $(VENV)/.installed
 .PHONY: demo test slow mjx check format lint types clean
 
 demo: $(USER)
-	@echo "five agents learn to swing up a pendulum, which takes about a minute; their return rises from -1200 to -150"
+	@echo "five agents learn to swing up a pendulum"
 	$(BIN)/polyak train ddpg Pendulum-v1 --seeds 5 --out runs/demo --force
 	$(BIN)/polyak watch runs/demo --record runs/demo/agent.gif --episodes 3
 	@echo "learning curve: runs/demo/curve.png   the best agent: runs/demo/agent.gif"
@@ -42,7 +42,7 @@ types: $(STAMP)
 $(USER): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("polyak needs Python 3.11 or newer; choose one: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing polyak into $(VENV): about 800 MB, one or two minutes"
+	@echo "installing polyak into $(VENV): about 800 MB"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 

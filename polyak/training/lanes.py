@@ -137,6 +137,7 @@ def _filled(rows: Any, kept: Any, sharding: jax.sharding.NamedSharding) -> Any:
     for begin in range(0, count, part):
         first = min(begin, count - part)  # the last part has the same size, and so the same program
         some = np.stack([lane[first : first + part] for lane in kept])
+        jax.block_until_ready(rows)  # else parts that were read pile up in memory faster than they are written
         rows = program(rows, some, np.asarray(first, np.int32))
     return rows
 

@@ -122,7 +122,7 @@ def envs(asked: Any) -> dict[str, float]:
     from polyak.training.plan import Plan
 
     per_rollout = STEPS * asked.count
-    plan = Plan(10**9 - 10**9 % per_rollout, asked.count, chunk=STEPS, updates=1, updates_per="chunk", warmup=0)
+    plan = Plan(10**9 - 10**9 % per_rollout, envs=asked.count, chunk=STEPS, updates=1, updates_per="chunk", warmup=0)
     return rate(DeviceTraining(a2c, a2c.Config(), plan, find("CartPole-v1"), [0]), asked.seconds)
 
 

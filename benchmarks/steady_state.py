@@ -86,9 +86,9 @@ def polyak_settings(task: Task) -> tuple[Any, Any, Any]:
         return algorithm, *presets.settings(algorithm, presets.find(task.algorithm, "tutorial", task.env), FOREVER)
     if task.rollout:
         whole = FOREVER - FOREVER % (task.rollout * task.envs)  # what is learned from is always a whole rollout
-        plan = Plan(whole, task.envs, chunk=task.rollout, updates=1, updates_per="chunk", warmup=0)
+        plan = Plan(whole, envs=task.envs, chunk=task.rollout, updates=1, updates_per="chunk", warmup=0)
     else:
-        plan = Plan(FOREVER, task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
+        plan = Plan(FOREVER, envs=task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
     return algorithm, algorithm.Config(**config_of(task)), plan
 
 

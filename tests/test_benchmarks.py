@@ -24,3 +24,8 @@ def test_every_program_can_be_imported_without_the_peers() -> None:
 def test_says_what_it_does(program: str) -> None:
     words = [sys.executable, f"{program}.py", "--help"]
     assert f"{program}.py" in subprocess.run(words, cwd=FOLDER, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_task_has_settings_that_a_plan_accepts() -> None:
+    program = "import steady_state; [steady_state.polyak_settings(task) for task in steady_state.TASKS.values()]"
+    subprocess.run([sys.executable, "-c", program], cwd=FOLDER, check=True)

@@ -28,7 +28,7 @@ import measuring
 
 SMALL = ["--plan.checkpoint-seconds", "0.05", "--plan.score-episodes", "2", "--plan.evaluations"]
 SMALL += ["4", "--plan.evaluation-episodes", "2", "--quiet", "--steps", "400"]
-REPLAY = ["--plan.batch", "8", "--plan.warmup", "40", "--plan.chunk", "10", "--plan.capacity", "150"]
+REPLAY = ["--plan.batch", "8", "--plan.warmup", "40", "--plan.rollout-length", "10", "--plan.capacity", "150"]
 ACTOR_CRITIC = ["--config.actor-layers", "8", "--config.critic-joint-layers", "8"]
 POLICY_VALUE = ["--config.actor-layers", "8", "--config.value-layers", "8"]
 SETUPS: dict[str, list[str]] = {
@@ -37,7 +37,7 @@ SETUPS: dict[str, list[str]] = {
         *("dqn", "CartPole-v1", *REPLAY, "--config.layers", "8"),
         *("--config.priority-alpha", "0.6", "--config.n-step", "3"),
     ],
-    "ppo": ["ppo", "Pendulum-v1", *POLICY_VALUE, "--plan.chunk", "25", "--plan.envs", "2"],
+    "ppo": ["ppo", "Pendulum-v1", *POLICY_VALUE, "--plan.rollout-length", "25", "--plan.envs", "2"],
     "sac, 2 workers": ["sac", "Pendulum-v1", *REPLAY, *ACTOR_CRITIC, "--plan.envs", "2", "--plan.workers", "2"],
     "ddpg, compiled": ["ddpg", "Pendulum-v1", *REPLAY, *ACTOR_CRITIC, "--backend", "device"],
 }

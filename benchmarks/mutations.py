@@ -256,7 +256,14 @@ def tiny_run(out: Path) -> None:
         out=out,
         seeds=2,
         config={"actor_layers": (8,), "critic_joint_layers": (8,)},
-        plan={"env_steps": 400, "chunk": 10, "batch": 8, "capacity": 150, "warmup": 40, "evaluation_episodes": 1},
+        plan={
+            "env_steps": 400,
+            "rollout_length": 10,
+            "batch": 8,
+            "capacity": 150,
+            "warmup": 40,
+            "evaluation_episodes": 1,
+        },
         on_report=lambda progress: max(progress.env_steps) >= 200,
         quiet=True,
     )

@@ -46,7 +46,7 @@ def update(asked: Any) -> dict[str, float]:
 
     layers, spec = tuple(asked.layers), EnvSpec(3, Box(1))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
-    plan = Plan(env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, chunk=UPDATES, warmup=0)
+    plan = Plan(env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, rollout_length=UPDATES, warmup=0)
     learner = jax.jit(partial(start, ddpg, plan, spec))(config, jax.random.key(0))
     full = tree.replace(learner.buffer, added=np.asarray(asked.capacity, np.int32))
     learner = tree.replace(learner, buffer=full)
@@ -122,7 +122,9 @@ def envs(asked: Any) -> dict[str, float]:
     from polyak.training.plan import Plan
 
     per_rollout = STEPS * asked.count
-    plan = Plan(10**9 - 10**9 % per_rollout, envs=asked.count, chunk=STEPS, updates=1, updates_per="chunk", warmup=0)
+    plan = Plan(
+        10**9 - 10**9 % per_rollout, envs=asked.count, rollout_length=STEPS, updates=1, updates_per="rollout", warmup=0
+    )
     return rate(DeviceTraining(a2c, a2c.Config(), plan, find("CartPole-v1"), [0]), asked.seconds)
 
 

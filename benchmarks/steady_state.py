@@ -86,7 +86,7 @@ def polyak_settings(task: Task) -> tuple[Any, Any, Any]:
         return algorithm, *presets.settings(algorithm, presets.find(task.algorithm, "tutorial", task.env), FOREVER)
     if task.rollout:
         whole = FOREVER - FOREVER % (task.rollout * task.envs)  # what is learned from is always a whole rollout
-        plan = Plan(whole, envs=task.envs, chunk=task.rollout, updates=1, updates_per="chunk", warmup=0)
+        plan = Plan(whole, envs=task.envs, rollout_length=task.rollout, updates=1, updates_per="rollout", warmup=0)
     else:
         plan = Plan(FOREVER, envs=task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
     return algorithm, algorithm.Config(**config_of(task)), plan

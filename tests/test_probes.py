@@ -69,8 +69,8 @@ def v(state: Any, obs: np.ndarray, action: np.ndarray) -> Any:
     return net(obs)[..., 0]
 
 
-OFF_POLICY: dict[str, Any] = {"env_steps": 1_600, "warmup": 200, "chunk": 100, "batch": 64}
-ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "chunk"}
+OFF_POLICY: dict[str, Any] = {"env_steps": 1_600, "warmup": 200, "rollout_length": 100, "batch": 64}
+ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "rollout"}
 COOL: dict[str, Any] = {"alpha": 1e-3, "learn_alpha": False}  # then soft values are nearly values
 SMALL: dict[str, Any] = {"gamma": GAMMA, "actor_layers": (64, 64), "critic_joint_layers": (64, 64)}
 
@@ -83,7 +83,7 @@ LEARNS = {
             "anneal": 1.0,
             Box: {"actor_learning_rate": 1e-2},  # else the deviation, which costs value, does not vanish in time
         },
-        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
+        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
         value=v,
     ),
     "a2c": Learns(
@@ -95,12 +95,12 @@ LEARNS = {
             # as above; normalized, for else the first large advantages push some seeds to the border, where they stay
             Box: {"learning_rate": 1e-2, "normalize_advantages": True},
         },
-        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "chunk": 8},
+        plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
         value=v,
     ),
     "ppo": Learns(
         config={"gamma": GAMMA, "learning_rate": 3e-3, "anneal": 1.0, "epochs": 10, "minibatch": 64},
-        plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "chunk": 16},
+        plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "rollout_length": 16},
         value=v,
     ),
     "dqn": Learns(
@@ -139,7 +139,7 @@ LEARNS = {
             "actor_layers": (64, 64),  # with 16 units, or half the steps, some seeds do not arrive
             "critic_joint_layers": (64, 64),
         },
-        plan={"env_steps": 1_600, "warmup": 200, "chunk": 100, "batch": 64},
+        plan={"env_steps": 1_600, "warmup": 200, "rollout_length": 100, "batch": 64},
         value=q,
     ),
 }

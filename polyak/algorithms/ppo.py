@@ -83,15 +83,16 @@ class Config:
 
 def fit(config: Config, plan: Any) -> Config:
     """Return the config with the size of minibatches, nearest in ratio, that divides the plan's rollout."""
-    return replace(config, minibatch=_minibatch_for(config, plan.chunk * plan.envs))
+    return replace(config, minibatch=_minibatch_for(config, plan.rollout_length * plan.envs))
 
 
 def refuse(config: Config, plan: Any) -> None:
     """Raise UsageError where the minibatches do not divide the rollout."""
-    size = plan.chunk * plan.envs
+    size = plan.rollout_length * plan.envs
     if size % config.minibatch:
         raise UsageError(
-            f"minibatch = {config.minibatch} does not divide the rollout of chunk × envs = {plan.chunk} × {plan.envs} ="
+            f"minibatch = {config.minibatch} does not divide the rollout of rollout_length × envs ="
+            f" {plan.rollout_length} × {plan.envs} ="
             f" {size} transitions: use"
             f" {option('config.minibatch', _minibatch_for(config, size))}"
         )

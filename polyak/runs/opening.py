@@ -30,7 +30,7 @@ def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Pl
         raise UsageError(f"steps = {steps!r} must be a whole number, at least 1")
     if plan.episodes is not None:
         raise UsageError(f"the run ends after {plan.episodes:,} episodes: steps do not make it longer")
-    unit = plan.envs * (plan.chunk if learns_from == "rollout" else 1)
+    unit = plan.envs * (plan.rollout_length if learns_from == "rollout" else 1)
     whole = int(steps) // unit * unit
     if whole <= taken:
         raise UsageError(

@@ -15,12 +15,12 @@ LAYERS = (
     *("config.layers", "config.actor_layers", "config.critic_layers", "config.critic_joint_layers"),
     *("config.value_layers", "config.baseline_layers"),
 )
-BATCH = ("config.minibatch", "plan.batch", "plan.chunk")
-ROLLOUT = ("plan.chunk",)
+BATCH = ("config.minibatch", "plan.batch", "plan.rollout_length")
+ROLLOUT = ("plan.rollout_length",)
 REWARDS = ("config.normalize_rewards", "config.reward_scale")
 EXPLORATION = ("config.noise_sigma", "config.noise", "config.noise_correlation", "config.epsilon_end")
 
-LAST_RESORT = ("plan.chunk", "steps")  # suggested where nothing closer is there
+LAST_RESORT = ("plan.rollout_length", "steps")  # suggested where nothing closer is there
 
 SAID = {
     "device": "JAX chooses the device: set JAX_PLATFORMS=cpu or JAX_PLATFORMS=cuda in the environment",

@@ -133,10 +133,11 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
     memory = devices.memory(lanes)
     most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * 4 * spec.row_size * lanes
     row = _row_bytes(module, config, spec, lanes)
-    if drawn + max(plan.batch, plan.chunk * plan.envs) * row > most:  # no capacity would do
+    if drawn + max(plan.batch, plan.rollout_length * plan.envs) * row > most:  # no capacity would do
         raise UsageError(
             f"the minibatches of one iteration, which are drawn at once, would take {size(drawn)} of {size(memory)} of"
-            f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or chunk = {plan.chunk}"
+            f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or rollout_length ="
+            f" {plan.rollout_length}"
         )
     replay = replay_bytes(module, config, plan, spec, lanes)
     if replay > most - drawn:
@@ -150,11 +151,12 @@ def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) ->
     """Count the rollout on the host, on the device, and the minibatches of all epochs, which are gathered at once."""
     memory, copies = devices.memory(lanes), 2 + getattr(config, "epochs", 1)
     step = 4 * spec.row_size * plan.envs * lanes * copies  # bytes
-    if step * plan.chunk > memory * 0.8:
+    if step * plan.rollout_length > memory * 0.8:
         fits = max(int(memory * 0.8) // step, 1)
         raise UsageError(
-            f"the rollout of chunk × envs = {plan.chunk} × {plan.envs} transitions of {lanes} seed{'s' * (lanes > 1)}"
-            f" would take {size(step * plan.chunk)} of {size(memory)} of memory while it is learned from: use a chunk"
+            f"the rollout of rollout_length × envs = {plan.rollout_length} × {plan.envs} transitions of {lanes}"
+            f" seed{'s' * (lanes > 1)} would take {size(step * plan.rollout_length)} of {size(memory)} of memory while"
+            " it is learned from: use a rollout_length"
             f" of {fits:,} or less"
         )
 

@@ -78,7 +78,7 @@ def _construct(module: Any, cls: Callable[..., Any], values: dict[str, Any]) -> 
         raise UsageError(f"a setting has the wrong type: {error}") from error
 
 
-COUNTS = ("env_steps", "envs", "chunk", "warmup", "batch", "capacity")
+COUNTS = ("env_steps", "envs", "rollout_length", "warmup", "batch", "capacity")
 
 
 def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
@@ -92,15 +92,15 @@ def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> t
         counts["envs"] = 1 if values.get("evaluation_envs") == 0 else min(counts["envs"], asked)
     if learns_from == "rollout":
         _shorten_rollout(counts, free)
-    unit = counts["envs"] * (counts["chunk"] if learns_from == "rollout" else 1)
+    unit = counts["envs"] * (counts["rollout_length"] if learns_from == "rollout" else 1)
     counts["env_steps"] = taken = asked // unit * unit or asked
     if "warmup" in free:
         counts["warmup"] = min(counts["warmup"], taken // WARMUP_SHARE) // counts["envs"] * counts["envs"]
     if learns_from == "replay":
         if "batch" in free:
             counts["batch"] = min(counts["batch"], counts["capacity"])
-        if "chunk" in free:
-            counts["chunk"] = min(counts["chunk"], max(counts["capacity"] // counts["envs"], 1))
+        if "rollout_length" in free:
+            counts["rollout_length"] = min(counts["rollout_length"], max(counts["capacity"] // counts["envs"], 1))
     told = [left_over(learns_from, asked, taken, unit)] if taken < asked else []
     return {**values, **counts}, told
 
@@ -112,13 +112,13 @@ def is_count(value: Any, least: int) -> bool:
 
 def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
     """Make one rollout of a run that is shorter than a rollout."""
-    steps, envs, chunk = (counts[name] for name in ("env_steps", "envs", "chunk"))
-    if envs * chunk <= steps:
+    steps, envs, rollout_length = (counts[name] for name in ("env_steps", "envs", "rollout_length"))
+    if envs * rollout_length <= steps:
         return
-    if "chunk" in free:
-        counts["chunk"] = max(steps // envs, 1)
+    if "rollout_length" in free:
+        counts["rollout_length"] = max(steps // envs, 1)
     elif "envs" in free:
-        counts["envs"] = max(steps // chunk, 1)
+        counts["envs"] = max(steps // rollout_length, 1)
 
 
 def left_over(learns_from: str, asked: int, taken: int, unit: int) -> str:

@@ -1,8 +1,8 @@
 """The device loop: environments, acting, replay and learning of all lanes inside one compiled program.
 
-One iteration collects `chunk` steps with the present policy, then calls the same `learn` as the host loop; there is no
-host to overlap with, so the policy is never behind. One program (`segment.py`) runs segments of any number of
-iterations.
+One iteration collects `rollout_length` steps with the present policy, then calls the same `learn` as the host loop.
+There is no host to overlap with, so the policy is never behind. One program (`segment.py`) runs segments of any number
+of iterations.
 """
 
 from __future__ import annotations

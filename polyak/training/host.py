@@ -1,10 +1,10 @@
 """The host loop: collect from Gymnasium environments on the host, overlapped with learning on the devices.
 
-One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile `chunk` steps are taken with
-the policy from before it; (3) the new rollout waits as `pending`, and the learned policy is fetched. So the policy is
+One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile `rollout_length` steps are taken
+with the policy from before it; (3) the new rollout waits as `pending`, and the learned policy is fetched. So the policy is
 always exactly one iteration behind, whatever the timing, and everything a run is between two iterations is in
 `snapshot()`. Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is
-collected; chunk 1 without overlap is the textbook loop.
+collected; rollout_length = 1 without overlap is the textbook loop.
 """
 
 from __future__ import annotations
@@ -220,18 +220,18 @@ class Training:
 
     def _empty_rollout(self) -> Rollout:
         lanes, plan = len(self.seeds), self.plan
-        rows = np.zeros((lanes, plan.chunk, plan.envs, self.spec.row_size), np.float32)
+        rows = np.zeros((lanes, plan.rollout_length, plan.envs, self.spec.row_size), np.float32)
         return Rollout(rows, np.zeros(lanes, np.int32), self.round, self.progress)
 
     def _collect(self) -> tuple[Rollout, list[Any]]:
-        """Take the next steps in every active lane: up to `chunk`, or to the end of the warm-up, run or episode."""
+        """Collect up to `rollout_length` steps in every active lane, or to the end of its warm-up, run or episode."""
         plan = self.plan
         if self.at_rest:
             self.progress = plan.progress(self.env_steps, self.episodes).astype(np.float32)
         rollout = self._empty_rollout()
         warming = bool(self.env_steps.max() < plan.warmup)
         until = plan.warmup if warming else plan.env_steps
-        remaining = np.minimum(plan.chunk, (until - self.env_steps) // plan.envs).clip(0) * self.open
+        remaining = np.minimum(plan.rollout_length, (until - self.env_steps) // plan.envs).clip(0) * self.open
         by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
         before, played = Moment(self.worlds, self.acting), self.episodes

@@ -27,12 +27,12 @@ class Plan:
     """Environments of each seed."""
     workers: int = number(default=0, least=0)
     """Processes that step the environments, for environments that are slow; 0: this process does."""
-    chunk: int = number(default=128, least=1)
+    rollout_length: int = number(default=128, least=1)
     """Steps of every environment between two visits to the learner."""
     updates: float = number(default=1.0, above=0)
-    """Gradient updates per environment step, per chunk or per episode."""
-    updates_per: Literal["step", "chunk", "episode"] = "step"
-    """What `updates` counts by; with "episode" a chunk also ends where its episode ends."""
+    """Gradient updates per environment step, per rollout or per episode."""
+    updates_per: Literal["step", "rollout", "episode"] = "step"
+    """What `updates` counts by; with "episode" a rollout also ends where its episode ends."""
     batch: int = number(default=256, least=1)
     """Transitions in each update's minibatch."""
     capacity: int = number(default=1_000_000, least=1)
@@ -42,7 +42,7 @@ class Plan:
     warmup_actions: Literal["uniform", "policy"] = "uniform"
     """Who acts during the warm-up: uniformly random actions, or the exploring policy."""
     overlap: bool = True
-    """Take the next chunk's steps while the learner works on the last one's."""
+    """Collect the next rollout while the learner works on the last one."""
     evaluations: int = number(default=10, least=0)
     """Evaluations over the run, denser at its start, besides one before it; they choose each seed's best policy."""
     evaluation_episodes: int = number(default=10, least=1)
@@ -61,7 +61,7 @@ class Plan:
     def __post_init__(self) -> None:
         """Refuse combinations that contradict each other, with the fix."""
         check(self)
-        whole = self.chunk * self.envs if self.updates_per == "chunk" else self.envs  # what is sure to fit
+        whole = self.rollout_length * self.envs if self.updates_per == "rollout" else self.envs  # what is sure to fit
         for name in ("env_steps", "warmup"):
             if getattr(self, name) % self.envs:
                 count = getattr(self, name)
@@ -93,15 +93,15 @@ class Plan:
         if learns_from == "replay":
             self._refuse_small_capacity()
         if learns_from == "rollout":
-            per_rollout = self.chunk * self.envs
+            per_rollout = self.rollout_length * self.envs
             if self.env_steps % per_rollout:
                 fixed = -(-self.env_steps // per_rollout) * per_rollout
                 raise UsageError(
-                    f"env_steps = {self.env_steps} is not a multiple of chunk × envs = {per_rollout}, which an"
+                    f"env_steps = {self.env_steps} is not a multiple of rollout_length × envs = {per_rollout}, which an"
                     f" on-policy algorithm learns from at once: use {fixed}"
                 )
-            if self.warmup or self.updates_per != "chunk" or self.updates != 1:
-                raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "chunk"')
+            if self.warmup or self.updates_per != "rollout_length" or self.updates != 1:
+                raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "rollout"')
             for name in ("batch", "capacity", "warmup_actions"):
                 if getattr(self, name) != getattr(Plan, name):
                     raise UsageError(
@@ -112,9 +112,9 @@ class Plan:
     def _refuse_small_capacity(self) -> None:
         if self.batch > self.capacity:
             raise UsageError(f"batch = {self.batch} is larger than capacity = {self.capacity}: raise the capacity")
-        if self.chunk * self.envs > self.capacity:
+        if self.rollout_length * self.envs > self.capacity:
             raise UsageError(
-                f"a chunk of {self.chunk} × {self.envs} transitions does not fit capacity = {self.capacity}"
+                f"a rollout of {self.rollout_length} × {self.envs} transitions does not fit capacity = {self.capacity}"
             )
 
     def finished(self, env_steps: np.ndarray, episodes: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ class Plan:
         """Most updates that one iteration can owe: the length of the compiled scan."""
         if self.updates_per != "step":
             return int(self.updates)
-        return math.ceil(self.chunk * self.envs * self._rate)
+        return math.ceil(self.rollout_length * self.envs * self._rate)
 
     def updates_due(self, env_steps: int, done: int) -> int:
         """Return the updates owed after `env_steps` steps of which `done` updates have been made."""

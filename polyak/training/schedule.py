@@ -54,27 +54,27 @@ def segment(plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: in
     while taken < plan.env_steps and len(rows) < most and _mark(plan, taken) == mark:
         warming = taken < plan.warmup
         until = plan.warmup if warming else plan.env_steps
-        steps = min(plan.chunk, (until - taken) // plan.envs)
+        steps = min(plan.rollout_length, (until - taken) // plan.envs)
         owed = plan.updates_due(taken + steps * plan.envs, updates)
         uniform = warming and plan.warmup_actions == "uniform"
         rows.append(Iteration(steps, owed, updates, uniform))
         shares.append(taken / plan.env_steps)
         taken, updates = taken + steps * plan.envs, updates + owed
-    chunks, progress = np.full(lanes, plan.chunk, np.int32), np.tile(_filled(shares, most), (lanes, 1))
-    return rows, Share(chunks, plan.episodes_left(episodes, warming=False), progress)
+    lengths, progress = np.full(lanes, plan.rollout_length, np.int32), np.tile(_filled(shares, most), (lanes, 1))
+    return rows, Share(lengths, plan.episodes_left(episodes, warming=False), progress)
 
 
 def _one_episode(
     plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: int
 ) -> tuple[list[Iteration], Share]:
-    """Plan one iteration: an episode in every lane that is not finished, or a chunk of the warm-up."""
+    """Plan one iteration: an episode in every lane that is not finished, or a rollout of the warm-up."""
     warming = bool(env_steps.max() < plan.warmup)
     room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
     room = np.where(plan.finished(env_steps, episodes), 0, room)
     uniform, owed = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
     progress = plan.progress(env_steps, episodes).astype(np.float32)[:, None]
     share = Share(room.astype(np.int32), plan.episodes_left(episodes, warming), progress)
-    return [Iteration(plan.chunk, owed, updates, uniform)], share
+    return [Iteration(plan.rollout_length, owed, updates, uniform)], share
 
 
 def _filled(values: list[float], length: int) -> np.ndarray:
@@ -94,7 +94,7 @@ KINDS = (np.int32, np.int32, np.int32, np.bool_)
 
 def fits(plan: Plan, limit: int | None) -> bool:
     """Say whether the device loop can follow a plan in an environment with this time limit."""
-    return not plan.workers and (plan.updates_per != "episode" or (limit is not None and limit <= plan.chunk))
+    return not plan.workers and (plan.updates_per != "episode" or (limit is not None and limit <= plan.rollout_length))
 
 
 def refuse(plan: Plan, limit: int | None) -> None:
@@ -106,8 +106,8 @@ def refuse(plan: Plan, limit: int | None) -> None:
         )
     if not fits(plan, limit):
         raise UsageError(
-            "updates per episode on the device need a chunk that holds a whole episode, of"
-            f" {'any length' if limit is None else f'up to {limit} steps'}, not chunk = {plan.chunk}:"
+            "updates per episode on the device need a rollout that holds a whole episode, of"
+            f" {'any length' if limit is None else f'up to {limit} steps'}, not rollout_length = {plan.rollout_length}:"
             f" use {option('backend', 'host')}"
         )
 
@@ -116,7 +116,7 @@ def most_iterations(plan: Plan) -> int:
     """Return the most iterations of a segment: those between two rows of the log, within reason."""
     if plan.updates_per == "episode":
         return 1
-    steps = plan.chunk * plan.envs
+    steps = plan.rollout_length * plan.envs
     wanted = -(-plan.log_interval // steps)
     return max(1, min(wanted, MOST_UPDATES // max(plan.most_updates, 1), MOST_STEPS // steps))
 

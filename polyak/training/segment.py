@@ -73,7 +73,7 @@ class Programs:
 
     def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
         """Return a record of nothing."""
-        shape, now = (self.plan.chunk, self.plan.envs), tree.take(table, 0)
+        shape, now = (self.plan.rollout_length, self.plan.envs), tree.take(table, 0)
         rows = jnp.zeros((*shape, self.world.spec.row_size))
         rollout = Rollout(rows, now.steps, jnp.ones((), bool), jnp.zeros(()))
         metrics = jax.eval_shape(self._learn, config, lane.learner, rollout, key, now)[1]
@@ -117,7 +117,7 @@ class Programs:
             found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
             return after, memory, rows.at[t].set(row), jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
 
-        shape = (self.plan.chunk, envs)
+        shape = (self.plan.rollout_length, envs)
         ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
         begun = (lane.world, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
         if self.plan.updates_per == "episode":

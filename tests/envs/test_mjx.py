@@ -58,7 +58,7 @@ def test_a_task_has_playgrounds_time_limit_and_sizes() -> None:
 
 @needs_playground
 def test_a_task_is_trained_on_the_device() -> None:
-    plan = Plan(env_steps=24, envs=2, warmup=8, chunk=4, batch=4, evaluations=1)
+    plan = Plan(env_steps=24, envs=2, warmup=8, rollout_length=4, batch=4, evaluations=1)
     training = DeviceTraining(ddpg, small(ddpg.Config()), plan, world(), (0,))
     while not training.done:
         training.advance()

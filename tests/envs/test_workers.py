@@ -95,7 +95,7 @@ def test_workers_begin_a_new_episode_where_the_old_one_does_not_repeat(three: Wo
 
 
 def test_a_run_with_workers_is_bit_for_bit_the_run_without() -> None:
-    plan = Plan(env_steps=60, envs=ENVS, warmup=20, chunk=4, batch=4)
+    plan = Plan(env_steps=60, envs=ENVS, warmup=20, rollout_length=4, batch=4)
     plain = toys.finish(Training(toys.linear, toys.Config(), plan, Worlds(Walk, SEEDS, ENVS), SEEDS))
     with closing(Workers(Walk, SEEDS, ENVS, workers=2)) as workers:
         training = Training(toys.linear, toys.Config(), plan, workers, SEEDS)
@@ -190,7 +190,14 @@ def test_no_worker_outlives_a_process_that_never_closes_them(end: str, tmp_path:
 
 def test_a_run_is_trained_with_workers_and_resumed_without(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"config": {"actor_layers": (8,), "critic_joint_layers": (8,)}, "seeds": 2}
-    plan = {"warmup": 20, "chunk": 16, "batch": 4, "evaluations": 1, "evaluation_episodes": 1, "score_episodes": 1}
+    plan = {
+        "warmup": 20,
+        "rollout_length": 16,
+        "batch": 4,
+        "evaluations": 1,
+        "evaluation_episodes": 1,
+        "score_episodes": 1,
+    }
     plain = polyak.train("ddpg", Walk, steps=120, plan=plan, out=tmp_path / "plain", **settings)
     with_workers = {**plan, "workers": 2}
     run = polyak.train("ddpg", Walk, steps=120, plan=with_workers, out=tmp_path / "workers", **settings)

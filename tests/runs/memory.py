@@ -55,7 +55,7 @@ class Trial:
     """One training, begun small so that its programs are compiled before anything is measured."""
 
     def __init__(self, capacity: int):
-        plan = Plan(env_steps=10 * CAPACITY, capacity=capacity, warmup=64, chunk=32, batch=16)
+        plan = Plan(env_steps=10 * CAPACITY, capacity=capacity, warmup=64, rollout_length=32, batch=16)
         config = ddpg.Config(actor_layers=(8,), critic_joint_layers=(8,))
         self.training = Training(ddpg, config, plan, Worlds(Wide, SEEDS, 1), SEEDS)
 

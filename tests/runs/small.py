@@ -22,7 +22,7 @@ ENV = "tests.runs.worlds:Lopsided-v0"
 STEPS = 400
 CONFIG = {"actor_layers": (8,), "critic_joint_layers": (8,)}
 PLAN = {
-    "chunk": 10,
+    "rollout_length": 10,
     "batch": 8,
     "capacity": 150,
     "warmup": 40,
@@ -32,7 +32,16 @@ PLAN = {
 }
 
 FLAGS = [  # the same, shorter, for the command
-    *("--config.actor-layers", "8", "--config.critic-joint-layers", "8", "--plan.chunk", "10", "--plan.batch", "8"),
+    *(
+        "--config.actor-layers",
+        "8",
+        "--config.critic-joint-layers",
+        "8",
+        "--plan.rollout-length",
+        "10",
+        "--plan.batch",
+        "8",
+    ),
     *("--plan.capacity", "150", "--plan.warmup", "40", "--steps", "200"),
     *("--plan.evaluations", "2", "--plan.evaluation-episodes", "2", "--plan.score-episodes", "3"),
 ]

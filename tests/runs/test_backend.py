@@ -122,7 +122,7 @@ def test_says_why_the_device_cannot_be_used(tmp_path: Path) -> None:
         UsageError, match=r"LunarLanderContinuous-v3 has no form that can be compiled.*use backend=.host"
     ):
         request.functional_for("LunarLanderContinuous-v3", polyak.Plan(), "device")
-    with pytest.raises(UsageError, match=r"up to 200 steps, not chunk = 128: use backend=.host"):
+    with pytest.raises(UsageError, match=r"up to 200 steps, not rollout_length = 128: use backend=.host"):
         train(tmp_path / "run", plan={**SMALL["plan"], "updates_per": "episode", "updates": 1})
     with pytest.raises(UsageError, match="did you mean 'device'"):
         train(tmp_path / "run", backend="devise")

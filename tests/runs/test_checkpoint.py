@@ -30,10 +30,12 @@ def kill(*_: Any, **__: Any) -> None:
 COLUMNS = ("env_steps", "seed", "updates", "episodes", "return", "length", "critic_loss", "actor_loss")
 KINDS: dict[str, dict[str, Any]] = {
     "several environments, noise with a memory, running statistics": {
-        "plan": {"envs": 4, "chunk": 5},
+        "plan": {"envs": 4, "rollout_length": 5},
         "config": {"noise": "ornstein-uhlenbeck", "normalize_observations": True, "batch_norm": "renorm"},
     },
-    "updates after each episode": {"plan": {"updates_per": "episode", "updates": 3, "chunk": 20, "overlap": False}},
+    "updates after each episode": {
+        "plan": {"updates_per": "episode", "updates": 3, "rollout_length": 20, "overlap": False}
+    },
 }
 
 
@@ -55,7 +57,11 @@ def _assert_same(one: polyak.Run, other: polyak.Run) -> None:
 
 
 def test_a_run_stopped_between_two_rows_of_metrics_loses_nothing():
-    settings = {"steps": 800, "seeds": 1, "plan": {"chunk": 3}}  # a row is due every 4 steps, not after each chunk
+    settings = {
+        "steps": 800,
+        "seeds": 1,
+        "plan": {"rollout_length": 3},
+    }  # a row is due every 4 steps, not after each rollout
     small.train_and_stop("parts", iteration=19, **settings)
     _assert_same(small.train("whole", **settings), polyak.resume("parts"))
 

@@ -13,7 +13,7 @@ from tests.runs.worlds import IDS
 OBS = np.random.default_rng(0).uniform(-2, 2, (200, 3)).astype(np.float32)
 CONFIGS: dict[str, dict[str, Any]] = {"ppo": {"minibatch": 8, "epochs": 2}, "a2c": {}}
 LAYERS = {"actor_layers": (4,), "value_layers": (4,)}
-PLAN = {"envs": 2, "chunk": 8, "evaluations": 1, "evaluation_episodes": 1, "score_episodes": 1}
+PLAN = {"envs": 2, "rollout_length": 8, "evaluations": 1, "evaluation_episodes": 1, "score_episodes": 1}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

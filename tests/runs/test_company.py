@@ -13,8 +13,8 @@ from polyak.types import Discrete
 from tests.agents import small as small_config
 
 PLAN = {"env_steps": 300, "evaluations": 3, "evaluation_episodes": 2, "score_episodes": 2}
-BY_EPISODE = {"warmup": 40, "chunk": 16, "batch": 8, "updates": 3, "updates_per": "episode"}
-ROLLOUTS = {"env_steps": 320, "warmup": 0, "chunk": 32, "envs": 2, "updates_per": "chunk"}
+BY_EPISODE = {"warmup": 40, "rollout_length": 16, "batch": 8, "updates": 3, "updates_per": "episode"}
+ROLLOUTS = {"env_steps": 320, "warmup": 0, "rollout_length": 32, "envs": 2, "updates_per": "rollout"}
 
 # alone on its device XLA fuses batch renormalization otherwise, and so rounds otherwise; pairs and fours agree
 ROUNDED_OTHERWISE_ALONE = ("crossq",)
@@ -51,7 +51,7 @@ def check(name: str, plan: dict[str, Any], backend: str = "host") -> None:
 
 @pytest.mark.parametrize("backend", ["host", "device"])
 def test_a_seed_is_the_same_in_any_company_where_episodes_differ_in_length(backend: str) -> None:
-    by_episode = {**BY_EPISODE, "chunk": 500} if backend == "device" else BY_EPISODE
+    by_episode = {**BY_EPISODE, "rollout_length": 500} if backend == "device" else BY_EPISODE
     check("dqn", by_episode, backend)
     steps = {
         seed: {row["env_steps"] for row in of_seed(polyak.load(f"5-7-3-9-{backend}"), seed)["evaluations.csv"]}

@@ -184,7 +184,7 @@ WRONG_VALUES = [
     ("run.json", "config", {"actor_layers": None}),
     ("run.json", "config", {"speed": 1}),
     ("run.json", "plan", {"env_steps": "many"}),
-    ("run.json", "plan", {"chunk": 1.5}),
+    ("run.json", "plan", {"rollout_length": 1.5}),
     ("policy/policy.json", "seeds", None),
     ("policy/policy.json", "favorite", 9),
     ("policy/policy.json", "favorite", "first"),

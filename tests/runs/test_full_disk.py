@@ -17,7 +17,7 @@ from tests.runs.failing_disk import FailingDisk
 TINY: dict[str, Any] = {
     "steps": 120,
     "seeds": [0],
-    "plan": {"chunk": 40, "warmup": 40, "evaluations": 2, "score_episodes": 1},
+    "plan": {"rollout_length": 40, "warmup": 40, "evaluations": 2, "score_episodes": 1},
 }
 SENTENCE = re.compile(
     r"cannot (write|read|make the folder) [^\s;]+: No space left on device"

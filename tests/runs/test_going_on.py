@@ -12,7 +12,7 @@ import polyak
 from polyak import UsageError
 from tests.runs import small
 
-# without overlap, and with chunks that divide every length, nothing shows where the first part ended
+# without overlap, and with rollouts that divide every length, nothing shows where the first part ended
 EVEN: dict[str, Any] = {"plan": {"overlap": False, "capacity": 1_000, "evaluations": 0}}
 SETUPS: dict[str, dict[str, Any]] = {
     "ddpg": EVEN,
@@ -30,7 +30,10 @@ def test_a_run_that_goes_on_has_the_bits_of_a_longer_one(setup: str):
 
 
 def test_rollouts_go_on_to_the_last_whole_one(capsys: pytest.CaptureFixture[str]):
-    tiny = {"config": {"actor_layers": (8,), "value_layers": (8,)}, "plan": {"envs": 2, "chunk": 10, "evaluations": 2}}
+    tiny = {
+        "config": {"actor_layers": (8,), "value_layers": (8,)},
+        "plan": {"envs": 2, "rollout_length": 10, "evaluations": 2},
+    }
     polyak.train("a2c", small.ENV, steps=60, out="run", **tiny)
     run = polyak.resume("run", steps=110, quiet=False)
     assert run.facts["env_steps"] == 100

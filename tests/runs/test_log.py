@@ -80,7 +80,7 @@ def test_a_run_has_one_row_per_seed_and_interval(finished: polyak.Run):
     rows = small.rows(finished.folder / "metrics.csv", "env_steps", "seed")
     assert sorted(set(rows)) == sorted(rows)
     assert rows[-1] == ("400", "1")
-    assert len(rows) == 2 * 40  # the interval is shorter than a chunk: a row after each of 40
+    assert len(rows) == 2 * 40  # the interval is shorter than a rollout: a row after each of 40
 
 
 def test_the_newest_row_has_the_training_return_that_the_run_tells(finished: polyak.Run):

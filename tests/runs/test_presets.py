@@ -26,7 +26,7 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {
             **{"batch": 32, "capacity": 50_000, "warmup": 2_000, "env_steps": 3_000 * 200},
-            **{"updates": 10, "updates_per": "episode", "chunk": 200},
+            **{"updates": 10, "updates_per": "episode", "rollout_length": 200},
         },
     ),
     ("ddpg", "review"): (
@@ -72,7 +72,7 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             **{"learning_rate": 2e-4, "gamma": 0.98, "lam": 0.0, "value_loss": "huber", "value_coefficient": 1.0},
             **{"entropy_coefficient": 0.0, "reward_scale": 1 / 100, "optimizer": "adam"},
         },
-        {"chunk": 10, "envs": 1, "updates": 1, "updates_per": "chunk"},
+        {"rollout_length": 10, "envs": 1, "updates": 1, "updates_per": "rollout"},
     ),
     ("sac", "tutorial"): (
         {
@@ -82,7 +82,7 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             **{"gamma": 0.98, "tau": 0.01, "alpha": 0.01, "target_entropy": -1.0, "learn_alpha": True},
         },
         {
-            **{"batch": 32, "capacity": 50_000, "warmup": 1_000, "chunk": 200, "env_steps": 10_000 * 200},
+            **{"batch": 32, "capacity": 50_000, "warmup": 1_000, "rollout_length": 200, "env_steps": 10_000 * 200},
             **{"updates": 20, "updates_per": "episode"},
         },
     ),

@@ -37,7 +37,7 @@ def test_a_run_says_what_made_it(finished: polyak.Run):
     assert (facts["seeds"], facts["env_steps"], facts["updates"]) == ([0, 1], 400, 360)
     assert facts["versions"].keys() >= {"python", "polyak", "jax", "numpy", "gymnasium"}
     assert facts["config"].keys() == set(ddpg.Config.__dataclass_fields__)
-    assert facts["plan"]["chunk"] == small.PLAN["chunk"]
+    assert facts["plan"]["rollout_length"] == small.PLAN["rollout_length"]
     assert "cpu" in facts["device"]
     assert facts["seconds"].keys() == {"setup", "compiling", "training", "evaluation"}
 
@@ -131,7 +131,7 @@ def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run
         ({"env": Lopsided()}, "give a callable"),
         ({"config": {"gama": 0.9}}, "did you mean 'gamma'"),
         ({"config": {"gamma": "high"}}, "gamma"),
-        ({"plan": {"chunks": 3}}, "did you mean 'chunk'"),
+        ({"plan": {"rollout_lengths": 3}}, "did you mean 'rollout_length'"),
         ({"plan": {"batch": "64"}}, "batch"),
         ({"preset": "papr"}, "did you mean 'paper'"),
         ({"seeds": 0}, "at least 1"),
@@ -157,7 +157,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     spec = Worlds(small.ENV, [0], 1).spec
 
     def plan(capacity: int) -> polyak.Plan:
-        return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, chunk=10)
+        return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, rollout_length=10)
 
     request.refuse_too_large(ddpg, ddpg.Config(), plan(most), spec, lanes=2)
     with pytest.raises(UsageError):
@@ -165,7 +165,9 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     with pytest.raises(UsageError):  # there are priorities too
         request.refuse_too_large(ddpg, ddpg.Config(priority_alpha=0.6), plan(most), spec, lanes=2)
     with pytest.raises(UsageError, match="the minibatches of one iteration"):  # no capacity would hold a batch too
-        request.refuse_too_large(ddpg, ddpg.Config(), polyak.Plan(env_steps=10**6, batch=900, chunk=10), spec, lanes=2)
+        request.refuse_too_large(
+            ddpg, ddpg.Config(), polyak.Plan(env_steps=10**6, batch=900, rollout_length=10), spec, lanes=2
+        )
     # what learns from rollouts has no replay
     request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
 
@@ -174,18 +176,18 @@ def test_a_rollout_larger_than_memory_is_refused_with_a_chunk_that_fits(monkeypa
     monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
     spec = Worlds(small.ENV, [0], 1).spec
 
-    def check(chunk: int, epochs: int) -> None:
-        plan = polyak.Plan(env_steps=10**9, envs=4, chunk=chunk, warmup=0)
+    def check(rollout_length: int, epochs: int) -> None:
+        plan = polyak.Plan(env_steps=10**9, envs=4, rollout_length=rollout_length, warmup=0)
         request.refuse_too_large(ppo, ppo.Config(epochs=epochs), plan, spec, lanes=2)
 
     with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory while it is learned from") as refused:
         check(10**6, epochs=3)
-    most = int(str(refused.value).split("chunk of ")[1].split()[0].replace(",", ""))
+    most = int(str(refused.value).split("rollout_length of ")[1].split()[0].replace(",", ""))
     assert 5 * 4 * spec.row_size * 4 * 2 * most <= 0.8 * 2**20
     check(most, epochs=3)
-    for chunk, epochs in ((most + 1, 3), (most, 4)):
+    for rollout_length, epochs in ((most + 1, 3), (most, 4)):
         with pytest.raises(UsageError):
-            check(chunk, epochs)
+            check(rollout_length, epochs)
 
 
 def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch):
@@ -196,10 +198,10 @@ def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.M
 
 
 def test_settings_objects_are_taken_as_they_are():
-    plan = polyak.Plan(env_steps=100, warmup=50, capacity=60, batch=4, chunk=5, evaluations=0)
+    plan = polyak.Plan(env_steps=100, warmup=50, capacity=60, batch=4, rollout_length=5, evaluations=0)
     config = ddpg.Config(actor_layers=(4,), critic_joint_layers=(4,))
     run = polyak.train("ddpg", small.ENV, config=config, plan=plan, steps=80, out="given")
-    assert (run.facts["plan"]["env_steps"], run.facts["plan"]["chunk"], run.facts["seeds"]) == (80, 5, [0])
+    assert (run.facts["plan"]["env_steps"], run.facts["plan"]["rollout_length"], run.facts["seeds"]) == (80, 5, [0])
     assert run.facts["config"]["actor_layers"] == (4,)
     with pytest.raises(UsageError, match=r"config is a Plan: give ddpg\.Config"):
         polyak.train("ddpg", small.ENV, config=plan)

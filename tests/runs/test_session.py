@@ -327,7 +327,7 @@ ALONE: dict[str, Any] = {"env": OnlyOne, "seeds": [3], "plan": {"evaluation_envs
 
 @pytest.mark.parametrize("algorithm", ["ddpg", "ppo"])
 def test_an_environment_of_which_only_one_can_be_open_is_trained_and_evaluated(algorithm: str):
-    by_rollout = {"config": {}, "plan": {"evaluation_envs": 0, "chunk": 50, "evaluations": 3}}
+    by_rollout = {"config": {}, "plan": {"evaluation_envs": 0, "rollout_length": 50, "evaluations": 3}}
     if algorithm == "ddpg":
         run = small.train("alone", **ALONE)
     else:

@@ -43,13 +43,13 @@ def test_any_number_of_steps_trains(algorithm: str, name: str, preset: presets.P
     [
         ("ppo", {"steps": 4_096}, ["4,096 steps are 2 rollouts of 2,000; the last 96 are not taken"]),
         ("ppo", {"steps": 2_001}, ["2,001 steps are 1 rollout of 2,000; the last one is not taken"]),
-        ("ppo", {"steps": 800}, ["to fit 800 steps: chunk = 100 instead of 250"]),
+        ("ppo", {"steps": 800}, ["to fit 800 steps: rollout_length = 100 instead of 250"]),
         (
             "ppo",
             {"steps": 90},
             [
                 "90 steps are 1 rollout of 88; the last 2 are not taken",
-                "to fit 88 steps: chunk = 11 instead of 250, minibatch = 88 instead of 100",
+                "to fit 88 steps: rollout_length = 11 instead of 250, minibatch = 88 instead of 100",
             ],
         ),
         ("ddpg", {"steps": 500}, ["to fit 500 steps: warmup = 100 instead of 5,000"]),
@@ -66,10 +66,14 @@ def test_any_number_of_steps_trains(algorithm: str, name: str, preset: presets.P
         (
             "ddpg",
             {"plan": {"capacity": 100}},
-            ["to fit 100,000 steps: chunk = 100 instead of 128, batch = 100 instead of 256"],
+            ["to fit 100,000 steps: rollout_length = 100 instead of 128, batch = 100 instead of 256"],
         ),
-        ("reinforce", {"steps": 100, "plan": {"chunk": 50}}, ["to fit 100 steps: envs = 2 instead of 8"]),
-        ("ppo", {"plan": {"envs": 3, "chunk": 20}, "steps": 120}, ["to fit 120 steps: minibatch = 60 instead of 100"]),
+        ("reinforce", {"steps": 100, "plan": {"rollout_length": 50}}, ["to fit 100 steps: envs = 2 instead of 8"]),
+        (
+            "ppo",
+            {"plan": {"envs": 3, "rollout_length": 20}, "steps": 120},
+            ["to fit 120 steps: minibatch = 60 instead of 100"],
+        ),
     ],
     ids=str,
 )
@@ -84,7 +88,7 @@ def test_every_change_is_told(algorithm: str, asked: dict[str, Any], told: list[
         ("ddpg", {"steps": 500, "plan": Plan()}, "warmup = 1000 leaves none"),
         ("ddpg", {"steps": 2, "plan": {"envs": 3}}, "not a multiple of envs = 3"),
         ("ddpg", {"plan": {"batch": 20, "capacity": 10}}, "batch = 20 is larger"),
-        ("ppo", {"steps": 10, "plan": {"chunk": 20}}, "not a multiple of chunk × envs = 20"),
+        ("ppo", {"steps": 10, "plan": {"rollout_length": 20}}, "not a multiple of rollout_length × envs = 20"),
         ("ppo", {"config": {"minibatch": 96}}, "minibatch = 96 does not divide"),
         ("dqn", {"steps": 5, "config": {"n_step": 6}}, "n_step = 6 does not fit"),
         ("ddpg", {"steps": "many"}, "env_steps = 'many' has the wrong type"),

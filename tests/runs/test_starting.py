@@ -106,7 +106,7 @@ def test_a_run_that_started_from_another_resumes_to_the_same_bits(finished: poly
 
 def test_by_command_and_compiled(tmp_path: Any):
     flags = ["--config.actor-layers", "8", "--config.value-layers", "8", "--plan.evaluations", "0", "--seeds", "1"]
-    compiled = ["--backend", "device", "--plan.score-episodes", "1", "--plan.chunk", "10", "--plan.envs", "2"]
+    compiled = ["--backend", "device", "--plan.score-episodes", "1", "--plan.rollout-length", "10", "--plan.envs", "2"]
     assert small.command("train", "a2c", "CartPole-v1", *flags, *compiled, "--steps", "40", "--out", "one") == 0
     words = ["train", "a2c", "CartPole-v1", *compiled, "--steps", "20", "--from", "one", "--plan.evaluations", "0"]
     assert small.command(*words, "--out", "two") == 0

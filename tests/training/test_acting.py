@@ -210,13 +210,13 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
-    plan = Plan(env_steps=40, warmup=10, chunk=10, envs=2, batch=4)
+    plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
     training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, Worlds(Walk, SEEDS, 2), SEEDS))
     assert not training.acting.in_numpy
     assert training.policy.updates.tolist() == [30, 30]
 
 
-ON_POLICY = Plan(env_steps=3000, envs=10, chunk=10, warmup=0, updates=1, updates_per="chunk")
+ON_POLICY = Plan(env_steps=3000, envs=10, rollout_length=10, warmup=0, updates=1, updates_per="rollout")
 
 
 def on_policy(plan: Plan = ON_POLICY) -> Training:
@@ -267,7 +267,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
         return state, {**metrics, "busy": matrix.sum()}
 
     slowly = toys.variant(algorithm, update=slow)
-    plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, updates=0.1)
+    plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
     training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
     while training.step == 0:  # compiles
         training.advance()

@@ -25,7 +25,7 @@ from tests.compare import assert_close, assert_identical
 from tests.compiled import copies
 from tests.functions import Breaking, Choice, Drift, Keyed
 
-PLAN = Plan(env_steps=60, envs=2, warmup=8, chunk=3, batch=4, capacity=40, updates=0.5, evaluations=3)
+PLAN = Plan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 
 
 def world(env: Any = Drift) -> Functional:
@@ -64,7 +64,7 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
     while len(rows) < plan.env_steps:
         warming = len(rows) < plan.warmup
         until = plan.warmup if warming else plan.env_steps
-        for t in range(min(plan.chunk, (until - len(rows)) // plan.envs)):
+        for t in range(min(plan.rollout_length, (until - len(rows)) // plan.envs)):
             now = jax.random.fold_in(jax.random.fold_in(collecting, iteration), t)
             act_key, step_key, start_key = jax.random.split(now, 3)
             of_start = jax.random.split(start_key, plan.envs)
@@ -163,8 +163,8 @@ def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
 )
 def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
     learns = algorithm.learns_from
-    rollouts: dict[str, Any] = {"warmup": 0, "updates_per": "chunk", "updates": 1, "evaluations": 3}
-    plan = Plan(env_steps=60, envs=2, chunk=3, **rollouts) if learns == "rollout" else PLAN
+    rollouts: dict[str, Any] = {"warmup": 0, "updates_per": "rollout", "updates": 1, "evaluations": 3}
+    plan = Plan(env_steps=60, envs=2, rollout_length=3, **rollouts) if learns == "rollout" else PLAN
     training = train(plan, env=env, algorithm=algorithm, config=config)
     assert training.done
     assert training.step == (10 if learns == "rollout" else 26)
@@ -203,7 +203,7 @@ def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
 
 @pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["alone", "two lanes a device"])
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
-    plan = Plan(env_steps=200_000, envs=2, warmup=8, chunk=4, batch=4, capacity=50_000)
+    plan = Plan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
     training = DeviceTraining(toys.linear, toys.Config(), plan, world(), seeds)
     rows, share = schedule.segment(plan, training.env_steps, training.episodes, training.step)
     table = schedule.table(rows, schedule.most_iterations(plan))
@@ -211,7 +211,7 @@ def test_a_segment_copies_no_replay(seeds: Any) -> None:
     assert not copies(training.segment.lower(*given), least=50_000)
 
 
-BY_EPISODE = changed(PLAN, envs=1, chunk=7, warmup=9, updates_per="episode", updates=2, capacity=60)
+BY_EPISODE = changed(PLAN, envs=1, rollout_length=7, warmup=9, updates_per="episode", updates=2, capacity=60)
 
 
 def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
@@ -250,8 +250,8 @@ def test_a_lane_that_is_done_learns_no_more() -> None:
 
 
 def test_refuses_updates_by_episode_where_an_episode_may_be_longer_than_a_chunk() -> None:
-    with pytest.raises(UsageError, match='up to 7 steps, not chunk = 6: use backend="host"'):
-        train(changed(BY_EPISODE, chunk=6))
+    with pytest.raises(UsageError, match='up to 7 steps, not rollout_length = 6: use backend="host"'):
+        train(changed(BY_EPISODE, rollout_length=6))
 
 
 def test_evaluation_plays_each_episode_to_its_end() -> None:

@@ -15,9 +15,9 @@ from polyak.training.plan import Plan
 from tests import toys
 from tests.walk import Breaking, Walk
 
-PLAN = Plan(env_steps=60, warmup=10, chunk=10, batch=4)
+PLAN = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4)
 SEED = 3
-AT = 34  # in the fourth chunk; the episodes of this seed make it a step within an episode
+AT = 34  # in the fourth rollout; the episodes of this seed make it a step within an episode
 
 
 def fails(*_: Any) -> Any:

@@ -33,7 +33,7 @@ def train(
     return toys.finish(Training(algorithm, config or toys.Config(), plan, Worlds(make, seeds, plan.envs), seeds))
 
 
-TEXTBOOK = Plan(env_steps=50, warmup=10, chunk=1, batch=8, overlap=False)
+TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
 
 
 @pytest.mark.parametrize("config", [GAUSSIAN, EVERYTHING], ids=["gaussian", "everything"])
@@ -83,15 +83,15 @@ def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: ja
 UPDATE = jax.jit(ddpg.update)
 
 COUNTS = [
-    Plan(env_steps=101, warmup=10, chunk=7, batch=4),
-    Plan(env_steps=111, warmup=15, chunk=4, envs=3, batch=4, updates=0.37),
-    Plan(env_steps=60, warmup=0, chunk=7, batch=4, updates=1.6, overlap=False),
-    Plan(env_steps=40, warmup=3, chunk=64, batch=4),
-    Plan(env_steps=61, warmup=10, chunk=8, batch=4, capacity=16, warmup_actions="policy"),
+    Plan(env_steps=101, warmup=10, rollout_length=7, batch=4),
+    Plan(env_steps=111, warmup=15, rollout_length=4, envs=3, batch=4, updates=0.37),
+    Plan(env_steps=60, warmup=0, rollout_length=7, batch=4, updates=1.6, overlap=False),
+    Plan(env_steps=40, warmup=3, rollout_length=64, batch=4),
+    Plan(env_steps=61, warmup=10, rollout_length=8, batch=4, capacity=16, warmup_actions="policy"),
 ]
 
 
-@pytest.mark.parametrize("plan", COUNTS, ids=lambda plan: f"{plan.env_steps}-{plan.envs}-{plan.chunk}")
+@pytest.mark.parametrize("plan", COUNTS, ids=lambda plan: f"{plan.env_steps}-{plan.envs}-{plan.rollout_length}")
 def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
     kept = Kept()
     trained = train(plan, seeds=(3, 4), make=kept)
@@ -103,8 +103,8 @@ def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
 
 
 def test_a_rate_that_binary_numbers_only_approach_loses_no_update() -> None:
-    # 0.7 a step in chunks of 10 is 7 a chunk, though in floating point 90 · 0.7 = 62.99… and 100 · 0.7 = 70
-    trained = train(Plan(env_steps=200, warmup=0, chunk=10, batch=4, updates=0.7, overlap=False))
+    # 0.7 a step in rollouts of 10 is 7 a rollout, though in floating point 90 · 0.7 = 62.99… and 100 · 0.7 = 70
+    trained = train(Plan(env_steps=200, warmup=0, rollout_length=10, batch=4, updates=0.7, overlap=False))
     assert trained.step == 140
     assert trained.policy.updates.tolist() == [140]
 
@@ -113,7 +113,7 @@ def test_every_episode_has_a_seed_of_its_own_and_always_the_same() -> None:
     seeds = []
     for _ in range(2):
         kept = Kept()
-        train(Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4), seeds=(3, 4), make=kept)
+        train(Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4), seeds=(3, 4), make=kept)
         seeds.append([env.seeds for env in kept.made])
     assert seeds[0] == seeds[1]
     flat = [seed for of_env in seeds[0] for seed in of_env]
@@ -123,7 +123,7 @@ def test_every_episode_has_a_seed_of_its_own_and_always_the_same() -> None:
 
 def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
     kept = Kept()
-    parts = transitions(train(Plan(env_steps=90, warmup=20, chunk=8, batch=4), make=kept))
+    parts = transitions(train(Plan(env_steps=90, warmup=20, rollout_length=8, batch=4), make=kept))
     ended = np.flatnonzero(parts.terminated + parts.truncated)
     assert set(parts.truncated[ended]) == {0.0, 1.0}  # both ways to end occur
     for row, (last, fallen, stopped) in zip(ended, kept.made[0].ends, strict=True):
@@ -148,7 +148,7 @@ def test_finished_episodes_are_reported_with_their_true_returns() -> None:
 
 
 def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
-    plan = Plan(env_steps=40, warmup=10, chunk=10, batch=4)
+    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4)
     training = Training(toys.linear, toys.Config(sigma=0.0), plan, Worlds(Walk, (3,), 1), (3,))
     policies = []
     while not training.finished.all():
@@ -157,12 +157,12 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     parts = unpack(SPEC, training.pending.rows[0, :, 0])
     expected = np.clip(parts.obs @ policies[-1].weight[0], -1, 1)
     np.testing.assert_allclose(parts.action, expected, rtol=1e-4, atol=1e-6)
-    assert policies[-1].updates == training.step - 10  # the last but one chunk was learned from meanwhile
-    assert training.step == 20  # the last chunk is still to be learned from
+    assert policies[-1].updates == training.step - 10  # the last but one rollout was learned from meanwhile
+    assert training.step == 20  # the last rollout is still to be learned from
 
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
-    plan = Plan(env_steps=40, warmup=10, chunk=10, batch=4, overlap=False)
+    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
     training = Training(toys.linear, toys.Config(), plan, Worlds(Walk, (3, 4), 1), (3, 4))
     reports = [training.advance().metrics for _ in range(4)]
     assert reports[0] is None
@@ -170,9 +170,9 @@ def test_metrics_are_the_mean_over_the_updates_made() -> None:
 
 
 LANES = {
-    "per-step": Plan(env_steps=96, warmup=16, chunk=16, envs=2, batch=8),
-    "per-episode": Plan(env_steps=60, warmup=9, chunk=20, batch=8, updates=3, updates_per="episode"),
-    "per-episode in pieces": Plan(env_steps=60, warmup=9, chunk=4, batch=8, updates=3, updates_per="episode"),
+    "per-step": Plan(env_steps=96, warmup=16, rollout_length=16, envs=2, batch=8),
+    "per-episode": Plan(env_steps=60, warmup=9, rollout_length=20, batch=8, updates=3, updates_per="episode"),
+    "per-episode in pieces": Plan(env_steps=60, warmup=9, rollout_length=4, batch=8, updates=3, updates_per="episode"),
 }
 
 
@@ -184,12 +184,12 @@ def test_a_lane_is_bit_for_bit_the_run_of_its_seed_alone(plan: Plan) -> None:
 
 
 def test_a_lane_that_draws_by_priority_is_bit_for_bit_the_run_of_its_seed_alone() -> None:
-    plan = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4, capacity=41)
+    plan = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
     together, alone = (train(plan, seeds, algorithm=toys.by_priority) for seeds in ((3, 4), (4,)))
     assert_identical(take(together.learner, 1), take(alone.learner, 0))
 
 
-LARGE = Plan(env_steps=64, warmup=16, chunk=16, envs=2, batch=8)
+LARGE = Plan(env_steps=64, warmup=16, rollout_length=16, envs=2, batch=8)
 
 
 def test_a_lane_of_ddpg_is_the_run_of_its_seed_alone() -> None:
@@ -205,21 +205,21 @@ def test_a_lane_of_ddpg_is_bit_for_bit_the_same_in_any_company() -> None:
 
 
 def test_lanes_that_share_a_device_learn_the_same_up_to_rounding() -> None:
-    plan = Plan(env_steps=40, warmup=10, chunk=10, batch=8)
+    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=8)
     seeds = tuple(range(2 * len(jax.devices())))
     together, alone = train(plan, seeds=seeds), train(plan, seeds=seeds[-1:])
     assert_close(take(together.policy, -1), take(alone.policy, 0), atol=1e-4)
 
 
 def test_updates_per_episode() -> None:
-    plan = Plan(env_steps=60, warmup=7, chunk=10, batch=4, updates=3, updates_per="episode")
+    plan = Plan(env_steps=60, warmup=7, rollout_length=10, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=5))
     # the rest of the episode in which the warm-up ended counts, and so does the one that the run's end cut off
     assert trained.step == trained.policy.updates[0] == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
 
 def test_updates_per_episode_are_made_once_even_when_the_episode_is_longer_than_a_chunk() -> None:
-    plan = Plan(env_steps=54, warmup=9, chunk=4, batch=4, updates=3, updates_per="episode")
+    plan = Plan(env_steps=54, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=9))
     assert trained.step == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
@@ -236,7 +236,7 @@ def lengths(training: Training) -> np.ndarray:
 
 
 def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
-    plan = Plan(env_steps=60, warmup=10, chunk=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
+    plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
     kept = Kept(partial(Walk, limit=10**9))
     training = Training(toys.linear, toys.Config(), plan, Worlds(kept, (3,), 1), (3,))
     due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))

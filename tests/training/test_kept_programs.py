@@ -19,7 +19,7 @@ from polyak.training.plan import Plan
 from tests import toys
 from tests.walk import Walk
 
-PLAN = Plan(env_steps=40, warmup=8, chunk=8, batch=4, evaluations=1)
+PLAN = Plan(env_steps=40, warmup=8, rollout_length=8, batch=4, evaluations=1)
 
 
 class Counted:
@@ -47,7 +47,7 @@ def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) ->
 def test_warm_up_partial_and_full_iterations_are_one_program(train: Any) -> None:
     counted, once = Counted(), Counted()
     train(counted.algorithm, plan=replace(PLAN, env_steps=45, warmup=9))
-    train(once.algorithm, plan=replace(PLAN, env_steps=16, chunk=8))
+    train(once.algorithm, plan=replace(PLAN, env_steps=16, rollout_length=8))
     assert counted.traces == once.traces > 0
 
 

@@ -13,8 +13,8 @@ from polyak.types import Box, EnvSpec
 from tests import toys
 
 SPEC = EnvSpec(2, Box(1))
-PLAN = Plan(env_steps=40, warmup=4, chunk=4, envs=2, batch=8, capacity=20)
-PER_EPISODE = Plan(env_steps=40, warmup=4, chunk=8, batch=8, capacity=20, updates=8, updates_per="episode")
+PLAN = Plan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
+PER_EPISODE = Plan(env_steps=40, warmup=4, rollout_length=8, batch=8, capacity=20, updates=8, updates_per="episode")
 CONFIG = toys.Config()
 KEY = jax.random.key(5)
 LEARN = jax.jit(learn, static_argnums=(0, 1, 2))
@@ -22,9 +22,9 @@ LEARN = jax.jit(learn, static_argnums=(0, 1, 2))
 
 def rollout(plan: Plan = PLAN, start: int = 0, count: int | None = None, active: bool = True) -> Rollout:
     """Make rows that hold their own numbers, from `start` on."""
-    numbers = start + np.arange(plan.chunk * plan.envs, dtype=np.float32)
-    rows = np.tile(numbers.reshape(plan.chunk, plan.envs, 1), (1, 1, SPEC.row_size)) / 100
-    return Rollout(rows, np.int32(plan.chunk if count is None else count), np.bool_(active), np.float32(0.5))
+    numbers = start + np.arange(plan.rollout_length * plan.envs, dtype=np.float32)
+    rows = np.tile(numbers.reshape(plan.rollout_length, plan.envs, 1), (1, 1, SPEC.row_size)) / 100
+    return Rollout(rows, np.int32(plan.rollout_length if count is None else count), np.bool_(active), np.float32(0.5))
 
 
 def fresh(plan: Plan = PLAN) -> Learner:
@@ -54,7 +54,7 @@ class Unchanged:
 
 @pytest.mark.parametrize(("env_steps", "capacity"), [(40, 20), (12, 12)])
 def test_the_buffer_holds_no_more_than_the_run_can_fill(env_steps: int, capacity: int) -> None:
-    plan = Plan(env_steps=env_steps, warmup=4, chunk=4, envs=2, batch=8, capacity=20)
+    plan = Plan(env_steps=env_steps, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
     assert fresh(plan).buffer.rows.shape == (capacity, SPEC.row_size)
 
 

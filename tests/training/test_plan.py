@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polyak.errors import UsageError
 from polyak.training.plan import Plan
 
-SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "chunk": 5, "batch": 8, "capacity": 50}
+SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "rollout_length": 5, "batch": 8, "capacity": 50}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "chunk": 5, "batch": 8,
     [
         ({"env_steps": 0}, "env_steps = 0 is too small"),
         ({"envs": 0}, "envs = 0"),
-        ({"chunk": 0}, "chunk = 0"),
+        ({"rollout_length": 0}, "rollout_length = 0"),
         ({"updates": 0}, "updates = 0 is too small: it must be above 0"),
         ({"updates": math.nan}, "updates is not a number"),
         ({"updates": math.inf}, "updates"),
@@ -36,7 +36,7 @@ SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "chunk": 5, "batch": 8,
         ({"envs": 3}, "env_steps = 100 is not a multiple of envs = 3: use 102"),
         ({"envs": 4, "env_steps": 100, "warmup": 10}, "warmup = 10 is not a multiple of envs = 4: use 12"),
         ({"warmup": 100}, "leaves none of env_steps = 100"),
-        ({"updates_per": "chunk", "updates": 1.5}, "updates = 1.5 per chunk must be a whole number"),
+        ({"updates_per": "rollout", "updates": 1.5}, "updates = 1.5 per rollout_length must be a whole number"),
         ({"updates_per": "episode", "updates": 1.5}, "per episode must be a whole number"),
         ({"updates_per": "episode", "envs": 2, "updates": 1}, "updates per episode need envs = 1, not 2"),
     ],
@@ -52,21 +52,21 @@ def test_refuses(changes: dict[str, Any], message: str) -> None:
     ("changes", "message"),
     [
         ({"batch": 51}, "batch = 51 is larger than capacity = 50"),
-        ({"chunk": 51}, "51 × 1 transitions does not fit capacity = 50"),
-        ({"envs": 10, "chunk": 6}, "6 × 10 transitions"),
+        ({"rollout_length": 51}, "51 × 1 transitions does not fit capacity = 50"),
+        ({"envs": 10, "rollout_length": 6}, "6 × 10 transitions"),
     ],
 )
 def test_refuses_a_small_capacity_where_there_is_a_replay(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as error:
         Plan(**SOUND | changes).refuse_for("replay")
     assert message in str(error.value)
-    rollouts: dict[str, Any] = {"updates_per": "chunk", "updates": 1, "warmup": 0, "envs": 10, "chunk": 10}
+    rollouts: dict[str, Any] = {"updates_per": "rollout", "updates": 1, "warmup": 0, "envs": 10, "rollout_length": 10}
     Plan(env_steps=SOUND["env_steps"], **rollouts).refuse_for("rollout")
 
 
 @pytest.mark.parametrize("changes", [{"batch": 8}, {"capacity": 9}, {"warmup_actions": "policy"}], ids=str)
 def test_refuses_settings_of_the_replay_where_there_is_none(changes: dict[str, Any]) -> None:
-    plan = Plan(env_steps=60, chunk=10, warmup=0, updates=1, updates_per="chunk", **changes)
+    plan = Plan(env_steps=60, rollout_length=10, warmup=0, updates=1, updates_per="rollout", **changes)
     with pytest.raises(UsageError, match="learn from a replay buffer, not from rollouts: leave it out"):
         plan.refuse_for("rollout")
 
@@ -88,32 +88,34 @@ def test_updates_owed_make_up_for_fractions() -> None:
     assert plan.most_updates == 3
 
 
-@pytest.mark.parametrize("unit", ["chunk", "episode"])
+@pytest.mark.parametrize("unit", ["rollout_length", "episode"])
 def test_updates_by_the_chunk_or_episode_do_not_depend_on_its_length(unit: Any) -> None:
     plan = Plan(**SOUND | {"updates": 7, "updates_per": unit})
     assert [plan.updates_due(env_steps, 3) for env_steps in (10, 11, 15)] == [0, 7, 7]
     assert plan.most_updates == 7
 
 
-@example(envs=1, steps=200, warmup=0, chunk=10, hundredths=70)  # 90 · 0.7 = 62.99… in floating point
-@example(envs=1, steps=100, warmup=0, chunk=50, hundredths=29)  # 100 · 0.29 = 28.99…
+@example(envs=1, steps=200, warmup=0, rollout_length=10, hundredths=70)  # 90 · 0.7 = 62.99… in floating point
+@example(envs=1, steps=100, warmup=0, rollout_length=50, hundredths=29)  # 100 · 0.29 = 28.99…
 @settings(max_examples=300)
 @given(
     envs=st.integers(1, 7),
     steps=st.integers(1, 400),
     warmup=st.integers(0, 399),
-    chunk=st.integers(1, 50),
+    rollout_length=st.integers(1, 50),
     hundredths=st.integers(1, 300),
 )
 def test_all_updates_are_made_and_none_outside_the_compiled_scan(
-    envs: int, steps: int, warmup: int, chunk: int, hundredths: int
+    envs: int, steps: int, warmup: int, rollout_length: int, hundredths: int
 ) -> None:
     warmup = min(warmup, steps - 1)
-    plan = Plan(env_steps=envs * steps, warmup=envs * warmup, envs=envs, chunk=chunk, updates=hundredths / 100)
+    plan = Plan(
+        env_steps=envs * steps, warmup=envs * warmup, envs=envs, rollout_length=rollout_length, updates=hundredths / 100
+    )
     taken = done = 0
     while taken < plan.env_steps:
         until = plan.warmup if taken < plan.warmup else plan.env_steps
-        taken = min(taken + chunk * envs, until)
+        taken = min(taken + rollout_length * envs, until)
         owed = plan.updates_due(taken, done)
         assert 0 <= owed <= plan.most_updates
         done += owed

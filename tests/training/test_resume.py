@@ -19,10 +19,10 @@ from tests.compare import assert_identical
 from tests.walk import Walk
 
 SEEDS = (3, 4)
-OVERLAPPED = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4)
-IN_TURN = Plan(env_steps=45, warmup=10, chunk=5, batch=4, updates=0.5, capacity=30, overlap=False)
-WRAPPED = Plan(env_steps=90, warmup=20, chunk=8, envs=2, batch=4, capacity=41)
-PER_EPISODE = Plan(env_steps=60, warmup=9, chunk=4, batch=4, updates=3, updates_per="episode")
+OVERLAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4)
+IN_TURN = Plan(env_steps=45, warmup=10, rollout_length=5, batch=4, updates=0.5, capacity=30, overlap=False)
+WRAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
+PER_EPISODE = Plan(env_steps=60, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
 Make = Callable[[], Training]
 
 

@@ -21,9 +21,9 @@ SPEC = EnvSpec(1, Box(1))
 STEPS = Sampling(gamma=0.5, n_step=3)
 RANKED = Sampling(priority_alpha=0.5, priority_beta=0.4)
 BOTH = Sampling(gamma=0.5, n_step=3, priority_alpha=0.5, priority_beta=0.4)
-PLAN = Plan(env_steps=100, warmup=0, chunk=4, envs=2, batch=4, capacity=12)
-WIDE = Plan(env_steps=100, warmup=0, chunk=4, envs=2, batch=12, capacity=12)
-LARGE = Plan(env_steps=200_000, warmup=0, chunk=4, envs=2, batch=4, capacity=100_000)
+PLAN = Plan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=4, capacity=12)
+WIDE = Plan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=12, capacity=12)
+LARGE = Plan(env_steps=200_000, warmup=0, rollout_length=4, envs=2, batch=4, capacity=100_000)
 KEY = jax.random.key(5)
 
 
@@ -186,7 +186,7 @@ def test_where_an_algorithm_does_not_say_minibatches_are_uniform_and_of_single_s
 
 @pytest.mark.parametrize(
     ("plan", "most"),
-    [(PLAN, 6), (Plan(env_steps=8, warmup=0, chunk=2, envs=2, batch=2), 4)],
+    [(PLAN, 6), (Plan(env_steps=8, warmup=0, rollout_length=2, envs=2, batch=2), 4)],
     ids=["capacity", "length of the run"],
 )
 def test_a_return_longer_than_the_replay_is_refused(plan: Plan, most: int) -> None:
@@ -197,7 +197,7 @@ def test_a_return_longer_than_the_replay_is_refused(plan: Plan, most: int) -> No
 
 def test_an_algorithm_may_refuse_a_plan() -> None:
     def refuse(config: Any, plan: Plan) -> None:
-        if config.rate * plan.chunk > 1:
+        if config.rate * plan.rollout_length > 1:
             raise UsageError("too much at once")
 
     careful = toys.variant(toys.linear, refuse=refuse)

@@ -11,10 +11,10 @@ from polyak.training.plan import Plan
 @pytest.mark.parametrize(
     ("plan", "iterations"),
     [
-        (Plan(env_steps=10**8, chunk=128), 1_024 // 128),  # the updates are the limit
-        (Plan(env_steps=10**8, chunk=128, updates=0.001), schedule.MOST_STEPS // 128),  # the steps are
-        (Plan(env_steps=10**8, envs=64, chunk=250, updates=1, updates_per="chunk", warmup=0), 1),
-        (Plan(env_steps=20_000, chunk=10), 10),  # a row of the log is
+        (Plan(env_steps=10**8, rollout_length=128), 1_024 // 128),  # the updates are the limit
+        (Plan(env_steps=10**8, rollout_length=128, updates=0.001), schedule.MOST_STEPS // 128),  # the steps are
+        (Plan(env_steps=10**8, envs=64, rollout_length=250, updates=1, updates_per="rollout", warmup=0), 1),
+        (Plan(env_steps=20_000, rollout_length=10), 10),  # a row of the log is
     ],
     ids=["updates", "steps", "long rollouts", "log"],
 )

@@ -1,4 +1,4 @@
-"""What goes between host and device in one iteration: little, and not more with longer chunks or more updates.
+"""What goes between host and device in one iteration: little, and not more with longer rollouts or more updates.
 
 On a GPU every one of these is a message. On the CPU of the tests JAX tells those to the device when asked; those to the
 host are counted where arrays are read.
@@ -20,8 +20,8 @@ from polyak.training.plan import Plan
 from tests import toys
 from tests.walk import Walk
 
-PLAN = Plan(env_steps=4_000, warmup=8, chunk=8, batch=4, evaluations=1)
-LONGER = replace(PLAN, chunk=64, updates=2.0)
+PLAN = Plan(env_steps=4_000, warmup=8, rollout_length=8, batch=4, evaluations=1)
+LONGER = replace(PLAN, rollout_length=64, updates=2.0)
 
 
 def on_host(algorithm: Any, plan: Plan) -> Any:

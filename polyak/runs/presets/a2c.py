@@ -8,11 +8,11 @@ PRESETS: Presets = {
             "eight environments, rollouts of 20 steps, small rewards",
             environments=("CartPole-v1",),
             config={"anneal": 1.0, "lam": 0.95, "entropy_coefficient": 0.01, "reward_scale": 0.05},
-            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 20},
+            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 20},
         ),
         Preset(
             "eight environments, rollouts of five steps",
-            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "chunk": 5},
+            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 5},
         ),
     ),
     "tutorial": (
@@ -32,7 +32,7 @@ PRESETS: Presets = {
                 "gradient_norm": None,
                 "reward_scale": 0.01,
             },
-            plan={**ON_POLICY, "env_steps": 500_000, "chunk": 10},
+            plan={**ON_POLICY, "env_steps": 500_000, "rollout_length": 10},
         ),
     ),
 }

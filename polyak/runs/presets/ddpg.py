@@ -36,7 +36,7 @@ PRESETS: Presets = {
             },
             plan={
                 "env_steps": 600_000,
-                "chunk": 200,
+                "rollout_length": 200,
                 "updates": 10,
                 "updates_per": "episode",
                 "batch": 32,

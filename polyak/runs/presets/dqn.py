@@ -29,7 +29,7 @@ PRESETS: Presets = {
             plan={
                 "env_steps": 500_000,  # as many as 1000 episodes can have
                 "episodes": 1_000,
-                "chunk": 500,
+                "rollout_length": 500,
                 "updates": 10,
                 "updates_per": "episode",
                 "batch": 32,

@@ -16,7 +16,7 @@ PRESETS: Presets = {
                 "epochs": 20,
                 "minibatch": 200,
             },
-            plan={**ON_POLICY, "env_steps": 100_000, "envs": 8, "chunk": 25},
+            plan={**ON_POLICY, "env_steps": 100_000, "envs": 8, "rollout_length": 25},
         ),
         Preset(
             "four environments, a short horizon, everything normalized",
@@ -29,12 +29,12 @@ PRESETS: Presets = {
                 "normalize_rewards": True,
                 "minibatch": 50,
             },
-            plan={**ON_POLICY, "env_steps": 100_000, "envs": 4, "chunk": 500},
+            plan={**ON_POLICY, "env_steps": 100_000, "envs": 4, "rollout_length": 500},
         ),
         Preset(
             "a sound start on any task",
             config={"minibatch": 100},
-            plan={**ON_POLICY, "env_steps": 1_000_000, "envs": 8, "chunk": 250},
+            plan={**ON_POLICY, "env_steps": 1_000_000, "envs": 8, "rollout_length": 250},
         ),
     ),
 }

@@ -15,6 +15,6 @@ class Preset:
 
 
 # an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "chunk", "chunk": 100}
+ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "rollout", "rollout_length": 100}
 
 Presets = dict[str, tuple[Preset, ...]]  # by name; those made for an environment, and the one for any

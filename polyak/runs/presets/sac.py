@@ -60,7 +60,7 @@ PRESETS: Presets = {
             },
             plan={
                 "env_steps": 2_000_000,
-                "chunk": 200,
+                "rollout_length": 200,
                 "updates": 20,
                 "updates_per": "episode",
                 "batch": 32,

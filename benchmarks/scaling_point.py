@@ -40,7 +40,7 @@ def update(asked: Any) -> dict[str, float]:
 
     from polyak import tree
     from polyak.algorithms import ddpg
-    from polyak.training.learn import Rollout, Turn, learn, start
+    from polyak.training.learn import Rollout, UpdateSchedule, learn, start
     from polyak.training.plan import Plan
     from polyak.types import Box, EnvSpec
 
@@ -56,8 +56,8 @@ def update(asked: Any) -> dict[str, float]:
     state = [learner]
 
     def call(i: int) -> None:
-        turn = Turn(np.asarray(i * UPDATES, np.int32), np.asarray(UPDATES, np.int32))
-        state[0], _ = jax.block_until_ready(program(config, state[0], rollout, jax.random.key(1), turn))
+        schedule = UpdateSchedule(np.asarray(i * UPDATES, np.int32), np.asarray(UPDATES, np.int32))
+        state[0], _ = jax.block_until_ready(program(config, state[0], rollout, jax.random.key(1), schedule))
 
     seconds = typical(call, asked.seconds) / UPDATES
     return {"seconds_per_update": seconds, "flops": operations(layers, asked.batch), "flops_per_second": matrix_rate()}
@@ -133,7 +133,7 @@ def rate(training: Any, seconds: float) -> dict[str, float]:
     marks = []
     for share in (0.2, 1.0):
         began = time.perf_counter()
-        while time.perf_counter() - began < share * seconds or training.step == 0:
+        while time.perf_counter() - began < share * seconds or training.shared_updates == 0:
             training.advance()
         marks.append((time.perf_counter(), int(training.env_steps.sum())))
     (then, before), (now, after) = marks

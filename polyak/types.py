@@ -125,11 +125,11 @@ class Episode:
 class Clock:
     """When an update is made: what schedules and periodic work depend on.
 
-    All lanes that still train share `step`, so a branch on it stays a branch under `vmap`. Each lane has its own
+    All lanes that still train share `updates`, so a branch on it stays a branch under `vmap`. Each lane has its own
     `progress`.
     """
 
-    step: Array  # [] updates made before
+    updates: Array  # [] updates made before
     progress: Array  # [] share of the lane's run behind it when the rollout, or its episode, began
 
 

@@ -51,7 +51,7 @@ def update(config: Config, state: State, batch: Transition, key: Any, clock: Clo
     value = batch.reward + (1 - batch.terminated) * batch.next_obs.sum(-1)
     push = jnp.einsum("no,na->oa", batch.obs, batch.action * value[:, None]) / len(value)
     weight = 0.9 * state.policy.weight + config.rate * (push + 0.1 * jax.random.normal(key, push.shape))
-    metrics = {"value": value.mean(), "step": jnp.float32(clock.step), "draw": jax.random.uniform(key)}
+    metrics = {"value": value.mean(), "step": jnp.float32(clock.updates), "draw": jax.random.uniform(key)}
     return State(Policy(weight, state.policy.updates + 1)), metrics
 
 

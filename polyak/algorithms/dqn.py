@@ -141,7 +141,7 @@ def moved(config: Config, target: ActionValues, q: ActionValues, clock: Clock) -
     """Move the target towards the network, where it is time to."""
     if config.target_period == 1:
         return polyak_average(target, q, config.tau)
-    due = clock.step % config.target_period == config.target_period - 1
+    due = clock.updates % config.target_period == config.target_period - 1
     return jax.lax.cond(due, lambda: polyak_average(target, q, config.tau), lambda: target)
 
 

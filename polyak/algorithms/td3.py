@@ -195,7 +195,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     if config.policy_delay == 1:
         return delayed(state), metrics
     return jax.lax.cond(
-        clock.step % config.policy_delay == config.policy_delay - 1, delayed, lambda s: s, state
+        clock.updates % config.policy_delay == config.policy_delay - 1, delayed, lambda s: s, state
     ), metrics
 
 

@@ -48,7 +48,7 @@ class DeviceTraining:
         shared = (False, True, True, True, False, False)
         self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
         self.sound = True  # whether all numbers so far were finite
-        self.step = 0  # updates made by the lanes that still train
+        self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.episodes = np.zeros(len(self.seeds), np.int64)  # finished by each lane
         self.learned = False  # whether the program has run, and so is compiled
@@ -84,18 +84,22 @@ class DeviceTraining:
 
     def advance(self) -> Report:
         """Run one segment; return its report, which is also kept as `report`. Raises RunError for infinite numbers."""
-        rows, share = schedule.segment(self.plan, self.env_steps, self.episodes, self.step)
+        rows, share = schedule.segment(self.plan, self.env_steps, self.episodes, self.shared_updates)
         table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
         self.lane, record = self.segment(self.config, self.lane, self.keys, share, table, count)
-        record, learned = devices.fetched(record), sum(row.owed for row in rows)
+        record, learned = devices.fetched(record), sum(row.num_updates for row in rows)
         made = np.where(share.steps > 0, learned, 0)
-        self.env_steps, self.step, self.learned = self.env_steps + record.taken, self.step + learned, True
+        self.env_steps, self.shared_updates, self.learned = (
+            self.env_steps + record.taken,
+            self.shared_updates + learned,
+            True,
+        )
         self.updates, self.episodes = self.updates + made, self.episodes + np.count_nonzero(record.length, (1, 2, 3))
         self.report = Report(_episodes(record), record.metrics if learned else None, made)
         self.sound = bool(record.sound.all())
         if not self.sound:
             seed = self.seeds[int(np.argmin(record.sound))]
-            learning = "learning diverged, learn slower; or " if self.step else ""
+            learning = "learning diverged, learn slower; or " if self.shared_updates else ""
             raise RunError(
                 f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}:"
                 f" {learning}the environment is at fault"
@@ -107,7 +111,7 @@ class DeviceTraining:
         rest = of_numbers(tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
         counts = {"env_steps": self.env_steps, "episodes": self.episodes, "updates": self.updates}
-        return {**parts, **counts, "step": np.asarray(self.step)}
+        return {**parts, **counts, "shared_updates": np.asarray(self.shared_updates)}
 
     def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
         """Return the shapes of a snapshot; the length of the replay may differ.
@@ -119,7 +123,7 @@ class DeviceTraining:
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not: none."""
-        self.step, self.env_steps = int(snapshot["step"]), np.array(snapshot["env_steps"])
+        self.shared_updates, self.env_steps = int(snapshot["shared_updates"]), np.array(snapshot["env_steps"])
         self.episodes, self.updates = np.array(snapshot["episodes"]), np.array(snapshot["updates"])
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
         rest = with_keys(snapshot["lane"], tree.replace(self.lane, learner=None))

@@ -1,10 +1,10 @@
 """The host loop: collect from Gymnasium environments on the host, overlapped with learning on the devices.
 
-One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile `rollout_length` steps are taken
-with the policy from before it; (3) the new rollout waits as `pending`, and the learned policy is fetched. So the policy is
-always exactly one iteration behind, whatever the timing, and everything a run is between two iterations is in
-`snapshot()`. Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is
-collected; rollout_length = 1 without overlap is the textbook loop.
+One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile the policy from before it takes
+`rollout_length` steps; (3) the new rollout waits as `pending`, and the learned policy is fetched. The policy is always
+exactly one iteration behind, whatever the timing, and everything a run is between two iterations is in `snapshot()`.
+Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is collected;
+rollout_length = 1 without overlap is the textbook loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.training.finite import refuse_nonfinite
 from polyak.training.lanes import Lanes, on_host, put_back, ranks_for, shapes, truncate_newest
-from polyak.training.learn import Rollout, Turn, learn
+from polyak.training.learn import Rollout, UpdateSchedule, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
 from polyak.training.worlds import Worlds
@@ -64,12 +64,12 @@ class Training:
         )
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
         self.sound = True  # what is not finite is refused before it is learned from
-        self.step = 0  # updates made by the lanes that still train
+        self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.learned = False  # whether `learn` has been called, and so compiled
         self.env_steps = np.zeros(len(self.seeds), np.int64)
         self.pending: Rollout | None = None
-        self.owed = 0  # updates to make with the pending rollout
+        self.num_updates = 0  # updates to make with the pending rollout
         # with updates per episode: which lanes take part in this round of episodes, and which are still in theirs
         self.round = np.ones(len(self.seeds), bool)
         self.open = self.round
@@ -141,7 +141,7 @@ class Training:
             "acting": self.acting.followed,
             "memory": self.acting.memory,
             "pending": self.pending,
-            "owed": np.asarray(self.owed),
+            "num_updates": np.asarray(self.num_updates),
             "open": self.open.copy(),
             "round": self.round.copy(),
             "at_rest": np.asarray(self.at_rest),
@@ -150,7 +150,7 @@ class Training:
             "episodes": self.worlds.episodes.copy(),
             "obs": self.worlds.obs.copy(),
             "env_steps": self.env_steps,
-            "step": np.asarray(self.step),
+            "shared_updates": np.asarray(self.shared_updates),
             "updates": self.updates,
         }
 
@@ -164,10 +164,10 @@ class Training:
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""
-        self.step, self.updates = int(snapshot["step"]), np.array(snapshot["updates"])
+        self.shared_updates, self.updates = int(snapshot["shared_updates"]), np.array(snapshot["updates"])
         self.learner = put_back(snapshot["learner"], self.learner, self.sharding)
         self.acting.memory = snapshot["memory"]
-        self.pending, self.owed = snapshot["pending"], int(snapshot["owed"])
+        self.pending, self.num_updates = snapshot["pending"], int(snapshot["num_updates"])
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
         self.at_rest, self.progress = bool(snapshot["at_rest"]), np.array(snapshot["progress"])
         self.env_steps = np.array(snapshot["env_steps"])
@@ -201,11 +201,11 @@ class Training:
         self.acting.follow(self.policy)
 
     def _learn_from(self, rollout: Rollout) -> Any:
-        updates, self.owed = self.owed, 0
-        turn = Turn(np.asarray(self.step, np.int32), np.asarray(updates, np.int32))
+        updates, self.num_updates = self.num_updates, 0
+        schedule = UpdateSchedule(np.asarray(self.shared_updates, np.int32), np.asarray(updates, np.int32))
         # arrays of NumPy, which the program spreads over the devices itself at a third of what `device_put` costs
-        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, turn)
-        self.step, self.learned = self.step + updates, True
+        self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, schedule)
+        self.shared_updates, self.learned = self.shared_updates + updates, True
         self.updates = self.updates + updates * rollout.active
         return metrics if updates else None
 
@@ -250,9 +250,9 @@ class Training:
             self._close_lanes({episode.lane for episode in episodes})
         self.at_rest = not (by_episode and self.open.any())
         if not self.at_rest:
-            self.owed = 0
+            self.num_updates = 0
         else:
-            self.owed = plan.updates_due(int(self.env_steps.max()), self.step)
+            self.num_updates = plan.updates_due(int(self.env_steps.max()), self.shared_updates)
             self.round = self.open = ~self.finished
             if by_episode:  # all lanes are at a start; the memory of those that waited went on meanwhile
                 for lane in range(len(self.seeds)):

@@ -1,4 +1,4 @@
-"""The half of an iteration that every loop shares: add the rollout to the replay, update as often as is owed."""
+"""The half of an iteration that every loop shares: add the rollout to the replay, make the updates that are due."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Rollout:
 
 
 @tree.pytree
-class Turn:
-    """What all lanes share in an iteration."""
+class UpdateSchedule:
+    """The updates of an iteration, which all lanes share."""
 
-    step: Array  # [] updates made before
-    updates: Array  # [] updates owed
+    updates: Array  # [] updates made before
+    num_updates: Array  # [] updates to make in it
 
 
 @tree.pytree
@@ -79,11 +79,14 @@ def learn(
     learner: Learner,
     rollout: Rollout,
     key: jax.Array,
-    turn: Turn,
+    schedule: UpdateSchedule,
 ) -> tuple[Learner, Metrics]:
-    """Learn from one lane's rollout with the updates owed; return the mean of their metrics too."""
-    clock, owed = Clock(jnp.asarray(turn.step), jnp.asarray(rollout.progress)), jnp.asarray(turn.updates)
-    key = jax.random.fold_in(key, clock.step)
+    """Learn from one lane's rollout with the updates that are due; return the mean of their metrics too."""
+    clock, num_updates = (
+        Clock(jnp.asarray(schedule.updates), jnp.asarray(rollout.progress)),
+        jnp.asarray(schedule.num_updates),
+    )
+    key = jax.random.fold_in(key, clock.updates)
     if learner.buffer is None:
         state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, clock)
         return Learner(state, None), _scalars(metrics)
@@ -93,13 +96,15 @@ def learn(
     batch_key, update_key = jax.random.split(key)
 
     def update(state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
-        now = Clock(clock.step + i, clock.progress)
+        now = Clock(clock.updates + i, clock.progress)
         return algorithm.update(config, state, batch, jax.random.fold_in(update_key, i), now)
 
     if learner.ranks is None:
-        learner, metrics = _learn_uniformly(update, plan, spec, sampling, learner, batch_key, owed)
+        learner, metrics = _learn_uniformly(update, plan, spec, sampling, learner, batch_key, num_updates)
     else:
-        learner, metrics = _learn_by_priority(update, plan, spec, sampling, learner, batch_key, owed, clock.progress)
+        learner, metrics = _learn_by_priority(
+            update, plan, spec, sampling, learner, batch_key, num_updates, clock.progress
+        )
     if plan.updates_per == "episode":  # only then do lanes end at different times
         learner = tree.replace(learner, state=tree.where(jnp.asarray(rollout.active), learner.state, before))
     return learner, metrics
@@ -120,23 +125,23 @@ Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
 
 
 def _learn_uniformly(
-    update: Update, plan: Plan, spec: EnvSpec, sampling: Sampling, learner: Learner, key: jax.Array, owed: Array
+    update: Update, plan: Plan, spec: EnvSpec, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
     """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
     assert learner.buffer is not None
     places = replay.draw(learner.buffer, key, (plan.most_updates, plan.batch))
     rows: Any = places if sampling.n_step > 1 else replay.read(learner.buffer, places)
 
-    def update_if_owed(state: Any, x: Any) -> tuple[Any, Metrics]:
+    def update_if_due(state: Any, x: Any) -> tuple[Any, Metrics]:
         def update_once(state: Any) -> tuple[Any, Metrics]:
             batch = unpack(spec, x[0]) if sampling.n_step == 1 else _gather(learner, plan, spec, sampling, x[0])
             return _scalar(update, state, batch, x[1])
 
-        return _if_owed(update_once, state, x[1] < owed)
+        return _update_if(update_once, state, x[1] < num_updates)
 
     indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
-    state, metrics = jax.lax.scan(update_if_owed, learner.state, (rows, indices))
-    return tree.replace(learner, state=state), _mean_of_owed(metrics, owed)
+    state, metrics = jax.lax.scan(update_if_due, learner.state, (rows, indices))
+    return tree.replace(learner, state=state), _mean(metrics, num_updates)
 
 
 def _learn_by_priority(
@@ -146,7 +151,7 @@ def _learn_by_priority(
     sampling: Sampling,
     learner: Learner,
     key: jax.Array,
-    owed: Array,
+    num_updates: Array,
     progress: Array,
 ) -> tuple[Learner, Metrics]:
     """Draw each minibatch by the priorities as the update before it left them."""
@@ -164,7 +169,7 @@ def _learn_by_priority(
             raise UsageError("prioritized replay needs the errors of an update: return them as the metric td_error")
         return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
 
-    (state, ranks), metrics = _while_owed(update_once, (learner.state, learner.ranks), owed)
+    (state, ranks), metrics = _repeat(update_once, (learner.state, learner.ranks), num_updates)
     return Learner(state, learner.buffer, ranks), metrics
 
 
@@ -186,27 +191,27 @@ def _scalars(metrics: Metrics) -> Metrics:
     return {name: metric.mean() for name, metric in metrics.items()}
 
 
-def _if_owed(update_once: Callable[[Any], Any], carried: Any, owed: jax.Array) -> Any:
+def _update_if(update_once: Callable[[Any], Any], carried: Any, num_updates: jax.Array) -> Any:
     """Update, or change nothing and give metrics of 0."""
     nothing = _nothing_like(jax.eval_shape(update_once, carried)[1])
-    return jax.lax.cond(owed, update_once, lambda carried: (carried, nothing), carried)
+    return jax.lax.cond(num_updates, update_once, lambda carried: (carried, nothing), carried)
 
 
-def _while_owed(update_once: Callable[[Any, Any], Any], carried: Any, owed: Array) -> Any:
-    """Update as often as is owed; return the mean of the metrics too. A scan of `_if_owed` would copy priorities."""
+def _repeat(update_once: Callable[[Any, Any], Any], carried: Any, num_updates: Array) -> Any:
+    """Make the updates that are due; return the mean of their metrics too. A scan would copy the priorities."""
     nothing = _nothing_like(jax.eval_shape(update_once, jnp.int32(0), carried)[1])
 
     def add_one(i: Any, summed: Any) -> Any:
         carried, metrics = update_once(i, summed[0])
         return carried, jax.tree.map(jnp.add, summed[1], metrics)
 
-    carried, sums = jax.lax.fori_loop(0, owed, add_one, (carried, nothing))
-    return carried, jax.tree.map(lambda total: total / jnp.maximum(owed, 1), sums)
+    carried, sums = jax.lax.fori_loop(0, num_updates, add_one, (carried, nothing))
+    return carried, jax.tree.map(lambda total: total / jnp.maximum(num_updates, 1), sums)
 
 
 def _nothing_like(shapes: Metrics) -> Metrics:
     return jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), shapes)
 
 
-def _mean_of_owed(metrics: Metrics, owed: Array) -> Metrics:
-    return jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(owed, 1), metrics)
+def _mean(metrics: Metrics, num_updates: Array) -> Metrics:
+    return jax.tree.map(lambda metric: metric.sum(0) / jnp.maximum(num_updates, 1), metrics)

@@ -100,7 +100,7 @@ class Plan:
                     f"env_steps = {self.env_steps} is not a multiple of rollout_length × envs = {per_rollout}, which an"
                     f" on-policy algorithm learns from at once: use {fixed}"
                 )
-            if self.warmup or self.updates_per != "rollout_length" or self.updates != 1:
+            if self.warmup or self.updates_per != "rollout" or self.updates != 1:
                 raise UsageError('an on-policy algorithm needs warmup = 0, updates = 1 and updates_per = "rollout"')
             for name in ("batch", "capacity", "warmup_actions"):
                 if getattr(self, name) != getattr(Plan, name):
@@ -170,7 +170,7 @@ class Plan:
         return math.ceil(self.rollout_length * self.envs * self._rate)
 
     def updates_due(self, env_steps: int, done: int) -> int:
-        """Return the updates owed after `env_steps` steps of which `done` updates have been made."""
+        """Return the updates due after `env_steps` steps of which `done` updates have been made."""
         learning = env_steps - self.warmup
         if learning <= 0:
             return 0

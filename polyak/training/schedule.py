@@ -16,7 +16,7 @@ class Iteration(NamedTuple):
     """What one iteration does; all lanes share it."""
 
     steps: int  # of every environment
-    owed: int  # updates afterwards
+    num_updates: int  # updates afterwards
     updates: int  # made before
     uniform: bool  # whether actions are drawn uniformly
 
@@ -26,7 +26,7 @@ class Schedule:
     """The iterations of a segment as arrays `[iteration]`, for the program."""
 
     steps: Array
-    owed: Array
+    num_updates: Array
     updates: Array
     uniform: Array
 
@@ -55,11 +55,11 @@ def segment(plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: in
         warming = taken < plan.warmup
         until = plan.warmup if warming else plan.env_steps
         steps = min(plan.rollout_length, (until - taken) // plan.envs)
-        owed = plan.updates_due(taken + steps * plan.envs, updates)
+        num_updates = plan.updates_due(taken + steps * plan.envs, updates)
         uniform = warming and plan.warmup_actions == "uniform"
-        rows.append(Iteration(steps, owed, updates, uniform))
+        rows.append(Iteration(steps, num_updates, updates, uniform))
         shares.append(taken / plan.env_steps)
-        taken, updates = taken + steps * plan.envs, updates + owed
+        taken, updates = taken + steps * plan.envs, updates + num_updates
     lengths, progress = np.full(lanes, plan.rollout_length, np.int32), np.tile(_filled(shares, most), (lanes, 1))
     return rows, Share(lengths, plan.episodes_left(episodes, warming=False), progress)
 
@@ -71,10 +71,10 @@ def _one_episode(
     warming = bool(env_steps.max() < plan.warmup)
     room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
     room = np.where(plan.finished(env_steps, episodes), 0, room)
-    uniform, owed = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
+    uniform, num_updates = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
     progress = plan.progress(env_steps, episodes).astype(np.float32)[:, None]
     share = Share(room.astype(np.int32), plan.episodes_left(episodes, warming), progress)
-    return [Iteration(plan.rollout_length, owed, updates, uniform)], share
+    return [Iteration(plan.rollout_length, num_updates, updates, uniform)], share
 
 
 def _filled(values: list[float], length: int) -> np.ndarray:

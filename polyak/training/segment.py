@@ -8,7 +8,7 @@ from typing import Any
 
 from polyak import keys, tree
 from polyak.lazy import jax, jnp
-from polyak.training.learn import Learner, Rollout, Turn, learn
+from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn
 from polyak.training.plan import Plan
 from polyak.training.schedule import Schedule, Share
 from polyak.training.worlds import FunctionalWorld
@@ -61,14 +61,14 @@ class Programs:
             rollout, ends, lane = self._collect(config, lane, _collecting(key, lane.iterations), mine, now)
             learner, metrics = self._learn(config, lane.learner, rollout, key, now)
             length, total = jax.tree.map(lambda all_, one: all_.at[i].set(one), (record.length, record.total), ends)
-            summed = jax.tree.map(lambda total, one: total + now.owed * one, record.metrics, metrics)
+            summed = jax.tree.map(lambda total, one: total + now.num_updates * one, record.metrics, metrics)
             sound = record.sound & jnp.isfinite(rollout.rows).all()
             taken = record.taken + rollout.count * self.plan.envs
             return tree.replace(lane, learner=learner), Record(summed, length, total, taken, sound)
 
         empty = self._record(config, lane, key, table)
         lane, record = jax.lax.fori_loop(0, count, iterate, (lane, empty))
-        updates = jnp.maximum(table.owed.sum(), 1)
+        updates = jnp.maximum(table.num_updates.sum(), 1)
         return lane, tree.replace(record, metrics=jax.tree.map(lambda total: total / updates, record.metrics))
 
     def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
@@ -85,8 +85,8 @@ class Programs:
         self, config: Any, learner: Learner, rollout: Rollout, key: jax.Array, now: Schedule
     ) -> tuple[Learner, Any]:
         """Learn from a rollout, as the host loop does."""
-        turn = Turn(now.updates, now.owed)
-        return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, turn)
+        schedule = UpdateSchedule(now.updates, now.num_updates)
+        return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, schedule)
 
     def _fresh(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""

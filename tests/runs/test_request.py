@@ -75,7 +75,7 @@ WRONG = {
     "train ddpg Pendulum-v1 --seeds 3,3": "must be different numbers",
     f"train ddpg Pendulum-v1 --steps {10**12} --plan.capacity {10**12}": "GiB of memory: use a capacity of",
     "train ddpg Pendulum-v1 --plan.updates 1e12": "the minibatches of one iteration, which are drawn at once",
-    "train ddpg Pendulum-v1 --plan.updates 1e308": "GiB of memory: lower updates = 1e+308, batch = 64, or rollout_length",
+    "train ddpg Pendulum-v1 --plan.updates 1e308": "GiB of memory: lower updates = 1e+308, batch = 64, or",
     "train ddpg Pendulum-v1 --plan.updates 1e300 --plan.updates-per rollout": "lower updates = 1e+300",
     f"train ddpg Pendulum-v1 --steps {10**400}": "env_steps is too large",
     f"train ddpg Pendulum-v1 --out {'x' * 300}": "cannot make the folder xxx",

@@ -269,7 +269,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
     slowly = toys.variant(algorithm, update=slow)
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
     training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
-    while training.step == 0:  # compiles
+    while training.shared_updates == 0:  # compiles
         training.advance()
     training.acting.begin(training.env_steps)
     training._learn_from(training.pending)

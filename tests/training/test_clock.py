@@ -21,7 +21,7 @@ def telling(algorithm: Any) -> Any:
 
     def update(config: Any, state: Any, data: Any, key: Any, clock: Clock) -> Any:
         state, _ = algorithm.update(config, state, data, key, clock)
-        return state, {"progress": clock.progress, "step": jnp.float32(clock.step)}
+        return state, {"progress": clock.progress, "step": jnp.float32(clock.updates)}
 
     return toys.variant(algorithm, update=update)
 

@@ -49,7 +49,7 @@ def test_is_the_loop_that_one_would_write_by_hand() -> None:
     trained, (rows, policy, updates) = train(plan), by_hand(plan, seed=3)
     np.testing.assert_allclose(rows_of(trained), rows, rtol=1e-4, atol=1e-5)
     assert_close(take(trained.policy, 0), policy, atol=1e-4)
-    assert trained.step == updates == (60 - 8) // 2
+    assert trained.shared_updates == updates == (60 - 8) // 2
 
 
 def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
@@ -83,9 +83,9 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
         iteration, began = iteration + 1, updates
         learning, progress = jax.random.fold_in(key, began), jnp.float32(0)
         batch_key, update_key = jax.random.split(learning)
-        owed = max((len(rows) - plan.warmup) // 2, 0) - began
+        num_updates = max((len(rows) - plan.warmup) // 2, 0) - began
         drawn = jax.random.randint(batch_key, (plan.most_updates, plan.batch), 0, len(rows))
-        for i in range(owed):
+        for i in range(num_updates):
             batch = unpack(env.spec, jnp.array(rows)[drawn[i]])
             clock = Clock(jnp.int32(began + i), progress)
             state, _ = toys.update(config, state, batch, jax.random.fold_in(update_key, i), clock)
@@ -153,7 +153,7 @@ def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
         toys.finish(training)
     assert_identical(again.policy, whole.policy)
     assert_identical(again.snapshot(), whole.snapshot())
-    assert again.step == whole.step
+    assert again.shared_updates == whole.shared_updates
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
     plan = Plan(env_steps=60, envs=2, rollout_length=3, **rollouts) if learns == "rollout" else PLAN
     training = train(plan, env=env, algorithm=algorithm, config=config)
     assert training.done
-    assert training.step == (10 if learns == "rollout" else 26)
+    assert training.shared_updates == (10 if learns == "rollout" else 26)
     assert all(np.isfinite(metric).all() for metric in training.report.metrics.values())
 
 
@@ -180,8 +180,8 @@ def test_the_metrics_are_the_mean_over_a_segments_updates() -> None:
     for _ in range(6):
         metrics = training.advance().metrics
         if metrics is not None:
-            np.testing.assert_allclose(metrics["step"], np.arange(before, training.step).mean(), rtol=1e-6)
-        before = training.step
+            np.testing.assert_allclose(metrics["step"], np.arange(before, training.shared_updates).mean(), rtol=1e-6)
+        before = training.shared_updates
     assert before > 0
 
 
@@ -205,7 +205,7 @@ def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
     plan = Plan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
     training = DeviceTraining(toys.linear, toys.Config(), plan, world(), seeds)
-    rows, share = schedule.segment(plan, training.env_steps, training.episodes, training.step)
+    rows, share = schedule.segment(plan, training.env_steps, training.episodes, training.shared_updates)
     table = schedule.table(rows, schedule.most_iterations(plan))
     given = training.config, training.lane, training.keys, share, table, np.asarray(len(rows), np.int32)
     assert not copies(training.segment.lower(*given), least=50_000)
@@ -218,17 +218,17 @@ def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
     training = DeviceTraining(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5))
     taken = []
     while not training.done:
-        before, step = training.env_steps.copy(), training.step
+        before, step = training.env_steps.copy(), training.shared_updates
         episodes = training.advance().episodes
         taken.append(training.env_steps - before)
         if (before >= 9).all():
-            assert training.step == step + 2
+            assert training.shared_updates == step + 2
             playing = before < 60
             assert ((taken[-1] > 0) == playing).all()
             ended = {episode.lane for episode in episodes}
             assert ended | set(np.flatnonzero(training.env_steps >= 60)) == {0, 1}
         else:
-            assert training.step == 0
+            assert training.shared_updates == 0
     np.testing.assert_array_equal(training.env_steps, [60, 60])
     assert len({tuple(steps) for steps in np.array(taken).tolist()}) > 2  # lanes went at their own pace
     for lane in (0, 1):
@@ -243,7 +243,7 @@ def test_a_lane_that_is_done_learns_no_more() -> None:
     together = train(BY_EPISODE, seeds=seeds)
     updates = [int(training.updates[0]) for training in alone]
     assert together.updates.tolist() == updates
-    sooner = [lane for lane in range(len(seeds)) if updates[lane] < together.step]
+    sooner = [lane for lane in range(len(seeds)) if updates[lane] < together.shared_updates]
     assert sooner
     for lane in sooner:
         assert_close(take(together.policy, lane), take(alone[lane].policy, 0), rtol=1e-4, atol=1e-5)
@@ -275,4 +275,4 @@ def test_serves_an_algorithm_whose_acting_has_a_memory() -> None:
     config = small(ddpg.Config(noise="ornstein-uhlenbeck", noise_sigma=0.3))
     training = train(algorithm=ddpg, config=config)
     assert np.isfinite(rows_of(training)).all()
-    assert training.step == 26
+    assert training.shared_updates == 26

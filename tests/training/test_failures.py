@@ -70,14 +70,14 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
     training = run(how, plan)
     until_it_fails(training)
     assert training.env_steps.tolist() == [30]
-    assert training.step == 20
+    assert training.shared_updates == 20
     np.testing.assert_array_equal(training.policy.weight, training.learner.state.policy.weight)
     mended = Training(toys.linear, toys.Config(), plan, Worlds(Walk, (SEED,), 1), (SEED,))
     mended.restore(training.snapshot())
     np.testing.assert_array_equal(mended.worlds.obs, where_it_stood(30, plan))
     toys.finish(mended)
     assert mended.env_steps.tolist() == [60]
-    assert mended.step == 50
+    assert mended.shared_updates == 50
 
 
 @pytest.mark.parametrize("overlap", [True, False])

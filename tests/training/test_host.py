@@ -98,14 +98,14 @@ def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
     assert [sum(env.taken for env in kept.made[i : i + plan.envs]) for i in (0, plan.envs)] == [plan.env_steps] * 2
     assert trained.env_steps.tolist() == trained.learner.buffer.added.tolist() == [plan.env_steps] * 2
     updates = int(Fraction(str(plan.updates)) * (plan.env_steps - plan.warmup))
-    assert trained.step == updates
+    assert trained.shared_updates == updates
     assert trained.policy.updates.tolist() == [updates] * 2
 
 
 def test_a_rate_that_binary_numbers_only_approach_loses_no_update() -> None:
     # 0.7 a step in rollouts of 10 is 7 a rollout, though in floating point 90 · 0.7 = 62.99… and 100 · 0.7 = 70
     trained = train(Plan(env_steps=200, warmup=0, rollout_length=10, batch=4, updates=0.7, overlap=False))
-    assert trained.step == 140
+    assert trained.shared_updates == 140
     assert trained.policy.updates.tolist() == [140]
 
 
@@ -157,8 +157,8 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     parts = unpack(SPEC, training.pending.rows[0, :, 0])
     expected = np.clip(parts.obs @ policies[-1].weight[0], -1, 1)
     np.testing.assert_allclose(parts.action, expected, rtol=1e-4, atol=1e-6)
-    assert policies[-1].updates == training.step - 10  # the last but one rollout was learned from meanwhile
-    assert training.step == 20  # the last rollout is still to be learned from
+    assert policies[-1].updates == training.shared_updates - 10  # the last but one rollout was learned from meanwhile
+    assert training.shared_updates == 20  # the last rollout is still to be learned from
 
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
@@ -215,13 +215,13 @@ def test_updates_per_episode() -> None:
     plan = Plan(env_steps=60, warmup=7, rollout_length=10, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=5))
     # the rest of the episode in which the warm-up ended counts, and so does the one that the run's end cut off
-    assert trained.step == trained.policy.updates[0] == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
+    assert trained.shared_updates == trained.policy.updates[0] == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
 
 def test_updates_per_episode_are_made_once_even_when_the_episode_is_longer_than_a_chunk() -> None:
     plan = Plan(env_steps=54, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=9))
-    assert trained.step == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
+    assert trained.shared_updates == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
 
 def transitions(training: Training) -> Any:

@@ -1,4 +1,4 @@
-"""The half of an iteration that every loop shares: rows go to the replay, updates are made as often as owed."""
+"""The half of an iteration that every loop shares: rows go to the replay, updates are made as they are due."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.training.learn import Learner, Rollout, Turn, learn, start
+from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn, start
 from polyak.training.plan import Plan
 from polyak.types import Box, EnvSpec
 from tests import toys
@@ -32,8 +32,8 @@ def fresh(plan: Plan = PLAN) -> Learner:
 
 
 def run(learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: Plan = PLAN) -> tuple[Learner, Any]:
-    turn = Turn(jnp.int32(step), jnp.int32(updates))
-    return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, turn)
+    schedule = UpdateSchedule(jnp.int32(step), jnp.int32(updates))
+    return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, schedule)
 
 
 class Unchanged:
@@ -117,7 +117,7 @@ def test_a_lane_that_is_done_learns_no_more_when_lanes_end_at_different_times() 
 def test_on_policy_learning_sees_the_whole_rollout_once() -> None:
     learner = start(toys.on_policy, PLAN, SPEC, CONFIG, KEY)
     assert learner.buffer is None
-    turn = Turn(jnp.int32(0), jnp.int32(1))
-    after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, turn)
+    schedule = UpdateSchedule(jnp.int32(0), jnp.int32(1))
+    after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, schedule)
     assert after.state.policy.updates == 1
     np.testing.assert_allclose(metrics["reward"], 0.035, rtol=1e-5)  # of 0.00, 0.01, … 0.07

@@ -1,4 +1,4 @@
-"""Plans: what is refused, and how many updates are owed when."""
+"""Plans: what is refused, and how many updates are due when."""
 
 import math
 from fractions import Fraction
@@ -36,7 +36,7 @@ SOUND: dict[str, Any] = {"env_steps": 100, "warmup": 10, "rollout_length": 5, "b
         ({"envs": 3}, "env_steps = 100 is not a multiple of envs = 3: use 102"),
         ({"envs": 4, "env_steps": 100, "warmup": 10}, "warmup = 10 is not a multiple of envs = 4: use 12"),
         ({"warmup": 100}, "leaves none of env_steps = 100"),
-        ({"updates_per": "rollout", "updates": 1.5}, "updates = 1.5 per rollout_length must be a whole number"),
+        ({"updates_per": "rollout", "updates": 1.5}, "updates = 1.5 per rollout must be a whole number"),
         ({"updates_per": "episode", "updates": 1.5}, "per episode must be a whole number"),
         ({"updates_per": "episode", "envs": 2, "updates": 1}, "updates per episode need envs = 1, not 2"),
     ],
@@ -88,7 +88,7 @@ def test_updates_owed_make_up_for_fractions() -> None:
     assert plan.most_updates == 3
 
 
-@pytest.mark.parametrize("unit", ["rollout_length", "episode"])
+@pytest.mark.parametrize("unit", ["rollout", "episode"])
 def test_updates_by_the_chunk_or_episode_do_not_depend_on_its_length(unit: Any) -> None:
     plan = Plan(**SOUND | {"updates": 7, "updates_per": unit})
     assert [plan.updates_due(env_steps, 3) for env_steps in (10, 11, 15)] == [0, 7, 7]
@@ -116,9 +116,9 @@ def test_all_updates_are_made_and_none_outside_the_compiled_scan(
     while taken < plan.env_steps:
         until = plan.warmup if taken < plan.warmup else plan.env_steps
         taken = min(taken + rollout_length * envs, until)
-        owed = plan.updates_due(taken, done)
-        assert 0 <= owed <= plan.most_updates
-        done += owed
+        num_updates = plan.updates_due(taken, done)
+        assert 0 <= num_updates <= plan.most_updates
+        done += num_updates
     assert done == int(Fraction(hundredths, 100) * envs * (steps - warmup))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from polyak.errors import UsageError
 from polyak.training import devices, learn
-from polyak.training.learn import Learner, Rollout, Turn
+from polyak.training.learn import Learner, Rollout, UpdateSchedule
 from polyak.training.plan import Plan
 from polyak.tree import pytree, replace
 from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition, unpack
@@ -52,7 +52,7 @@ class Recorder:
 
     def update(self, config: Sampling, state: State, batch: Transition, key: Any, clock: Clock) -> Any:
         seen = state.policy.at[batch.obs[:, 0].astype(int) % 12].add(1.0)
-        return State(seen, batch), {"td_error": -batch.reward, "step": jnp.float32(clock.step)}
+        return State(seen, batch), {"td_error": -batch.reward, "step": jnp.float32(clock.updates)}
 
 
 RECORDERS = {plan.batch: Recorder(plan.batch) for plan in (PLAN, WIDE)}
@@ -80,9 +80,9 @@ def ranks(learner: Learner) -> np.ndarray:
 def run(
     sampling: Sampling, learner: Learner, given: Rollout, updates: int, step: int = 0, progress: float = 0.0, **of: Any
 ) -> Any:
-    turn, plan = Turn(jnp.int32(step), jnp.int32(updates)), of.get("plan", PLAN)
+    schedule, plan = UpdateSchedule(jnp.int32(step), jnp.int32(updates)), of.get("plan", PLAN)
     given = replace(given, progress=np.float32(progress))
-    return LEARN(RECORDERS[plan.batch], plan, SPEC, sampling, learner, given, KEY, turn)
+    return LEARN(RECORDERS[plan.batch], plan, SPEC, sampling, learner, given, KEY, schedule)
 
 
 def test_n_step_returns_are_of_one_environment_across_rollouts_and_around_the_ring() -> None:
@@ -172,7 +172,7 @@ def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, la
 
     learner = jax.eval_shape(partial(learn.start, algorithm, LARGE, SPEC), sampling, KEY)
     own = [shapes(tree, sharding) for tree in (learner, rollout(0), KEY)]
-    shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, Turn(0, 8))]
+    shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, UpdateSchedule(0, 8))]
     program = devices.program(
         learn.learn, (algorithm, LARGE, SPEC), sharding, lanes=(False, True, True, True, False), donate=(1,)
     )

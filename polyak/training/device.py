@@ -19,7 +19,7 @@ from polyak.lazy import jax
 from polyak.training import devices, schedule
 from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.host import Report
-from polyak.training.lanes import Lanes, of_numbers, on_host, put_back, ranks_for, shapes, with_keys
+from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
 from polyak.training.plan import Plan
 from polyak.training.segment import Lane, Programs, Record
 from polyak.training.worlds import FunctionalWorld
@@ -119,7 +119,7 @@ class DeviceTraining:
         `planned` is the number of environment steps that the run was to have then, if it was another.
         """
         parts = shapes(self.snapshot())
-        return {**parts, "learner": ranks_for(self.plan.room(planned), parts["learner"])}
+        return {**parts, "learner": priorities_for(self.plan.room(planned), parts["learner"])}
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not: none."""

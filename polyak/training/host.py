@@ -21,7 +21,7 @@ from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.training.finite import refuse_nonfinite
-from polyak.training.lanes import Lanes, on_host, put_back, ranks_for, shapes, truncate_newest
+from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, UpdateSchedule, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
@@ -160,7 +160,7 @@ class Training:
         `planned` is the number of environment steps that the run was to have then, if it was another.
         """
         parts = shapes({**self.snapshot(), "pending": self._empty_rollout() if pending else None})
-        return {**parts, "learner": ranks_for(self.plan.room(planned), parts["learner"])}
+        return {**parts, "learner": priorities_for(self.plan.room(planned), parts["learner"])}
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""

@@ -54,12 +54,12 @@ def on_host(learner: Learner) -> Learner:
     """
     if learner.buffer is None:
         return jax.tree.map(np.array, learner)
-    state, added, ranks = jax.tree.map(np.array, (learner.state, learner.buffer.added, learner.ranks))
+    state, added, priority_tree = jax.tree.map(np.array, (learner.state, learner.buffer.added, learner.priorities))
     rows: jax.Array = learner.buffer.rows  # type: ignore[assignment]
     filled = min(int(added.max()), rows.shape[1])
     shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     of_lanes = tuple(lane[:filled] for shard in shards for lane in np.asarray(shard.data))
-    return Learner(state, Buffer(of_lanes, added), ranks)  # type: ignore[arg-type]
+    return Learner(state, Buffer(of_lanes, added), priority_tree)  # type: ignore[arg-type]
 
 
 def of_numbers(tree: T) -> T:
@@ -85,12 +85,12 @@ def shapes(snapshot: T) -> T:
     return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
 
 
-def ranks_for(capacity: int, learner: Learner) -> Learner:
+def priorities_for(capacity: int, learner: Learner) -> Learner:
     """Return the shapes of a learner with those of priorities for another number of places."""
-    if learner.ranks is None:
+    if learner.priorities is None:
         return learner
-    lanes = np.zeros(learner.ranks.highest.shape)
-    return tree.replace(learner, ranks=jax.eval_shape(jax.vmap(lambda _: priorities.init(capacity)), lanes))
+    lanes = np.zeros(learner.priorities.highest.shape)
+    return tree.replace(learner, priorities=jax.eval_shape(jax.vmap(lambda _: priorities.init(capacity)), lanes))
 
 
 def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
@@ -100,11 +100,17 @@ def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding
     """
     if kept.buffer is None or fresh.buffer is None:
         return jax.device_put(kept, sharding)
-    ranks, rows = kept.ranks, _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
-    if ranks is not None and fresh.ranks is not None and ranks.capacity != fresh.ranks.capacity:
-        resized = partial(priorities.resized, capacity=fresh.ranks.capacity)
-        ranks = jax.tree.map(np.asarray, jax.vmap(resized)(ranks))
-    rest = jax.device_put(tree.replace(kept, buffer=tree.replace(kept.buffer, rows=()), ranks=ranks), sharding)
+    priority_tree, rows = kept.priorities, _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
+    if (
+        priority_tree is not None
+        and fresh.priorities is not None
+        and priority_tree.capacity != fresh.priorities.capacity
+    ):
+        resized = partial(priorities.resized, capacity=fresh.priorities.capacity)
+        priority_tree = jax.tree.map(np.asarray, jax.vmap(resized)(priority_tree))
+    rest = jax.device_put(
+        tree.replace(kept, buffer=tree.replace(kept.buffer, rows=()), priorities=priority_tree), sharding
+    )
     return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
 
 

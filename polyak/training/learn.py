@@ -36,7 +36,7 @@ class Learner:
 
     state: Any
     buffer: replay.Buffer | None
-    ranks: priorities.Priorities | None = None
+    priorities: Priorities | None = None
 
 
 def sampling_of(algorithm: Algorithm, config: Any) -> Sampling:
@@ -99,7 +99,7 @@ def learn(
         now = Clock(clock.updates + i, clock.progress)
         return algorithm.update(config, state, batch, jax.random.fold_in(update_key, i), now)
 
-    if learner.ranks is None:
+    if learner.priorities is None:
         learner, metrics = _learn_uniformly(update, plan, spec, sampling, learner, batch_key, num_updates)
     else:
         learner, metrics = _learn_by_priority(
@@ -115,10 +115,10 @@ def _remember(learner: Learner, spec: EnvSpec, rollout: Rollout) -> Learner:
     assert learner.buffer is not None
     rows = rollout.rows.reshape(-1, spec.row_size)
     count = jnp.where(rollout.active, rollout.count * rollout.rows.shape[1], 0)
-    ranks = learner.ranks
-    if ranks is not None:
-        ranks = priorities.enter(ranks, replay.places_of_next(learner.buffer, len(rows), count))
-    return Learner(learner.state, replay.add(learner.buffer, rows, count), ranks)
+    priority_tree = learner.priorities
+    if priority_tree is not None:
+        priority_tree = priorities.enter(priority_tree, replay.places_of_next(learner.buffer, len(rows), count))
+    return Learner(learner.state, replay.add(learner.buffer, rows, count), priority_tree)
 
 
 Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
@@ -161,16 +161,16 @@ def _learn_by_priority(
     beta = maths.anneal(sampling.priority_beta, 1.0, 1.0, progress)
 
     def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
-        state, ranks = carried
-        places, weights = priorities.draw(ranks, jax.random.fold_in(key, i), plan.batch, size, beta)
+        state, priority_tree = carried
+        places, weights = priorities.draw(priority_tree, jax.random.fold_in(key, i), plan.batch, size, beta)
         batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
         state, metrics = update(state, batch, i)
         if "td_error" not in metrics:
             raise UsageError("prioritized replay needs the errors of an update: return them as the metric td_error")
-        return (state, priorities.revise(ranks, places, metrics["td_error"], alpha)), _scalars(metrics)
+        return (state, priorities.revise(priority_tree, places, metrics["td_error"], alpha)), _scalars(metrics)
 
-    (state, ranks), metrics = _repeat(update_once, (learner.state, learner.ranks), num_updates)
-    return Learner(state, learner.buffer, ranks), metrics
+    (state, priority_tree), metrics = _repeat(update_once, (learner.state, learner.priorities), num_updates)
+    return Learner(state, learner.buffer, priority_tree), metrics
 
 
 def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, places: Array) -> Transition:

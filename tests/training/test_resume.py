@@ -82,8 +82,8 @@ def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any, plan: P
 def test_the_priorities_tested_were_revised_and_the_replay_has_wrapped_around() -> None:
     learner = advanced(maker(WRAPPED, toys.by_priority), 5).snapshot()["learner"]
     assert (learner.buffer.added > 41).all()
-    assert (learner.ranks.highest > 1).all()
-    assert len(np.unique(learner.ranks.levels[-1])) > 20
+    assert (learner.priorities.highest > 1).all()
+    assert len(np.unique(learner.priorities.levels[-1])) > 20
 
 
 def test_a_snapshot_does_not_change_when_the_run_goes_on() -> None:

@@ -73,8 +73,8 @@ def start(sampling: Sampling, plan: Plan = PLAN) -> Learner:
     return learn.start(RECORDERS[plan.batch], plan, SPEC, sampling, KEY)  # type: ignore[arg-type]
 
 
-def ranks(learner: Learner) -> np.ndarray:
-    return np.asarray(learner.ranks.levels[-1])
+def priority_tree(learner: Learner) -> np.ndarray:
+    return np.asarray(learner.priorities.levels[-1])
 
 
 def run(
@@ -112,20 +112,20 @@ def test_n_step_returns_are_of_one_environment_across_rollouts_and_around_the_ri
 @pytest.mark.parametrize("sampling", [RANKED, BOTH], ids=["one step", "three steps"])
 def test_td_errors_become_priorities_and_new_transitions_get_the_highest(sampling: Sampling) -> None:
     learner, _ = run(sampling, start(sampling), rollout(0), 0)
-    np.testing.assert_array_equal(ranks(learner)[:13], [1] * 8 + [0] * 5)
+    np.testing.assert_array_equal(priority_tree(learner)[:13], [1] * 8 + [0] * 5)
     learner, _ = run(sampling, learner, NOTHING, 1)
     batch, expected = learner.state.batch, np.ones(8)
     expected[batch.obs[:, 0].astype(int)] = (batch.reward + 1e-6) ** 0.5  # α = ½
-    np.testing.assert_allclose(ranks(learner)[:8], expected, rtol=1e-5)
+    np.testing.assert_allclose(priority_tree(learner)[:8], expected, rtol=1e-5)
     learner, _ = run(sampling, learner, rollout(8), 0)  # 8 to 11, then 12 to 15 over 0 to 3
-    np.testing.assert_allclose(ranks(learner)[[*range(4), *range(8, 12)]], expected.max(), rtol=1e-5)
-    assert (ranks(learner)[12:] == 0).all()
+    np.testing.assert_allclose(priority_tree(learner)[[*range(4), *range(8, 12)]], expected.max(), rtol=1e-5)
+    assert (priority_tree(learner)[12:] == 0).all()
 
 
 @pytest.mark.parametrize(("progress", "beta"), [(0.0, 0.4), (0.5, 0.7), (1.0, 1.0)])
 def test_importance_weights_reach_the_update_and_their_exponent_rises_over_the_run(progress: float, beta: float):
     learner, _ = run(RANKED, start(RANKED), rollout(0), 2)
-    shares = ranks(learner) / ranks(learner).sum()
+    shares = priority_tree(learner) / priority_tree(learner).sum()
     batch = run(RANKED, learner, NOTHING, 1, 2, progress)[0].state.batch
     weights = (8 * shares[batch.obs[:, 0].astype(int)]) ** -beta  # there are 8 transitions
     assert len(np.unique(weights)) > 1
@@ -136,7 +136,7 @@ def test_each_update_draws_by_the_priorities_that_the_one_before_it_left() -> No
     learner, metrics = run(RANKED, start(RANKED), rollout(0, pay=0.0), 2, step=10)
     # 4 of 8, one from each quarter; without error they are hardly drawn again, so the other 4 follow
     np.testing.assert_array_equal(learner.state.policy, [1] * 8 + [0] * 4)
-    np.testing.assert_allclose(ranks(learner)[:8], 1e-3, rtol=1e-4)  # √10⁻⁶
+    np.testing.assert_allclose(priority_tree(learner)[:8], 1e-3, rtol=1e-4)  # √10⁻⁶
     assert metrics == {"td_error": 0.0, "step": 10.5}
 
 
@@ -157,7 +157,7 @@ def test_without_updates_nothing_is_revised_and_metrics_are_zero() -> None:
 def test_a_lane_that_is_done_enters_nothing() -> None:
     before, _ = run(RANKED, start(RANKED), rollout(0), 0)
     after, _ = run(RANKED, before, replace(rollout(8), active=np.bool_(False)), 0)
-    np.testing.assert_array_equal(ranks(after), ranks(before))
+    np.testing.assert_array_equal(priority_tree(after), priority_tree(before))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, la
 
 def test_where_an_algorithm_does_not_say_minibatches_are_uniform_and_of_single_steps() -> None:
     assert learn.sampling_of(toys.linear, toys.Config()) == Sampling(n_step=1, priority_alpha=None)
-    assert learn.start(toys.linear, PLAN, SPEC, toys.Config(), KEY).ranks is None
+    assert learn.start(toys.linear, PLAN, SPEC, toys.Config(), KEY).priorities is None
 
 
 @pytest.mark.parametrize(

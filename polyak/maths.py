@@ -29,19 +29,19 @@ def td_target(
     return reward + discount * (1.0 - terminated) * next_value
 
 
-def n_step(steps: Transition, there: Array, gamma: Array | float) -> Transition:
-    """Fold n successive steps `[n, batch]` into one transition `[batch]` that is `ahead` steps long.
+def n_step(steps: Transition, valid: Array, gamma: Array | float) -> Transition:
+    """Fold n successive steps `[n, batch]` into one transition `[batch]` that is `n_steps` steps long.
 
-    It ends where the first of its steps terminates or is truncated, or where the next is not `there` yet `[n, batch]`;
+    It ends where the first of its steps terminates or is truncated, or where the next is not `valid` yet `[n, batch]`;
     its reward is Σ γ^k·r over the steps really taken. The actions after the first are those that were taken, without
     correction. Source: Sutton and Barto (2018), section 7.1; Hessel et al. 2017 (arXiv 1710.02298), section 3.
     """
     n = steps.reward.shape[0]
-    going = (1.0 - jnp.maximum(steps.terminated, steps.truncated)) * there
-    part = there * jnp.concatenate([jnp.ones_like(going[:1]), jnp.cumprod(going[:-1], 0)])
+    going = (1.0 - jnp.maximum(steps.terminated, steps.truncated)) * valid
+    part = valid * jnp.concatenate([jnp.ones_like(going[:1]), jnp.cumprod(going[:-1], 0)])
     powers = gamma ** jnp.arange(n, dtype=jnp.float32)
-    ahead = part.sum(0)
-    last = ahead.astype("int32") - 1
+    n_steps = part.sum(0)
+    last = n_steps.astype("int32") - 1
 
     def of_last(values: Array) -> Array:
         index = last.reshape(1, -1, *[1] * (values.ndim - 2))
@@ -54,7 +54,7 @@ def n_step(steps: Transition, there: Array, gamma: Array | float) -> Transition:
         next_obs=of_last(steps.next_obs),
         terminated=of_last(steps.terminated),
         truncated=of_last(steps.truncated),
-        ahead=ahead,
+        n_steps=n_steps,
     )
 
 

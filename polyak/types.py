@@ -29,12 +29,12 @@ class Transition:
     next_obs: Array  # [..., obs]
     terminated: Array  # [...]
     truncated: Array  # [...]
-    ahead: Array | None = None  # [batch] steps from obs to next_obs; None: one, as always without n-step returns
+    n_steps: Array | None = None  # [batch] steps from obs to next_obs; None: one, as always without n-step returns
     weight: Array | None = None  # [batch] importance weights of prioritized replay; None: all count alike
 
     def discount(self, gamma: Array | float) -> Array | float:
         """Return γ to the power of the steps between obs and next_obs: what a bootstrapped value is multiplied by."""
-        return gamma if self.ahead is None else gamma**self.ahead
+        return gamma if self.n_steps is None else gamma**self.n_steps
 
     def flat(self) -> "Transition":
         """Join the axes of time and of environments `[time, env, ...]` of a rollout into one `[time·env, ...]`."""

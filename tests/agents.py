@@ -238,12 +238,12 @@ def transitions(spec: EnvSpec, shape: tuple[int, ...], seed: int = 0, **fixed: f
 
 
 def as_drawn(sampling: Sampling, batch: Transition) -> Transition:
-    """Add what n-step returns and prioritized replay add to a batch: 1 to n steps ahead, and weights."""
+    """Add what n-step returns and prioritized replay add to a batch: 1 to n n-step, and weights."""
     rows = len(batch.reward)
-    ahead, weight = 1 + np.arange(rows) % sampling.n_step, np.linspace(0.1, 1, rows)
+    n_steps, weight = 1 + np.arange(rows) % sampling.n_step, np.linspace(0.1, 1, rows)
     return replace(
         batch,
-        ahead=None if sampling.n_step == 1 else jnp.asarray(ahead, jnp.float32),
+        n_steps=None if sampling.n_step == 1 else jnp.asarray(n_steps, jnp.float32),
         weight=None if sampling.priority_alpha is None else jnp.asarray(weight, jnp.float32),
     )
 

@@ -79,17 +79,17 @@ def test_the_next_rows_will_stand_where_they_are_told_and_the_rest_beyond_the_en
 def test_windows_are_the_rows_added_after_by_the_stride_as_far_as_there_are_any(counts: list[int], stride: int):
     added = sum(counts)
     held = range(max(added - CAPACITY, 0) + 1, added + 1)  # the numbers that rows hold
-    found, there = WINDOWS(filled(counts), np.arange(CAPACITY), stride)
+    found, valid = WINDOWS(filled(counts), np.arange(CAPACITY), stride)
     for number in held:
         place = (number - 1) % CAPACITY
         later = [number + i * stride for i in range(3)]
-        assert there[:, place].tolist() == [row <= added for row in later]
-        assert found[there[:, place], place, 0].tolist() == [row for row in later if row <= added]
+        assert valid[:, place].tolist() == [row <= added for row in later]
+        assert found[valid[:, place], place, 0].tolist() == [row for row in later if row <= added]
 
 
 def test_windows_keep_the_shape_of_the_places() -> None:
-    found, there = replay.windows(filled([5]), jnp.zeros((4, 2), int), 3, 1)
-    assert (found.shape, there.shape) == ((3, 4, 2, 2), (3, 4, 2))
+    found, valid = replay.windows(filled([5]), jnp.zeros((4, 2), int), 3, 1)
+    assert (found.shape, valid.shape) == ((3, 4, 2, 2), (3, 4, 2))
 
 
 def test_a_chunk_as_large_as_the_buffer_replaces_it() -> None:

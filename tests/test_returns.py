@@ -29,11 +29,11 @@ def test_an_n_step_return_by_hand() -> None:
     # four samples: none ends, the second of three terminates, the first is truncated, the third is not there yet
     reward = [[1, 1, 1, 1], [2, 2, 2, 2], [4, 4, 4, 4]]
     terminated, truncated = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]], [[0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0]]
-    there = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0]], bool)
-    folded = maths.n_step(steps(reward, terminated, truncated), there, GAMMA)
+    valid = np.array([[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 0]], bool)
+    folded = maths.n_step(steps(reward, terminated, truncated), valid, GAMMA)
     # 1 + 2/2 + 4/4 = 3;  1 + 2/2 = 2;  1;  1 + 2/2 = 2
     np.testing.assert_array_equal(folded.reward, [3, 2, 1, 2])
-    np.testing.assert_array_equal(folded.ahead, [3, 2, 1, 2])
+    np.testing.assert_array_equal(folded.n_steps, [3, 2, 1, 2])
     np.testing.assert_array_equal(folded.next_obs[:, 0], [3, 2, 1, 2])
     np.testing.assert_array_equal(folded.terminated, [0, 1, 0, 0])
     np.testing.assert_array_equal(folded.truncated, [0, 0, 1, 0])
@@ -49,7 +49,7 @@ def test_one_step_is_the_step_itself() -> None:
     for name, part in vars(folded).items():
         if name not in ("ahead", "weight"):
             np.testing.assert_array_equal(part, vars(one)[name][0])
-    np.testing.assert_array_equal(folded.ahead, np.ones(5))
+    np.testing.assert_array_equal(folded.n_steps, np.ones(5))
 
 
 ENDS = st.lists(
@@ -82,8 +82,8 @@ ADD = jax.jit(replay.add)
 
 @jax.jit
 def FOLD(buffer: replay.Buffer) -> Transition:  # noqa: N802 (compiled)
-    rows, there = replay.windows(buffer, jnp.arange(CAPACITY), N, ENVS)
-    return maths.n_step(unpack(SPEC, rows), there, GAMMA)
+    rows, valid = replay.windows(buffer, jnp.arange(CAPACITY), N, ENVS)
+    return maths.n_step(unpack(SPEC, rows), valid, GAMMA)
 
 
 def fold_slowly(story: np.ndarray) -> Transition:
@@ -94,7 +94,7 @@ def fold_slowly(story: np.ndarray) -> Transition:
         if parts.terminated[k] or parts.truncated[k]:
             break
     after = (parts.next_obs[k], parts.terminated[k], parts.truncated[k])
-    return Transition(parts.obs[0], parts.action[0], np.float32(reward), *after, ahead=np.float32(k + 1))
+    return Transition(parts.obs[0], parts.action[0], np.float32(reward), *after, n_steps=np.float32(k + 1))
 
 
 TIME = 5

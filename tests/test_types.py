@@ -33,7 +33,7 @@ def test_the_columns_of_a_row(kind: Any, library: Any) -> None:
         found = getattr(parts, name)
         assert found.shape == (4, 3, *np.shape(columns)), name
         np.testing.assert_array_equal(found, np.broadcast_to(columns, found.shape))
-    assert parts.ahead is parts.weight is None
+    assert parts.n_steps is parts.weight is None
 
 
 def test_indices_are_whole_numbers_in_jax_and_fill_rows_of_floats_in_numpy() -> None:
@@ -59,7 +59,7 @@ def test_in_numpy_the_parts_are_views_that_fill_the_rows(kind: Any) -> None:
 def test_a_flat_rollout_joins_time_and_environments_in_the_order_of_time(kind: Any) -> None:
     rollout = transitions(SPECS[kind], (4, 3))
     flat = rollout.flat()
-    assert flat.ahead is flat.weight is None
+    assert flat.n_steps is flat.weight is None
     for name in PARTS:
         whole, joined = getattr(rollout, name), getattr(flat, name)
         assert joined.shape == (12, *whole.shape[2:])
@@ -69,7 +69,7 @@ def test_a_flat_rollout_joins_time_and_environments_in_the_order_of_time(kind: A
 def test_a_bootstrapped_value_is_discounted_once_for_each_step() -> None:
     batch = transitions(SPECS[Box], (3,))
     assert batch.discount(0.9) == 0.9
-    several = replace(batch, ahead=jnp.array([1.0, 2.0, 3.0]))
+    several = replace(batch, n_steps=jnp.array([1.0, 2.0, 3.0]))
     np.testing.assert_allclose(several.discount(0.9), [0.9, 0.81, 0.729], rtol=1e-6)
     np.testing.assert_array_equal(several.discount(0.0), [0, 0, 0])
     np.testing.assert_array_equal(several.discount(1.0), [1, 1, 1])

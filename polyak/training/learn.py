@@ -178,8 +178,8 @@ def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, pla
     assert learner.buffer is not None
     if sampling.n_step == 1:
         return unpack(spec, replay.read(learner.buffer, places))
-    rows, there = replay.windows(learner.buffer, places, sampling.n_step, plan.envs)
-    return maths.n_step(unpack(spec, rows), there, sampling.gamma)
+    rows, valid = replay.windows(learner.buffer, places, sampling.n_step, plan.envs)
+    return maths.n_step(unpack(spec, rows), valid, sampling.gamma)
 
 
 def _scalar(update: Update, state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:

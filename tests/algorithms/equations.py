@@ -35,7 +35,7 @@ def changed(case: Agent, **changes: Any) -> Agent:
 
 
 def folded(batch: Transition) -> Transition:
-    """Return a batch as n-step returns and prioritized replay give it: samples reach 1, 2 or 3 steps ahead."""
+    """Return a batch as n-step returns and prioritized replay give it: samples reach 1, 2 or 3 n-step."""
     return as_drawn(Sampling(n_step=3, priority_alpha=0.6), batch)
 
 

@@ -43,9 +43,9 @@ def critics_after(case: Agent, state: Any, batch: Transition) -> tuple[jax.Array
     n, running = len(batch.reward), state.critic_statistics
     joint = [critic.train(obs, action, of) for critic, of in zip(state.critics, running, strict=True)]
     next_q = jnp.stack([q[n:] for q, _ in joint]).min(0)
-    ahead = 1 if batch.ahead is None else batch.ahead
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
     value = next_q - jnp.exp(state.log_alpha) * log_prob
-    y = batch.reward + case.config.gamma**ahead * (1 - batch.terminated) * value
+    y = batch.reward + case.config.gamma**n_steps * (1 - batch.terminated) * value
 
     def loss(critics: Any) -> Any:
         qs = [critic.train(obs, action, of)[0][:n] for critic, of in zip(critics, running, strict=True)]

@@ -28,15 +28,15 @@ def apart(case: Any) -> tuple[Any, Transition]:
 
 
 def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
-    """y = r + γ^k·(1 - terminated)·Q'(s', μ'(s')), k steps ahead, statistics running, observations normalized."""
+    """y = r + γ^k·(1 - terminated)·Q'(s', μ'(s')), k n-step, statistics running, observations normalized."""
     next_obs = state.policy.normalize(batch.next_obs)
     action = state.target.actor(next_obs, state.target.actor_statistics)
     q = state.target.critic(next_obs, action, state.target.critic_statistics)
-    ahead = 1 if batch.ahead is None else batch.ahead
-    return config.reward_scale * batch.reward + config.gamma**ahead * (1 - batch.terminated) * q
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
+    return config.reward_scale * batch.reward + config.gamma**n_steps * (1 - batch.terminated) * q
 
 
-@pytest.mark.parametrize("given", [lambda batch: batch, folded], ids=["plain", "with steps ahead and weights"])
+@pytest.mark.parametrize("given", [lambda batch: batch, folded], ids=["plain", "with n-step and weights"])
 def test_the_critic_descends_the_squared_error_to_the_target(given: Any) -> None:
     state, batch = apart(PLAIN)
     batch = given(batch)

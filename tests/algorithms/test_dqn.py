@@ -32,8 +32,8 @@ def target_values(case: Agent, state: Any, batch: Transition) -> jax.Array:
     """y = r + γ^k·(1 - terminated)·Q'(s', a'), a' the best action by Q where double, by Q' where not."""
     q, rows = state.target(batch.next_obs), jnp.arange(len(batch.reward))
     best = (state.policy.q(batch.next_obs) if case.config.double else q).argmax(-1)
-    ahead = 1 if batch.ahead is None else batch.ahead
-    return case.config.reward_scale * batch.reward + case.config.gamma**ahead * (1 - batch.terminated) * q[rows, best]
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
+    return case.config.reward_scale * batch.reward + case.config.gamma**n_steps * (1 - batch.terminated) * q[rows, best]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -52,7 +52,7 @@ def network_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
 @pytest.mark.parametrize(
     ("case", "of_error", "given"),
     [(PLAIN, huber, lambda batch: batch), (EVERYTHING, jnp.square, folded)],
-    ids=["plain", "everything, with steps ahead and weights"],
+    ids=["plain", "everything, with n-step and weights"],
 )
 def test_the_network_descends_its_error_to_the_target(case: Agent, of_error: Any, given: Any) -> None:
     state, batch = apart(case)

@@ -64,8 +64,8 @@ def target_values(case: Agent, state: Any, batch: Transition) -> jax.Array:
     next_obs = state.policy.normalize(batch.next_obs)
     q, entropy = value_of(case)(state.policy.actor, state.target, next_obs, KEYS[0])
     value = q + jnp.exp(state.log_alpha) * entropy
-    ahead = 1 if batch.ahead is None else batch.ahead
-    return case.config.reward_scale * batch.reward + case.config.gamma**ahead * (1 - batch.terminated) * value
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
+    return case.config.reward_scale * batch.reward + case.config.gamma**n_steps * (1 - batch.terminated) * value
 
 
 def taken(case: Agent, critic: Any, obs: Any, action: Any) -> jax.Array:
@@ -95,7 +95,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
         (DISCRETE, jnp.square, lambda batch: batch),
         (DISCRETE_EVERYTHING, huber, folded),
     ],
-    ids=["plain, with steps ahead and weights", "everything", "discrete", "discrete everything, ahead and weighted"],
+    ids=["plain, with n-step and weights", "everything", "discrete", "discrete everything, ahead and weighted"],
 )
 def test_the_critics_descend_their_errors_to_the_least_soft_value(case: Agent, of_error: Any, given: Any) -> None:
     state, batch = apart(case)

@@ -39,9 +39,9 @@ def soft_values(state: Any, obs: jax.Array) -> jax.Array:
 def networks_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> tuple[jax.Array, Any, jax.Array]:
     """Return the loss, the networks after a step down it, and the first one's error."""
     config, rows = case.config, jnp.arange(len(batch.reward))
-    ahead = 1 if batch.ahead is None else batch.ahead
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
     value = (1 - batch.terminated) * soft_values(state, batch.next_obs)
-    y = config.reward_scale * batch.reward + config.gamma**ahead * value
+    y = config.reward_scale * batch.reward + config.gamma**n_steps * value
     weight = jnp.ones_like(y) if batch.weight is None else batch.weight
 
     def loss(critics: Any) -> Any:
@@ -56,7 +56,7 @@ def networks_after(case: Agent, of_error: Any, state: Any, batch: Transition) ->
 @pytest.mark.parametrize(
     ("case", "of_error", "given"),
     [(PLAIN, jnp.square, folded), (EVERYTHING, huber, lambda batch: batch)],
-    ids=["plain, with steps ahead and weights", "everything"],
+    ids=["plain, with n-step and weights", "everything"],
 )
 def test_the_networks_descend_their_errors_to_the_least_soft_value(case: Agent, of_error: Any, given: Any) -> None:
     state, batch = apart(case)

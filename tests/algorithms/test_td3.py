@@ -40,8 +40,8 @@ def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
     """y = r + γ^k·(1 - terminated)·minᵢ Q'ᵢ(s', a') (equation 15), k the steps that a sample reaches ahead."""
     action = smoothed(config, state, batch)[2]
     q = jnp.stack([critic(state.policy.normalize(batch.next_obs), action) for critic in state.target.critics])
-    ahead = 1 if batch.ahead is None else batch.ahead
-    return config.reward_scale * batch.reward + config.gamma**ahead * (1 - batch.terminated) * q.min(0)
+    n_steps = 1 if batch.n_steps is None else batch.n_steps
+    return config.reward_scale * batch.reward + config.gamma**n_steps * (1 - batch.terminated) * q.min(0)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -60,7 +60,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
 @pytest.mark.parametrize(
     ("case", "of_error", "given"),
     [(PLAIN, jnp.square, folded), (EVERYTHING, huber, lambda batch: batch)],
-    ids=["plain, with steps ahead and weights", "everything"],
+    ids=["plain, with n-step and weights", "everything"],
 )
 def test_the_critics_descend_the_sum_of_their_errors_to_the_least_target(case: Agent, of_error: Any, given: Any):
     state, batch = apart(case)
@@ -151,7 +151,7 @@ SHARED: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize(
     ("shared", "given"),
     [(SHARED["plain"], folded), (SHARED["everything"], lambda batch: batch)],
-    ids=["plain, with steps ahead and weights", "everything"],
+    ids=["plain, with n-step and weights", "everything"],
 )
 def test_with_one_critic_without_smoothing_or_delay_it_is_ddpg_to_the_bit(shared: dict[str, Any], given: Any) -> None:
     alone: dict[str, Any] = {"critics": 1, "smoothing_sigma": 0.0, "policy_delay": 1}

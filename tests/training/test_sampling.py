@@ -47,7 +47,7 @@ class Recorder:
     def init(self, config: Sampling, spec: EnvSpec, key: Any) -> State:
         none, ranked = jnp.zeros(self.batch), config.priority_alpha is not None
         batch = unpack(spec, jnp.zeros((self.batch, spec.row_size)))
-        batch = replace(batch, ahead=none if config.n_step > 1 else None, weight=none if ranked else None)
+        batch = replace(batch, n_steps=none if config.n_step > 1 else None, weight=none if ranked else None)
         return State(jnp.zeros(12), batch)
 
     def update(self, config: Sampling, state: State, batch: Transition, key: Any, clock: Clock) -> Any:
@@ -91,7 +91,7 @@ def test_n_step_returns_are_of_one_environment_across_rollouts_and_around_the_ri
         learner, _ = run(STEPS, learner, rollout(first, ends=(13,), cuts=(18,)), 0, plan=WIDE)
     for step in range(5):
         batch = run(STEPS, learner, NOTHING, 1, step, plan=WIDE)[0].state.batch
-        parts = (batch.obs[:, 0], batch.reward, batch.next_obs[:, 0], batch.terminated, batch.truncated, batch.ahead)
+        parts = (batch.obs[:, 0], batch.reward, batch.next_obs[:, 0], batch.terminated, batch.truncated, batch.n_steps)
         found |= {number: rest for number, *rest in np.stack(parts, -1).tolist()}
     assert found == {
         12: [12 + 7 + 4, 18, 0, 0, 3],  # 12 + 14/2 + 16/4

@@ -39,7 +39,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
         "everything": {
             "critic_state_layers": (16,),
             "critic_action_layers": (8,),
-            "critics": 3,
+            "num_critics": 3,
             "bound": "clip",
             "loss": "huber",
             "weight_decay": 0.01,
@@ -93,7 +93,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
         },
     },
     "soft_q": {
-        "plain": {"critics": 1},
+        "plain": {"num_critics": 1},
         "everything": {"alpha_end": 0.01, "layer_norm": True, "loss": "huber", "reward_scale": 0.1},
     },
     "reinforce": {

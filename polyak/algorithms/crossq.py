@@ -59,7 +59,7 @@ class Config:
     """Widths of the actor's hidden layers."""
     critic_layers: tuple[int, ...] = number(default=(512, 512), least=1, static=True)
     """Widths of each critic's hidden layers."""
-    critics: int = number(default=2, least=1, static=True)
+    num_critics: int = number(default=2, least=1, static=True)
     """Number of critics; the least of them counts."""
     policy_delay: int = number(default=3, least=1, static=True)
     """The actor and the temperature move at every so-manieth update."""
@@ -113,7 +113,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     layers = ((), (), config.critic_layers)
     critics = tuple(
         Critic.create(key, spec.obs_size, spec.action_size, layers, None, style, normalize_joint=True)
-        for key in several(critic_key, config.critics)
+        for key in several(critic_key, config.num_critics)
     )
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     entropy = -float(spec.action_size) if config.target_entropy is None else config.target_entropy

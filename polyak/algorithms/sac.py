@@ -72,7 +72,7 @@ class Config:
     """Widths of each critic's layers that see the action alone (continuous actions only)."""
     critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of each critic's layers that see both."""
-    critics: int = number(default=2, least=1, static=True)
+    num_critics: int = number(default=2, least=1, static=True)
     """Number of critics; the least of them counts."""
     sigma: Sigma = static(default="clamp")
     """How σ of continuous actions is bounded: log σ clamped to [-20, 2], or by tanh in [-5, 2], or σ by softplus."""
@@ -137,7 +137,7 @@ class State:
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose target critics equal its critics."""
     actor_key, critic_key = jax.random.split(key)
-    keys, style = several(critic_key, config.critics), Style(config.architecture)
+    keys, style = several(critic_key, config.num_critics), Style(config.architecture)
     actor: SquashedActor | StochasticActor
     if isinstance(spec.action, Discrete):
         refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")

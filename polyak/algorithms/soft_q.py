@@ -47,7 +47,7 @@ class Config:
     """Widths of the hidden layers."""
     layer_norm: bool = static(default=False)
     """Normalize each hidden layer over its features, before its ReLU."""
-    critics: int = number(default=2, least=1, static=True)
+    num_critics: int = number(default=2, least=1, static=True)
     """Number of networks; the least of them counts."""
     tau: float = number(default=0.005, above=0, most=1)
     """Share τ of the way that the targets move in each update."""
@@ -96,7 +96,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
     assert isinstance(spec.action, Discrete)
     style, n = Style(norm="layer" if config.layer_norm else None), spec.action.n
-    keys = several(key, config.critics)
+    keys = several(key, config.num_critics)
     critics = tuple(ActionValues.create(k, spec.obs_size, n, config.layers, style=style) for k in keys)
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
 

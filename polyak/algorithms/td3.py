@@ -54,7 +54,7 @@ class Config:
     """Widths of each critic's layers that see the action alone."""
     critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of each critic's layers that see both."""
-    critics: int = number(default=2, least=1, static=True)
+    num_critics: int = number(default=2, least=1, static=True)
     """Number of critics; the target takes the least of them."""
     policy_delay: int = number(default=2, least=1, static=True)
     """The actor and the targets move at every so-manieth update."""
@@ -139,7 +139,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
     layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
     critics = tuple(
-        Critic.create(key, obs, action, layers, config.final_init, style) for key in several(critic_key, config.critics)
+        Critic.create(key, obs, action, layers, config.final_init, style)
+        for key in several(critic_key, config.num_critics)
     )
     normalized = config.normalize_observations or config.architecture == "simba"
     return State(

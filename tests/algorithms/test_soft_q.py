@@ -60,7 +60,7 @@ def networks_after(case: Agent, of_error: Any, state: Any, batch: Transition) ->
 )
 def test_the_networks_descend_their_errors_to_the_least_soft_value(case: Agent, of_error: Any, given: Any) -> None:
     state, batch = apart(case)
-    assert len(state.target) == case.config.critics
+    assert len(state.target) == case.config.num_critics
     loss, critics, error = networks_after(case, of_error, state, given(batch))
     after, metrics = case.update(state, given(batch))
     np.testing.assert_allclose(metrics["q_loss"], loss, rtol=1e-4)

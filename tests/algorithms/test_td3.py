@@ -64,7 +64,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
 )
 def test_the_critics_descend_the_sum_of_their_errors_to_the_least_target(case: Agent, of_error: Any, given: Any):
     state, batch = apart(case)
-    assert len(state.critics) == case.config.critics
+    assert len(state.critics) == case.config.num_critics
     loss, critics, error = critics_after(case, of_error, state, given(batch))
     after, metrics = case.update(state, given(batch))
     np.testing.assert_allclose(metrics["critic_loss"], loss, rtol=1e-4)
@@ -154,7 +154,7 @@ SHARED: dict[str, dict[str, Any]] = {
     ids=["plain, with n-step and weights", "everything"],
 )
 def test_with_one_critic_without_smoothing_or_delay_it_is_ddpg_to_the_bit(shared: dict[str, Any], given: Any) -> None:
-    alone: dict[str, Any] = {"critics": 1, "smoothing_sigma": 0.0, "policy_delay": 1}
+    alone: dict[str, Any] = {"num_critics": 1, "smoothing_sigma": 0.0, "policy_delay": 1}
     one = Agent("td3", "as ddpg", SPECS[Box], small(td3.Config(**shared, **alone)))
     other = Agent("ddpg", "as td3", SPECS[Box], small(ddpg.Config(**shared)))
     ours, theirs = one.init(), other.init()

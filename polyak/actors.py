@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 Bound: TypeAlias = Literal["tanh", "clip"]
-Sigma: TypeAlias = Literal["clamp", "tanh", "softplus"]
+SigmaBound: TypeAlias = Literal["clamp", "tanh", "softplus"]
 
 
 @pytree
@@ -64,12 +64,12 @@ class Actor:
 class SquashedActor:
     """A normal distribution squashed into [-1, 1] by tanh, whose mean and deviation both depend on what is seen.
 
-    `sigma` says how the deviation is kept in bounds: log σ clamped to [-20, 2] (Haarnoja et al. 2018, arXiv
+    `sigma_bound` says how the deviation is kept in bounds: log σ clamped to [-20, 2] (Haarnoja et al. 2018, arXiv
     1812.05905), log σ by tanh in [-5, 2], or σ = softplus(x) as small teaching programs have it.
     """
 
     mlp: MLP | Simba
-    sigma: Sigma = static()
+    sigma_bound: SigmaBound = static()
 
     @classmethod
     def create(
@@ -78,11 +78,11 @@ class SquashedActor:
         obs_size: int,
         action_size: int,
         layers: Sequence[int],
-        sigma: Sigma = "clamp",
+        sigma_bound: SigmaBound = "clamp",
         style: Style = PLAIN,
     ) -> "SquashedActor":
         """Make an actor with the given hidden layers."""
-        return cls(network(key, (obs_size, *layers, 2 * action_size), None, style), sigma)
+        return cls(network(key, (obs_size, *layers, 2 * action_size), None, style), sigma_bound)
 
     def statistics(self) -> tuple[Any, ...]:
         """Return fresh batch-norm statistics."""
@@ -100,9 +100,9 @@ class SquashedActor:
     def _distribution(self, raw: Array) -> SquashedNormal:
         half = raw.shape[-1] // 2
         mean, rest = raw[..., :half], raw[..., half:]
-        if self.sigma == "clamp":
+        if self.sigma_bound == "clamp":
             return SquashedNormal(mean, rest.clip(-20.0, 2.0))
-        if self.sigma == "tanh":
+        if self.sigma_bound == "tanh":
             return SquashedNormal(mean, -5.0 + 3.5 * (maths.squash(rest) + 1.0))
         library: Any = np if isinstance(rest, np.ndarray) else jnp
         return SquashedNormal(mean, library.log(library.logaddexp(rest, 0.0) + 1e-6))

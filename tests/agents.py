@@ -65,7 +65,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
             Box: {
                 "critic_state_layers": (16,),
                 "critic_action_layers": (8,),
-                "sigma": "softplus",
+                "sigma_bound": "softplus",
                 "noise_correlation": 0.9,
             },
         },
@@ -73,7 +73,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
             "architecture": "simba",
             "learn_alpha": False,
             "priority_alpha": 0.6,
-            Box: {"sigma": "tanh"},
+            Box: {"sigma_bound": "tanh"},
         },
     },
     "crossq": {

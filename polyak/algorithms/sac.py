@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polyak import maths, optimize
-from polyak.actors import Sigma, SquashedActor, StochasticActor
+from polyak.actors import SigmaBound, SquashedActor, StochasticActor
 from polyak.critics import ActionValues, Critic, least, several
 from polyak.distributions import Categorical
 from polyak.fields import check, number, refuse_changed
@@ -74,7 +74,7 @@ class Config:
     """Widths of each critic's layers that see both."""
     num_critics: int = number(default=2, least=1, static=True)
     """Number of critics; the least of them counts."""
-    sigma: Sigma = static(default="clamp")
+    sigma_bound: SigmaBound = static(default="clamp")
     """How σ of continuous actions is bounded: log σ clamped to [-20, 2], or by tanh in [-5, 2], or σ by softplus."""
     loss: maths.Loss = static(default="mse")
     """The critics' loss."""
@@ -148,7 +148,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     else:
         refuse_changed(config, ("target_share",), "discrete actions")
         size = spec.action_size
-        actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma, style)
+        actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma_bound, style)
         layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
         critics = tuple(Critic.create(k, spec.obs_size, size, layers, None, style) for k in keys)
         entropy = config.target_per_dimension * size

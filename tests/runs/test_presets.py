@@ -77,7 +77,13 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
     ("sac", "tutorial"): (
         {
             **TWO_STREAMS,
-            **{"actor_layers": (128,), "sigma": "softplus", "num_critics": 2, "loss": "huber", "reward_scale": 1 / 10},
+            **{
+                "actor_layers": (128,),
+                "sigma_bound": "softplus",
+                "num_critics": 2,
+                "loss": "huber",
+                "reward_scale": 1 / 10,
+            },
             **{"actor_learning_rate": 5e-4, "critic_learning_rate": 1e-3, "alpha_learning_rate": 1e-3},
             **{"gamma": 0.98, "tau": 0.01, "alpha": 0.01, "target_entropy": -1.0, "learn_alpha": True},
         },

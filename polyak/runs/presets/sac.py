@@ -54,7 +54,7 @@ PRESETS: Presets = {
                 "target_entropy": -1.0,
                 "actor_layers": (128,),
                 **TWO_STREAMS,
-                "sigma": "softplus",
+                "sigma_bound": "softplus",
                 "loss": "huber",
                 "reward_scale": 0.1,
             },

@@ -96,7 +96,7 @@ def of_action(values: Float[Array, "*batch action"], action: Array) -> Float[Arr
     return jnp.take_along_axis(values, action[..., None].astype("int32"), -1)[..., 0]
 
 
-def anneal(start: Array | float, end: Array | float, fraction: Array | float, progress: Array) -> Array:
+def linear_schedule(start: Array | float, end: Array | float, fraction: Array | float, progress: Array) -> Array:
     """Go from start to end in a straight line over the first `fraction` of a run, and stay there."""
     return start + (end - start) * jnp.minimum(progress / fraction, 1.0)
 

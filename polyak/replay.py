@@ -55,7 +55,7 @@ def read(buffer: Buffer, places: Int[Array, "*shape"]) -> Float[jax.Array, "*sha
 def windows(
     buffer: Buffer, places: Int[Array, "*shape"], n: int, stride: int
 ) -> tuple[Float[jax.Array, "n *shape row"], Bool[jax.Array, "n *shape"]]:
-    """Return each row and the n - 1 that were added `stride`, 2·stride, … later; say too which of them are valid: stored by now.
+    """Return each row and the n - 1 that were added `stride`, 2·stride, … later; say which are valid: stored by now.
 
     Rows of several environments are added in turns, so with their number as stride a window is one environment's.
     """

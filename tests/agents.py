@@ -103,7 +103,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
             "normalize_advantages": False,
             "activation": "relu",
             "gradient_norm": None,
-            "anneal": 1.0,
+            "lr_decay": 1.0,
             "reward_scale": 0.1,
             "normalize_observations": True,
         },
@@ -113,7 +113,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
         "everything": {
             "lam": 0.9,
             "optimizer": "adam",
-            "anneal": 1.0,
+            "lr_decay": 1.0,
             "entropy_coefficient": 0.01,
             "value_loss": "huber",
             "normalize_advantages": True,
@@ -128,7 +128,7 @@ VARIANTS: dict[str, dict[str, dict[Any, Any]]] = {
         "everything": {
             "minibatch": 4,
             "epochs": 3,
-            "anneal": 1.0,
+            "lr_decay": 1.0,
             "anneal_clip": 0.5,
             "value_clip": 0.2,
             "target_kl": 0.05,

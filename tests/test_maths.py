@@ -130,7 +130,7 @@ def test_the_value_of_the_chosen_action() -> None:
 @pytest.mark.parametrize(("progress", "value"), [(0.0, 1.0), (0.1, 0.55), (0.2, 0.1), (0.21, 0.1), (1.0, 0.1)])
 def test_anneals_in_a_straight_line_and_stays_at_its_end(progress: float, value: float) -> None:
     # from 1 to 0.1 over the first fifth: half-way at 0.1
-    np.testing.assert_allclose(maths.anneal(1.0, 0.1, 0.2, jnp.float32(progress)), value, rtol=1e-6)
+    np.testing.assert_allclose(maths.linear_schedule(1.0, 0.1, 0.2, jnp.float32(progress)), value, rtol=1e-6)
 
 
 @given(values=st.lists(st.floats(-100, 100, width=16), min_size=6, max_size=6))

@@ -80,7 +80,7 @@ LEARNS = {
             "gamma": GAMMA,
             "actor_learning_rate": 3e-3,
             "baseline_learning_rate": 1e-2,
-            "anneal": 1.0,
+            "lr_decay": 1.0,
             Box: {"actor_learning_rate": 1e-2},  # else the deviation, which costs value, does not vanish in time
         },
         plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
@@ -91,7 +91,7 @@ LEARNS = {
             "gamma": GAMMA,
             "optimizer": "adam",
             "learning_rate": 3e-3,
-            "anneal": 1.0,
+            "lr_decay": 1.0,
             # as above; normalized, for else the first large advantages push some seeds to the border, where they stay
             Box: {"learning_rate": 1e-2, "normalize_advantages": True},
         },
@@ -99,7 +99,7 @@ LEARNS = {
         value=v,
     ),
     "ppo": Learns(
-        config={"gamma": GAMMA, "learning_rate": 3e-3, "anneal": 1.0, "epochs": 10, "minibatch": 64},
+        config={"gamma": GAMMA, "learning_rate": 3e-3, "lr_decay": 1.0, "epochs": 10, "minibatch": 64},
         plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "rollout_length": 16},
         value=v,
     ),

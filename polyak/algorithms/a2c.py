@@ -40,7 +40,7 @@ class Config:
     """The optimizer's step size."""
     optimizer: Literal["rmsprop", "adam"] = static(default="rmsprop")
     """The optimizer."""
-    anneal: float = number(default=0.0, least=0, most=1)
+    lr_decay: float = number(default=0.0, least=0, most=1)
     """Share of the step size that is lost, evenly, over the run."""
     value_coefficient: float = number(default=0.5, least=0)
     """Weight c_v of the value's loss."""
@@ -141,7 +141,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
         total = actor_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
         return total, ((), {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy})
 
-    rate = config.learning_rate * (1.0 - config.anneal * clock.progress)
+    rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
     nets = (policy.trunk, policy.actor, state.value)
     (trunk, actor, critic), moments, _, metrics = optimize.descend(
         optimizer(config, rate), total_loss, nets, state.moments

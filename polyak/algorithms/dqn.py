@@ -132,7 +132,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, ((), {"q_loss": loss, "q": value.mean(), "td_error": jnp.abs(value - y)})
 
     q, moments, _, metrics = optimize.descend(optimizer(config), q_loss, q, state.moments)
-    epsilon = maths.anneal(config.epsilon_start, config.epsilon_end, config.epsilon_fraction, clock.progress)
+    epsilon = maths.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_fraction, clock.progress)
     state = State(Policy(q, epsilon), moved(config, state.target, q, clock), moments)
     return state, {**metrics, "epsilon": epsilon}
 

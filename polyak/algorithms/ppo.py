@@ -43,7 +43,7 @@ class Config:
     """λ of the generalized advantage estimate."""
     learning_rate: float = number(default=3e-4, above=0)
     """Adam's step size."""
-    anneal: float = number(default=0.0, least=0, most=1)
+    lr_decay: float = number(default=0.0, least=0, most=1)
     """Share of the step size that is lost, evenly, over the run."""
     epochs: int = number(default=10, least=1, static=True)
     """Times that each rollout is learned from."""
@@ -231,7 +231,7 @@ def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -
         metrics = {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy}
         return total, ((), {**metrics, "kl": kl, "clipped": clipped})
 
-    rate = config.learning_rate * (1.0 - config.anneal * clock.progress)
+    rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
     nets, moments, _, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, moments)
     return nets, moments, metrics
 

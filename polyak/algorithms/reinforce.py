@@ -54,7 +54,7 @@ class Config:
     """Activation of the hidden layers."""
     gradient_norm: float | None = number(default=0.5, above=0)
     """Largest norm of each network's gradient; None: unlimited."""
-    anneal: float = number(default=0.0, least=0, most=1)
+    lr_decay: float = number(default=0.0, least=0, most=1)
     """Share of the step sizes that is lost, evenly, over the run."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
@@ -120,7 +120,7 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 
 def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Make what did well likelier, then fit the baseline to the returns."""
-    policy, rates, steps = state.policy, 1.0 - config.anneal * clock.progress, rollout.flat()
+    policy, rates, steps = state.policy, 1.0 - config.lr_decay * clock.progress, rollout.flat()
     obs = policy.normalize(steps.obs)
     returns, advantage, counts = credit(config, state, rollout, obs)
 

@@ -126,7 +126,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
     critics, moments, _, metrics = optimize.descend(optimizer(config), q_loss, critics, state.moments)
     end = config.alpha if config.alpha_end is None else config.alpha_end
-    alpha = jnp.asarray(maths.anneal(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
+    alpha = jnp.asarray(maths.linear_schedule(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
     target = polyak_average(state.target, critics, config.tau)
     return State(Policy(critics, alpha), target, moments), {**metrics, "alpha": alpha}
 

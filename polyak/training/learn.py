@@ -8,6 +8,7 @@ from typing import Any
 from polyak import maths, priorities, replay, tree
 from polyak.errors import UsageError
 from polyak.lazy import jax, jnp
+from polyak.priorities import Priorities
 from polyak.training.plan import Plan
 from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, unpack
 
@@ -158,7 +159,7 @@ def _learn_by_priority(
     assert learner.buffer is not None
     assert sampling.priority_alpha is not None
     size, alpha = replay.size(learner.buffer), sampling.priority_alpha
-    beta = maths.anneal(sampling.priority_beta, 1.0, 1.0, progress)
+    beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, progress)
 
     def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
         state, priority_tree = carried

@@ -62,7 +62,7 @@ def parts(case: Agent, state: Any, rollout: Transition) -> tuple[Any, Any, Any]:
 
 
 def optimizer(config: Any) -> Any:
-    return a2c.optimizer(config, config.learning_rate * (1 - config.anneal * PROGRESS))
+    return a2c.optimizer(config, config.learning_rate * (1 - config.lr_decay * PROGRESS))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_lambda_of_one_is_the_return_of_n_steps() -> None:
 
 
 def test_the_tutorials_settings_are_the_one_step_actor_critic() -> None:
-    assert (TUTORIAL.config.lam, TUTORIAL.config.anneal, TUTORIAL.config.entropy_coefficient) == (0, 0, 0)
+    assert (TUTORIAL.config.lam, TUTORIAL.config.lr_decay, TUTORIAL.config.entropy_coefficient) == (0, 0, 0)
     state, rollout = learned(TUTORIAL)
     rollout = replace(rollout, reward=100 * rollout.reward)  # which the recipe divides by 100
     reward, terminated = (part.reshape(-1) for part in (rollout.reward / 100, rollout.terminated))
@@ -157,8 +157,8 @@ def test_a_task_that_ends_is_worth_nothing_more_and_a_time_limit_bootstraps(ende
 def test_the_step_size_falls_over_the_run() -> None:
     state, rollout = learned(PLAIN)
     moves = []
-    for anneal in (0.0, 1.0):
-        after, _ = update(PLAIN, state, rollout, anneal=anneal)
+    for lr_decay in (0.0, 1.0):
+        after, _ = update(PLAIN, state, rollout, lr_decay=lr_decay)
         moves.append(jax.tree.map(jnp.subtract, nets_of(after), nets_of(state)))
     assert_close(moves[1], jax.tree.map(lambda move: (1 - PROGRESS) * move, moves[0]), rtol=1e-2, atol=1e-6)
 

@@ -71,7 +71,7 @@ def loss_of(config: Any, samples: dict[str, Any]) -> Any:
 def slow_step(config: Any, nets: Any, moments: Any, samples: dict[str, Any]) -> tuple[Any, jax.Array]:
     """Return networks and moments after a step, and the KL divergence before it."""
     ratio = jnp.exp(nets[0](samples["obs"]).log_prob(samples["action"]) - samples["log_prob"])
-    optimizer = ppo.optimizer(config, config.learning_rate * (1 - config.anneal * PROGRESS))
+    optimizer = ppo.optimizer(config, config.learning_rate * (1 - config.lr_decay * PROGRESS))
     return descended(optimizer, loss_of(config, samples), nets, moments), (ratio - 1 - jnp.log(ratio)).mean()
 
 

@@ -34,7 +34,7 @@ def update(case: Agent, state: Any, rollout: Transition, **settings: float) -> t
 
 
 def optimizer(case: Agent, rate: float) -> Any:
-    return reinforce.optimizer(case.config, rate * (1 - case.config.anneal * PROGRESS))
+    return reinforce.optimizer(case.config, rate * (1 - case.config.lr_decay * PROGRESS))
 
 
 def expected(case: Agent, state: Any, rollout: Transition) -> tuple[jax.Array, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ PRESETS: Presets = {
         Preset(
             "eight environments, rollouts of 20 steps, small rewards",
             environments=("CartPole-v1",),
-            config={"anneal": 1.0, "lam": 0.95, "entropy_coefficient": 0.01, "reward_scale": 0.05},
+            config={"lr_decay": 1.0, "lam": 0.95, "entropy_coefficient": 0.01, "reward_scale": 0.05},
             plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 20},
         ),
         Preset(

@@ -11,7 +11,7 @@ PRESETS: Presets = {
                 "gamma": 0.98,
                 "lam": 0.8,
                 "learning_rate": 1e-3,
-                "anneal": 1.0,
+                "lr_decay": 1.0,
                 "anneal_clip": 1.0,
                 "epochs": 20,
                 "minibatch": 200,
@@ -24,7 +24,7 @@ PRESETS: Presets = {
             config={
                 "gamma": 0.9,
                 "learning_rate": 1e-3,
-                "anneal": 1.0,
+                "lr_decay": 1.0,
                 "normalize_observations": True,
                 "normalize_rewards": True,
                 "minibatch": 50,

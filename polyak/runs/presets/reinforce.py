@@ -7,7 +7,7 @@ PRESETS: Presets = {
         Preset(
             "long rollouts of eight environments",
             environments=("CartPole-v1",),
-            config={"anneal": 1.0},
+            config={"lr_decay": 1.0},
             plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 125},
         ),
         Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 250}),

@@ -60,8 +60,8 @@ def sit(run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audie
             training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
-        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
-        for sentence in opening.told if opening.resumed else told:
+        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
+        for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
         if not training.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")

@@ -39,12 +39,12 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     template = {"training": {"learner": {"state": shapes}}}
     kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
     state = kept["training"]["learner"]["state"]
-    favorite, told = saved.facts["favorite"], "each seed's counterpart"
+    favorite, messages = saved.facts["favorite"], "each seed's counterpart"
     if lanes != len(seeds):
-        state, told = tree.take(state, np.full(lanes, seeds.index(favorite))), f"its seed {favorite}"
+        state, messages = tree.take(state, np.full(lanes, seeds.index(favorite))), f"its seed {favorite}"
     steps = max(facts["env_steps"])
     return state, (
-        f"starts from what {donor.folder} had learned after {steps:,} steps, {told}: networks, targets, optimizers and"
+        f"starts from what {donor.folder} had learned after {steps:,} steps, {messages}: networks, targets, optimizers and"
         " statistics, without its replay and its counts"
     )
 

@@ -17,7 +17,7 @@ class Opening:
     """How a sitting begins, and what is told of it."""
 
     resumed: bool = False
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     state: Any = None  # of the learners of another run
 
 
@@ -37,12 +37,12 @@ def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Pl
             f"the run has taken {taken:,} steps: {option('steps', steps)} must be at least {taken + unit:,}, as it"
             " counts those before too"
         )
-    told = [left_over(learns_from, int(steps), whole, unit)] if whole < steps else []
-    told.append(
+    messages = [left_over(learns_from, int(steps), whole, unit)] if whole < steps else []
+    messages.append(
         f"goes on from step {taken:,} to {whole:,}, planned were {plan.env_steps:,}: whatever changes in the course of"
         " the run, such as annealed rates, now follows the new length"
     )
-    return dataclasses.replace(plan, env_steps=whole), tuple(told)
+    return dataclasses.replace(plan, env_steps=whole), tuple(messages)
 
 
 def steps_taken(checkpoint: dict[str, Any]) -> int:

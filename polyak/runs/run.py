@@ -14,7 +14,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import UsageError, option, reason
-from polyak.runs import checkpoint, files, interrupts, request, scores, sitting, starting
+from polyak.runs import REQ, checkpoint, execute, files, interrupts
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.inheritance import inherited
@@ -112,13 +112,13 @@ class Run:
             source = self.source()
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
-        heard, saved = sitting.listen(), self.saved
+        heard, saved = execute.listen(), self.saved
         plan = files.settings_from_json(Plan, self.facts["plan"], self.folder / "run.json")
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), plan, heard.check)
         evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):
             evaluator.refuse_unlike(saved.spec)
-            return sitting.score(saved, which, evaluator, episodes, deterministic, seed)
+            return execute.score(saved, which, evaluator, episodes, deterministic, seed)
 
 
 @interrupts.listening()
@@ -163,7 +163,7 @@ def train(
     """
     repeated, donor = (None if each is None else load(each, trust=trust) for each in (like, start_from))
     wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
-    sitting.prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
+    execute.prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
     start = starting.start_of(wish, repeated, donor)
     name, module, source, lanes = start.name, start.module, start.source, start.lanes
     settings = settings_for(name, module, start.settings, Asked(steps, config, plan))
@@ -178,10 +178,10 @@ def train(
         folders.new(out, name, name_of(source), force) as claim,
     ):
         backend = "device" if isinstance(worlds, Functional) else "host"
-        told = [*settings.fitted, *([inheriting] if inheriting else [])]
-        facts = {**starting.facts_of(start, settings), "fitted": told, "stop_at": stop_at, "backend": backend}
+        messages = [*settings.fitted, *([inheriting] if inheriting else [])]
+        facts = {**starting.facts_of(start, settings), "fitted": messages, "stop_at": stop_at, "backend": backend}
         claim.start(facts)
-        return sitting.sit(
+        return execute.execute(
             Run(claim.shown, facts, source, trust=True),
             claim,
             (module, config, plan, worlds),
@@ -226,14 +226,14 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
         more = option("steps", 2 * run.facts["env_steps"])
         raise UsageError(f"{run.folder} is finished: there is nothing to resume, but {more} makes it go on")
     taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts)))
-    sitting.prepare(run.facts["seeds"])
+    execute.prepare(run.facts["seeds"])
     path = run.folder / "run.json"
     name, module = algorithms.find(run.facts["algorithm"], None if run.trust else path)
     config = files.settings_from_json(module.Config, run.facts["config"], path)
-    plan, told = files.settings_from_json(Plan, run.facts["plan"], path), tuple[str, ...]()
+    plan, messages = files.settings_from_json(Plan, run.facts["plan"], path), tuple[str, ...]()
     if steps is not None:
-        plan, told = lengthened(plan, module.learns_from, steps, taken)
-        run.facts["plan"], run.facts["fitted"] = files.settings_to_json(plan), [*run.facts["fitted"], *told]
+        plan, messages = lengthened(plan, module.learns_from, steps, taken)
+        run.facts["plan"], run.facts["fitted"] = files.settings_to_json(plan), [*run.facts["fitted"], *messages]
         for ended in ("scores", "stopped"):
             run.facts.pop(ended, None)
     if plan.env_steps < taken:
@@ -245,7 +245,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return sitting.sit(run, claim, (module, config, plan, worlds), audience, Opening(True, told))
+        return execute.execute(run, claim, (module, config, plan, worlds), audience, Opening(True, messages))
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Run:

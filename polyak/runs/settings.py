@@ -45,7 +45,7 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
         if not (given is None or isinstance(given, dict | cls)):
             raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
     given = _values(asked.plan) if asked.steps is None else {**_values(asked.plan), "env_steps": asked.steps}
-    values, told = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
+    values, messages = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
     plan: Plan = _construct(module, Plan, values)
     given_config = _values(asked.config)
     config = _construct(module, module.Config, {**start.config, **given_config})
@@ -56,8 +56,8 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
         *_changes(start.config, module.Config, config, set(given_config)),
     ]
     if changed:
-        told.append(f"to fit {plan.env_steps:,} steps: {', '.join(changed)}")
-    return Settings(config, plan, tuple(told))
+        messages.append(f"to fit {plan.env_steps:,} steps: {', '.join(changed)}")
+    return Settings(config, plan, tuple(messages))
 
 
 def _values(given: Any) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> t
             counts["batch"] = min(counts["batch"], counts["capacity"])
         if "rollout_length" in free:
             counts["rollout_length"] = min(counts["rollout_length"], max(counts["capacity"] // counts["envs"], 1))
-    told = [left_over(learns_from, asked, taken, unit)] if taken < asked else []
-    return {**values, **counts}, told
+    messages = [left_over(learns_from, asked, taken, unit)] if taken < asked else []
+    return {**values, **counts}, messages
 
 
 def is_count(value: Any, least: int) -> bool:

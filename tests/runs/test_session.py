@@ -73,7 +73,7 @@ def test_ctrl_c_at_the_very_start():
 
 def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     with monkeypatch.context() as patch:
-        patch.setattr("polyak.runs.sitting.score", lambda *_: small.press_ctrl_c())
+        patch.setattr("polyak.runs.execute.score", lambda *_: small.press_ctrl_c())
         with pytest.raises(KeyboardInterrupt) as interrupted:
             small.train("parts")
     assert isinstance(interrupted.value, Interrupted)
@@ -209,7 +209,7 @@ def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytes
     def fail(*_: Any, **__: Any) -> None:
         raise RunError("the environment failed in evaluation")
 
-    monkeypatch.setattr("polyak.runs.sitting.score", fail)
+    monkeypatch.setattr("polyak.runs.execute.score", fail)
     with pytest.raises(RunError):
         small.train("failed")
     assert polyak.load("failed").facts["status"] == "failed"

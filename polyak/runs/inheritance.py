@@ -39,9 +39,9 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     template = {"training": {"learner": {"state": shapes}}}
     kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
     state = kept["training"]["learner"]["state"]
-    favorite, messages = saved.facts["favorite"], "each seed's counterpart"
+    best_seed, messages = saved.facts["best_seed"], "each seed's counterpart"
     if lanes != len(seeds):
-        state, messages = tree.take(state, np.full(lanes, seeds.index(favorite))), f"its seed {favorite}"
+        state, messages = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"
     steps = max(facts["env_steps"])
     return state, (
         f"starts from what {donor.folder} had learned after {steps:,} steps, {messages}: networks, targets, optimizers and"

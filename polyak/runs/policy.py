@@ -110,7 +110,7 @@ FIELDS = {
     "algorithm": files.is_word,
     "config": files.is_table,
     "seeds": files.are_seeds,
-    "favorite": files.is_count,
+    "best_seed": files.is_count,
     "observation_space": files.is_table,
     "action_space": files.is_table,
     "files": files.is_table,
@@ -194,7 +194,7 @@ class Saved:
     def policy(self, which: str = "best", seed: int | None = None) -> Policy:
         """Load one seed's policy; by default that of the seed which its periodic evaluations put first."""
         trees = self.tree(which)
-        seed = self.facts["favorite"] if seed is None else seed
+        seed = self.facts["best_seed"] if seed is None else seed
         if seed not in self.seeds:
             raise UsageError(f"the run has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}")
         tree = take(trees, self.seeds.index(seed))

@@ -113,9 +113,9 @@ class Session:
         self._count_kept()
         # without any evaluation after learning there is no best but the newest
         best = _chosen(self.best_returns > -np.inf, self.best, self.training.policy)
-        favorite = int(self.seeds[int(np.argmax(self.best_returns))])
+        best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
-        facts = {**self.facts, "favorite": favorite, "acts_in_numpy": self.training.verdict.in_numpy}
+        facts = {**self.facts, "best_seed": best_seed, "acts_in_numpy": self.training.verdict.in_numpy}
         spaces = self.worlds.observation_space, self.worlds.action_space
         policy.save(self.folder / "policy", facts, trees, spaces)
 

@@ -186,8 +186,8 @@ WRONG_VALUES = [
     ("run.json", "plan", {"env_steps": "many"}),
     ("run.json", "plan", {"rollout_length": 1.5}),
     ("policy/policy.json", "seeds", None),
-    ("policy/policy.json", "favorite", 9),
-    ("policy/policy.json", "favorite", "first"),
+    ("policy/policy.json", "best_seed", 9),
+    ("policy/policy.json", "best_seed", "first"),
     ("policy/policy.json", "algorithm", ["ddpg"]),
     ("policy/policy.json", "files", None),
     ("policy/policy.json", "config", {"actor_layers": "wide"}),
@@ -331,13 +331,13 @@ def test_json_that_is_enormous_is_not_read(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("name", "key"), [("checkpoint/checkpoint.json", "seconds"), ("policy/policy.json", "favorite")]
+    ("name", "key"), [("checkpoint/checkpoint.json", "seconds"), ("policy/policy.json", "best_seed")]
 )
 def test_json_beside_arrays_has_a_checksum_of_its_own(stopped: Path, name: str, key: str):
     path = stopped / name
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, key: {"training": 1.0, "evaluation": 1.0} if key == "seconds" else 1}))
-    if key == "favorite" and content[key] == 1:
+    if key == "best_seed" and content[key] == 1:
         path.write_text(json.dumps({**content, key: 0}))
     with pytest.raises(UsageError, match="was changed or damaged: its checksum is not that of its content"):
         polyak.resume(stopped) if key == "seconds" else polyak.load(stopped).policy

@@ -50,7 +50,7 @@ def save(agent: Agent, folder: Path) -> Any:
         "algorithm": agent.name,
         "config": files.settings_to_json(agent.config),
         "seeds": [0],
-        "favorite": 0,
+        "best_seed": 0,
         "acts_in_numpy": True,
         "env": "Some-v0",
     }

@@ -76,13 +76,13 @@ SHORT: dict[str, Any] = {"steps": 60, "plan": {"warmup": 50, "evaluations": 0, "
 def test_training_begins_with_what_another_run_has_learned(seeds: Any, finished: polyak.Run):
     run = polyak.train("ddpg", small.ENV, start_from=finished.folder, seeds=seeds, out="new", **SHORT, on_report=stop)
     lanes = len(run.facts["seeds"])
-    favorite = finished.facts["seeds"].index(finished.saved.facts["favorite"])
-    of_theirs = [0, 1] if lanes == 2 else [favorite] * lanes
+    best_seed = finished.facts["seeds"].index(finished.saved.facts["best_seed"])
+    of_theirs = [0, 1] if lanes == 2 else [best_seed] * lanes
     begun, theirs = polyak.load("new").saved.tree("final"), finished.saved.tree("final")
     jax.tree.map(lambda new, old: np.testing.assert_array_equal(new, old[of_theirs]), begun, theirs)
     assert run.facts["config"] == finished.facts["config"]
     assert "had learned after 400 steps, " in run.facts["fitted"][-1]
-    assert ("each seed's counterpart" if lanes == 2 else f"its seed {favorite}") in run.facts["fitted"][-1]
+    assert ("each seed's counterpart" if lanes == 2 else f"its seed {best_seed}") in run.facts["fitted"][-1]
 
 
 def stop(progress: polyak.Progress) -> bool:

@@ -93,7 +93,7 @@ class Session:
                 self.save()
             raise
         except RunError:
-            if self.training.sound:
+            if self.training.finite:
                 with contextlib.suppress(RunError):  # what failed first is what the user must know
                     self.save()
                     interrupts.check()  # Ctrl-C reaches an environment's helper processes too: it may fail of that
@@ -124,10 +124,10 @@ class Session:
         finite = [
             np.isfinite(leaf).reshape(len(self.seeds), -1).all(1) for leaf in jax.tree.leaves(self.training.policy)
         ]
-        sound = np.all(finite, 0)
-        if not sound.all():
-            self.training.sound = False
-            seed, step = self.seeds[int(np.argmin(sound))], int(self.training.env_steps.max())
+        finite = np.all(finite, 0)
+        if not finite.all():
+            self.training.finite = False
+            seed, step = self.seeds[int(np.argmin(finite))], int(self.training.env_steps.max())
             raise RunError(
                 f"the policy of seed {seed} is not finite at environment step {step:,}: learning diverged, learn slower"
             )

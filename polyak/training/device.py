@@ -47,7 +47,7 @@ class DeviceTraining:
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
         shared = (False, True, True, True, False, False)
         self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
-        self.sound = True  # whether all numbers so far were finite
+        self.finite = True  # whether all numbers so far were finite
         self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.episodes = np.zeros(len(self.seeds), np.int64)  # finished by each lane
@@ -96,9 +96,9 @@ class DeviceTraining:
         )
         self.updates, self.episodes = self.updates + made, self.episodes + np.count_nonzero(record.length, (1, 2, 3))
         self.report = Report(_episodes(record), record.metrics if learned else None, made)
-        self.sound = bool(record.sound.all())
-        if not self.sound:
-            seed = self.seeds[int(np.argmin(record.sound))]
+        self.finite = bool(record.finite.all())
+        if not self.finite:
+            seed = self.seeds[int(np.argmin(record.finite))]
             learning = "learning diverged, learn slower; or " if self.shared_updates else ""
             raise RunError(
                 f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}:"

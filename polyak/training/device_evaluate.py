@@ -40,9 +40,9 @@ class DeviceEvaluator:
         # fewer lanes than before are filled up, for which nothing has to be compiled
         which = np.minimum(np.arange(self.most), lanes - 1)
         played = self.program(self.config, take(policies, which), np.asarray(seeds, np.uint32)[which])
-        returns, lengths, ended, sound = (np.asarray(part)[:lanes] for part in played)
-        if not sound.all():
-            seed = np.asarray(seeds)[~sound][0]
+        returns, lengths, ended, all_finite = (np.asarray(part)[:lanes] for part in played)
+        if not all_finite.all():
+            seed = np.asarray(seeds)[~all_finite][0]
             raise RunError(f"an observation or a reward is not finite in the evaluation episode with seed {seed}")
         return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64), ~ended)
 
@@ -69,7 +69,7 @@ def _play(
         return ~ended.all() & (t < most)
 
     def step(carried: Any) -> Any:
-        t, worlds, memory, (returns, lengths, ended, sound) = carried
+        t, worlds, memory, (returns, lengths, ended, all_finite) = carried
         act_key = jax.random.fold_in(of_episodes[0], t)
         action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
@@ -78,11 +78,11 @@ def _play(
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
         finite = jnp.isfinite(outcome.next_obs).all(-1) & jnp.isfinite(outcome.reward)
-        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended, sound & (finite | ended))
+        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended, all_finite & (finite | ended))
 
     begun = jax.vmap(world.start)(of_episodes)
     nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool), jnp.ones(count, bool)
-    _, _, _, (returns, lengths, ended, sound) = jax.lax.while_loop(
+    _, _, _, (returns, lengths, ended, all_finite) = jax.lax.while_loop(
         playing, step, (jnp.int32(0), begun, memory, nothing)
     )
-    return returns, lengths, ended, sound
+    return returns, lengths, ended, all_finite

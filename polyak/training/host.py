@@ -63,7 +63,7 @@ class Training:
             config=config,
         )
         self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
-        self.sound = True  # what is not finite is refused before it is learned from
+        self.finite = True  # what is not finite is refused before it is learned from
         self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.learned = False  # whether `learn` has been called, and so compiled

@@ -33,7 +33,7 @@ class Record:
     length: Array  # [iteration, time, env] of the episode that ended there, 0: none did
     total: Array  # [iteration, time, env] its return
     taken: Array  # [] environment steps
-    sound: Array  # [] whether all numbers were finite
+    finite: Array  # [] whether all numbers were finite
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Programs:
             learner, metrics = self._learn(config, lane.learner, rollout, key, now)
             length, total = jax.tree.map(lambda all_, one: all_.at[i].set(one), (record.length, record.total), ends)
             summed = jax.tree.map(lambda total, one: total + now.num_updates * one, record.metrics, metrics)
-            sound = record.sound & jnp.isfinite(rollout.rows).all()
+            finite = record.finite & jnp.isfinite(rollout.rows).all()
             taken = record.taken + rollout.count * self.plan.envs
-            return tree.replace(lane, learner=learner), Record(summed, length, total, taken, sound)
+            return tree.replace(lane, learner=learner), Record(summed, length, total, taken, finite)
 
         empty = self._record(config, lane, key, table)
         lane, record = jax.lax.fori_loop(0, count, iterate, (lane, empty))

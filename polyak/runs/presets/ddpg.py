@@ -17,7 +17,7 @@ PRESETS: Presets = {
             },
             plan={"env_steps": 20_000, "batch": 64, "capacity": 20_000},
         ),
-        Preset("a sound start on any continuous task", plan={"warmup": 5_000}),
+        Preset("a good start on any continuous task", plan={"warmup": 5_000}),
     ),
     "tutorial": (
         Preset(

@@ -10,7 +10,7 @@ PRESETS: Presets = {
             config={"n_step": 10, "layer_norm": True},
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
-        Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
+        Preset("a good start on any task with discrete actions", plan={"batch": 64}),
     ),
     "tutorial": (
         Preset(

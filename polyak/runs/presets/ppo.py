@@ -32,7 +32,7 @@ PRESETS: Presets = {
             plan={**ON_POLICY, "env_steps": 100_000, "envs": 4, "rollout_length": 500},
         ),
         Preset(
-            "a sound start on any task",
+            "a good start on any task",
             config={"minibatch": 100},
             plan={**ON_POLICY, "env_steps": 1_000_000, "envs": 8, "rollout_length": 250},
         ),

@@ -10,6 +10,6 @@ PRESETS: Presets = {
             config={"lr_decay": 1.0},
             plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 125},
         ),
-        Preset("a sound start on any task", plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 250}),
+        Preset("a good start on any task", plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 250}),
     ),
 }

@@ -38,7 +38,7 @@ PRESETS: Presets = {
             },
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
-        Preset("a sound start on any task", plan={"warmup": 5_000}),
+        Preset("a good start on any task", plan={"warmup": 5_000}),
     ),
     "tutorial": (
         Preset(

@@ -9,6 +9,6 @@ PRESETS: Presets = {
             environments=("CartPole-v1",),
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),
-        Preset("a sound start on any task with discrete actions", plan={"batch": 64}),
+        Preset("a good start on any task with discrete actions", plan={"batch": 64}),
     ),
 }

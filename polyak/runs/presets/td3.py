@@ -22,7 +22,7 @@ PRESETS: Presets = {
             },
             plan={"env_steps": 300_000, "batch": 64, "warmup_actions": "policy"},
         ),
-        Preset("a sound start on any continuous task", plan={"warmup": 5_000}),
+        Preset("a good start on any continuous task", plan={"warmup": 5_000}),
     ),
     "paper": (
         Preset(

@@ -88,17 +88,17 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
         "best_returns": np.zeros(len(training.seeds)),
         "evaluated": np.zeros(len(training.seeds), np.int64),
     }
-    kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(training))
+    saved = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(training))
     try:
-        anew = training.restore(kept["training"])
+        anew = training.restore(saved["training"])
     except UsageError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint in {folder} is damaged or was changed ({shortened(str(error))})") from error
-    evaluated = kept["evaluated"]
+    evaluated = saved["evaluated"]
     if facts["planned"] != training.plan.env_steps:
         evaluated = training.plan.evaluations_due(training.env_steps, training.episodes)
-    chosen = kept["best"], kept["best_returns"], evaluated
+    chosen = saved["best"], saved["best_returns"], evaluated
     return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
 
 

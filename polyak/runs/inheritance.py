@@ -37,8 +37,8 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     folder = donor.place / "checkpoint"
     facts = checkpoint.read(folder, checkpoint.settings_of(donor.facts))
     template = {"training": {"learner": {"state": shapes}}}
-    kept = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
-    state = kept["training"]["learner"]["state"]
+    saved_arrays = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
+    state = saved_arrays["training"]["learner"]["state"]
     best_seed, messages = saved.facts["best_seed"], "each seed's counterpart"
     if lanes != len(seeds):
         state, messages = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"

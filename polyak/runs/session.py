@@ -56,7 +56,7 @@ class Session:
         self.settings = checkpoint.settings_of(facts)
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log = Log(self.folder, self.seeds, self.plan.log_interval, training.env_steps)
-        self.kept = {"env_steps": 0, "updates": 0}  # in the checkpoint
+        self.checkpointed = {"env_steps": 0, "updates": 0}  # in the checkpoint
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
@@ -133,7 +133,10 @@ class Session:
             )
 
     def _count_kept(self) -> None:
-        self.kept = {"env_steps": int(self.training.env_steps.min()), "updates": int(self.training.updates.min())}
+        self.checkpointed = {
+            "env_steps": int(self.training.env_steps.min()),
+            "updates": int(self.training.updates.min()),
+        }
 
     def _iterate(self) -> None:
         began = time.monotonic()

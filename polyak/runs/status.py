@@ -35,7 +35,7 @@ class Status:
         self.facts.update(
             status=status,
             error=error,
-            **session.kept,
+            **session.checkpointed,
             exploring_returns=session.log.exploring_returns(),
             seconds={part: round(value, 3) for part, value in seconds.items()},
             updated=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -44,7 +44,7 @@ class Status:
 
     def what_is_kept(self) -> str:
         """Say what there is of a run that failed."""
-        kept = self.session.kept["env_steps"]
+        kept = self.session.checkpointed["env_steps"]
         if kept:
             return f"what was learned up to step {kept:,} is kept in {self.folder}"
         return f"nothing that was learned is kept in {self.folder}"
@@ -60,7 +60,7 @@ class Status:
             return f"stopped; the run had finished, and is saved in {self.folder}"
         reached, kept, plan = (
             int(self.session.training.env_steps.min()),
-            self.session.kept["env_steps"],
+            self.session.checkpointed["env_steps"],
             self.session.plan,
         )
         saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"

@@ -77,7 +77,7 @@ class Acting:
         self.followed = policy
         if not self.in_numpy:  # not on the learner's device, which is one of the first
             devices.prepare()
-            self.compiled = self.compiled or devices.kept(_program, self.algorithm, self.explore, config=self.config)
+            self.compiled = self.compiled or devices.cached(_program, self.algorithm, self.explore, config=self.config)
             self.policy = jax.device_put(policy, devices.to_act_on())
         else:  # for a lane alone without the lane axis, with which each operation would cost more
             self.policy = _first(policy) if self.alone else policy
@@ -185,7 +185,7 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
         return Verdict(False, "on NumPy arrays of two seeds it does not do what it does on those of each alone")
     devices.prepare()
     with jax.default_device(devices.to_act_on()):
-        program = devices.kept(_program, algorithm, False, config=config)
+        program = devices.cached(_program, algorithm, False, config=config)
         if _agree(together[False], program(config, lanes, memory, obs, np.zeros(2, np.uint32))):
             return Verdict(True)
     return Verdict(False, "on NumPy arrays it does not do what it does compiled")

@@ -26,7 +26,7 @@ class DeviceEvaluator:
     def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld, plan: Plan | None = None):
         self.config = jax.tree.map(np.float32, config)
         self.most = 1  # lanes at once so far
-        self.program = devices.kept(
+        self.program = devices.cached(
             _program, algorithm, world, (plan or Plan()).evaluation_limit(world.limit), config=config
         )
 

@@ -149,7 +149,7 @@ def program(
     one of the arguments, the static settings are known beforehand. A device with one lane runs the plain function, so
     that the other lanes do not matter to it (see `spread`); a device with several runs it batched.
     """
-    return kept(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate), config=config)
+    return cached(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate), config=config)
 
 
 def _program(
@@ -179,11 +179,11 @@ def _program(
 MOST_KEPT = 32  # programs, each with what it was compiled to
 
 
-def kept(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
+def cached(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
     """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
 
     So a training that differs from an earlier one of the same process in the float settings of its config alone
-    compiles nothing. Kept is only what consists of polyak's own parts, with the functions that its modules now have: a
+    compiles nothing. Only what is cached that consists of polyak's own parts, with the functions that its modules now have: a
     user's algorithm or environment may be changed, and must then be what it is now. What is made is of no use to a
     config with other static settings.
     """
@@ -192,11 +192,11 @@ def kept(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
         return make(*parts)
     modules = [part for part in inside if isinstance(part, ModuleType)]
     functions = tuple(value for module in modules for value in vars(module).values() if isinstance(value, FunctionType))
-    return _kept(make, parts, functions, jax.tree.structure(config))
+    return _cached(make, parts, functions, jax.tree.structure(config))
 
 
 @lru_cache(MOST_KEPT)
-def _kept(make: Callable[..., Any], parts: tuple[Any, ...], *rest: Any) -> Any:
+def _cached(make: Callable[..., Any], parts: tuple[Any, ...], *rest: Any) -> Any:
     return make(*parts)
 
 

@@ -93,23 +93,23 @@ def priorities_for(capacity: int, learner: Learner) -> Learner:
     return tree.replace(learner, priorities=jax.eval_shape(jax.vmap(lambda _: priorities.init(capacity)), lanes))
 
 
-def put_back(kept: Learner, fresh: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
-    """Undo `on_host`: put what was kept onto the devices, the rows part by part into the memory of a fresh learner.
+def put_back(saved: Learner, initial: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
+    """Undo `on_host`: put what was saved onto the devices, the rows part by part into the memory of a new learner.
 
-    Its replay may have room for more, or less, than the one that was kept, but for all that is in it.
+    Its replay may have room for more, or less, than the one that was saved, but for all that is in it.
     """
-    if kept.buffer is None or fresh.buffer is None:
-        return jax.device_put(kept, sharding)
-    priority_tree, rows = kept.priorities, _filled(fresh.buffer.rows, kept.buffer.rows, sharding)
+    if saved.buffer is None or initial.buffer is None:
+        return jax.device_put(saved, sharding)
+    priority_tree, rows = saved.priorities, _filled(initial.buffer.rows, saved.buffer.rows, sharding)
     if (
         priority_tree is not None
-        and fresh.priorities is not None
-        and priority_tree.capacity != fresh.priorities.capacity
+        and initial.priorities is not None
+        and priority_tree.capacity != initial.priorities.capacity
     ):
-        resized = partial(priorities.resized, capacity=fresh.priorities.capacity)
+        resized = partial(priorities.resized, capacity=initial.priorities.capacity)
         priority_tree = jax.tree.map(np.asarray, jax.vmap(resized)(priority_tree))
     rest = jax.device_put(
-        tree.replace(kept, buffer=tree.replace(kept.buffer, rows=()), priorities=priority_tree), sharding
+        tree.replace(saved, buffer=tree.replace(saved.buffer, rows=()), priorities=priority_tree), sharding
     )
     return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
 
@@ -134,15 +134,15 @@ def _truncate(spec: EnvSpec, rows: jax.Array, places: jax.Array, marks: jax.Arra
 PART = 2**20  # numbers of each lane that are put back at a time
 
 
-def _filled(rows: Any, kept: Any, sharding: jax.sharding.NamedSharding) -> Any:
-    count = kept[0].shape[0]
+def _filled(rows: Any, saved: Any, sharding: jax.sharding.NamedSharding) -> Any:
+    count = saved[0].shape[0]
     if not count:
         return rows
     part = min(count, max(PART // rows.shape[2], 1))
     program = devices.program(_write, (), sharding, lanes=(True, True, False), donate=(0,))
     for begin in range(0, count, part):
         first = min(begin, count - part)  # the last part has the same size, and so the same program
-        some = np.stack([lane[first : first + part] for lane in kept])
+        some = np.stack([lane[first : first + part] for lane in saved])
         jax.block_until_ready(rows)  # else parts that were read pile up in memory faster than they are written
         rows = program(rows, some, np.asarray(first, np.int32))
     return rows

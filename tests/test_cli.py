@@ -21,7 +21,7 @@ import polyak
 from polyak.algorithms import REGISTRY
 from polyak.algorithms.ddpg import Config
 from polyak.cli import main
-from polyak.runs import sitting
+from polyak.runs import session
 from polyak.training.plan import Plan
 from tests.runs.small import ENV, FLAGS, command, in_a_process
 
@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         worlds.close()
         raise polyak.RunError("not now")
 
-    monkeypatch.setattr(sitting, "Training", remember)
+    monkeypatch.setattr(session, "Training", remember)
     return asked
 
 

@@ -15,7 +15,7 @@ from polyak.training.host import Training
 
 @dataclass
 class Progress:
-    """What a sitting knows beside the training itself."""
+    """What a session knows beside the training itself."""
 
     best: Any
     best_returns: np.ndarray

@@ -1,4 +1,4 @@
-"""A sitting: training from where a run is to its end, and scoring what was learned."""
+"""Execute a session: train from where a run is to its end, and score what was learned."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def listen() -> Interrupts:
     return heard
 
 
-def sit(run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening) -> Any:
+def execute(
+    run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening
+) -> Any:
     """Train `run` from where it is to its end, score what was learned, and return it."""
     began, (module, config, plan, worlds) = time.monotonic(), parts
     seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()

@@ -39,13 +39,13 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     template = {"training": {"learner": {"state": shapes}}}
     saved_arrays = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
     state = saved_arrays["training"]["learner"]["state"]
-    best_seed, messages = saved.facts["best_seed"], "each seed's counterpart"
+    best_seed, source = saved.facts["best_seed"], "each seed's counterpart"
     if lanes != len(seeds):
-        state, messages = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"
+        state, source = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"
     steps = max(facts["env_steps"])
     return state, (
-        f"starts from what {donor.folder} had learned after {steps:,} steps, {messages}: networks, targets, optimizers and"
-        " statistics, without its replay and its counts"
+        f"starts from what {donor.folder} had learned after {steps:,} steps, {source}: networks, targets, optimizers"
+        " and statistics, without its replay and its counts"
     )
 
 

@@ -1,4 +1,4 @@
-"""How a sitting begins: with fresh learners, at a run's checkpoint, or with what another run has learned."""
+"""How a session begins: with fresh learners, at a run's checkpoint, or with what another run has learned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polyak.training.plan import Plan
 
 @dataclasses.dataclass(frozen=True)
 class Opening:
-    """How a sitting begins, and what is told of it."""
+    """How a session begins, and what is told of it."""
 
     resumed: bool = False
     messages: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from polyak.envs.functional import Functional
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import UsageError, option, reason
-from polyak.runs import REQ, checkpoint, execute, files, interrupts
+from polyak.runs import checkpoint, execute, files, interrupts, request, scores, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.inheritance import inherited

@@ -1,4 +1,4 @@
-"""One sitting of a run: iterations, and between them the log, the evaluations, the checkpoints and the interrupts."""
+"""One session of a run: iterations, and between them the log, the evaluations, the checkpoints and the interrupts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Session:
         progress: ProgressLine,
         audience: Audience,
     ):
-        """Prepare a sitting of the run that `facts` describe."""
+        """Prepare a session of the run that `facts` describe."""
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
         self.facts["env_kwargs"] = facts.get("env_kwargs", {})
         self.claim, self.folder = claim, claim.folder
@@ -51,7 +51,7 @@ class Session:
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = np.zeros(len(self.seeds), np.int64)  # [lane] evaluations so far
         self.progress, self.audience = progress, audience
-        self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this sitting
+        self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this session
         self.stopped: str | None = None  # why training ended before its last step
         self.settings = checkpoint.settings_of(facts)
         self.seconds = {"training": 0.0, "evaluation": 0.0}

@@ -183,9 +183,9 @@ def cached(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
     """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
 
     So a training that differs from an earlier one of the same process in the float settings of its config alone
-    compiles nothing. Only what is cached that consists of polyak's own parts, with the functions that its modules now have: a
-    user's algorithm or environment may be changed, and must then be what it is now. What is made is of no use to a
-    config with other static settings.
+    compiles nothing. Only what consists of polyak's own parts is cached, with the functions that its modules now have:
+    a user's algorithm or environment may have been changed since. A config with other static settings has an entry of
+    its own.
     """
     inside = [*_inside((make, *parts))]
     if not all(_package(part) in ("polyak", "jax", "builtins") for part in inside):

@@ -101,7 +101,13 @@ class Config:
         refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
 
 
-CONTINUOUS_ONLY = ("target_per_dimension", "critic_state_layers", "critic_action_layers", "sigma_bound", "noise_correlation")
+CONTINUOUS_ONLY = (
+    "target_per_dimension",
+    "critic_state_layers",
+    "critic_action_layers",
+    "sigma_bound",
+    "noise_correlation",
+)
 
 
 @pytree

@@ -38,7 +38,7 @@ class Acting:
         """Prepare to act; where the verdict is not known, it is found out when the first policy comes."""
         self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
         self.config = map_leaves(np.float32, config)
-        self.fresh = map_leaves(_in_32_bits, algorithm.recall(config, spec))
+        self.initial_memory = map_leaves(_in_32_bits, algorithm.recall(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
         self.verdict = verdict
         self.followed: Any = None
@@ -47,11 +47,11 @@ class Acting:
         self.restart(seeds)
 
     def restart(self, seeds: Sequence[int]) -> None:
-        """Start afresh: acting for these seeds, with the memory of episodes that begin."""
+        """Start: act for these seeds, with the memory of episodes that begin."""
         self.seeds, shape = list(seeds), (len(seeds), self.envs)
         self.alone = len(self.seeds) == 1
         self.draws = LaneGenerators(self.seeds, [0] * len(self.seeds))
-        self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.fresh)
+        self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.initial_memory)
 
     @property
     def in_numpy(self) -> bool:
@@ -60,11 +60,11 @@ class Acting:
 
     @property
     def memory(self) -> Any:
-        """Return the acting memory, `[lane, env, ...]`, in the types of a fresh one."""
-        if self.carried is self.fresh:  # there is nothing in it
-            return self.fresh
+        """Return the acting memory, `[lane, env, ...]`, in the types of an initial one."""
+        if self.carried is self.initial_memory:  # there is nothing in it
+            return self.initial_memory
         memory = map_leaves(lambda leaf: leaf[None], self.carried) if self.alone else self.carried
-        return map_leaves(lambda leaf, fresh: np.asarray(leaf, fresh.dtype), memory, self.fresh)
+        return map_leaves(lambda leaf, initial: np.asarray(leaf, initial.dtype), memory, self.initial_memory)
 
     @memory.setter
     def memory(self, memory: Any) -> None:
@@ -113,12 +113,12 @@ class Acting:
     def forget(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
 
-        def refreshed(memory: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        def reset(memory: np.ndarray, initial: np.ndarray) -> np.ndarray:
             memory = np.array(memory)  # a copy: whoever kept the old memory keeps it
-            memory[lane, env] = fresh
+            memory[lane, env] = initial
             return memory
 
-        self.memory = map_leaves(refreshed, self.memory, self.fresh)
+        self.memory = map_leaves(reset, self.memory, self.initial_memory)
 
 
 def _in_32_bits(leaf: Any) -> np.ndarray:

@@ -60,8 +60,8 @@ def _play(
     """
     spec, count = world.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
-    fresh = algorithm.recall(config, spec)
-    memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), fresh)
+    initial = algorithm.recall(config, spec)
+    memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
     kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 
     def playing(carried: Any) -> Any:

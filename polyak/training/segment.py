@@ -47,7 +47,7 @@ class Programs:
     def begin(self, config: Any, learner: Learner, key: jax.Array) -> Lane:
         """Put a fresh learner into fresh environments."""
         starts = jax.random.split(_collecting(key, jnp.int32(0)), self.plan.envs)
-        return Lane(learner, jax.vmap(self.world.start)(starts), self._fresh(config), jnp.ones((), jnp.int32))
+        return Lane(learner, jax.vmap(self.world.start)(starts), self._initial_memory(config), jnp.ones((), jnp.int32))
 
     def segment(
         self, config: Any, lane: Lane, key: jax.Array, share: Share, table: Schedule, count: Array
@@ -88,17 +88,19 @@ class Programs:
         schedule = UpdateSchedule(now.updates, now.num_updates)
         return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, schedule)
 
-    def _fresh(self, config: Any) -> Any:
+    def _initial_memory(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""
-        fresh = self.algorithm.recall(config, self.world.spec)
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), fresh)
+        initial = self.algorithm.recall(config, self.world.spec)
+        return jax.tree.map(
+            lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), initial
+        )
 
     def _collect(
         self, config: Any, lane: Lane, key: jax.Array, share: Share, now: Schedule
     ) -> tuple[Rollout, Any, Lane]:
         """Take the iteration's steps in all environments of a lane, as far as its share goes."""
         key = keys.written_out(key)
-        envs, spec, fresh = self.plan.envs, self.world.spec, self._fresh(config)
+        envs, spec, initial = self.plan.envs, self.world.spec, self._initial_memory(config)
 
         def step(t: Any, carried: Any) -> Any:
             of_worlds, memory, rows, ends = carried
@@ -109,7 +111,7 @@ class Programs:
             row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(envs, -1) for part in parts], -1)
 
             def renew() -> Any:
-                started = jax.vmap(self.world.start)(jax.random.split(start_key, envs)), fresh
+                started = jax.vmap(self.world.start)(jax.random.split(start_key, envs)), initial
                 return jax.vmap(tree.where)(outcome.ended, started, (after, memory))
 
             # a branch: most steps end nothing, and beginning episodes can be dear

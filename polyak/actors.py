@@ -13,7 +13,7 @@ from polyak.lazy import jax, jnp
 from polyak.nets import MLP, PLAIN, Style
 from polyak.simba import Simba, network
 from polyak.tree import pytree, static
-from polyak.types import Array, Box, Discrete, Kind
+from polyak.types import ActionSpace, Array, Box, Discrete
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -110,38 +110,38 @@ class SquashedActor:
 
 @pytree
 class StochasticActor:
-    """A distribution over any kind of action: categorical, several categoricals, or a normal clipped to [-1, 1].
+    """A distribution over any action space: categorical, several categoricals, or a normal clipped to [-1, 1].
 
     The deviation of the normal does not depend on what is seen (Schulman et al. 2017, arXiv 1707.06347, section 6.1).
     """
 
     mlp: MLP | Simba
     log_sigma: Float[Array, "action"] | None
-    kind: Kind = static()
+    action: ActionSpace = static()
 
     @classmethod
     def create(
-        cls, key: jax.Array, size_in: int, kind: Kind, layers: Sequence[int], final_init: Any, style: Style
+        cls, key: jax.Array, size_in: int, action: ActionSpace, layers: Sequence[int], final_init: Any, style: Style
     ) -> "StochasticActor":
         """Make an actor with the given hidden layers and log σ = 0."""
-        log_sigma = jnp.zeros(kind.size) if isinstance(kind, Box) else None
-        return cls(network(key, (size_in, *layers, outputs(kind)), final_init, style), log_sigma, kind)
+        log_sigma = jnp.zeros(action.size) if isinstance(action, Box) else None
+        return cls(network(key, (size_in, *layers, outputs(action)), final_init, style), log_sigma, action)
 
     def __call__(self, obs: Array) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
         raw = self.mlp(obs)
-        if isinstance(self.kind, Box):
+        if isinstance(self.action, Box):
             assert self.log_sigma is not None
             return ClippedNormal(raw, self.log_sigma[..., None, :] + 0.0 * raw)
-        if isinstance(self.kind, Discrete):
+        if isinstance(self.action, Discrete):
             return Categorical(raw)
-        ends = np.cumsum(self.kind.sizes)
-        parts = zip(ends - np.array(self.kind.sizes), ends, strict=True)
+        ends = np.cumsum(self.action.sizes)
+        parts = zip(ends - np.array(self.action.sizes), ends, strict=True)
         return MultiCategorical(tuple(Categorical(raw[..., start:end]) for start, end in parts))
 
 
-def outputs(kind: Kind) -> int:
-    """Return how many numbers a network puts out for a kind of action."""
-    if isinstance(kind, Box):
-        return kind.size
-    return kind.n if isinstance(kind, Discrete) else sum(kind.sizes)
+def outputs(action: ActionSpace) -> int:
+    """Return how many numbers a network puts out for an action space."""
+    if isinstance(action, Box):
+        return action.size
+    return action.n if isinstance(action, Discrete) else sum(action.sizes)

@@ -1,4 +1,4 @@
-"""Exploration noise: each kind says how one environment's memory starts, and makes the next noise from it."""
+"""Exploration noise: each process says how one environment's memory starts, and makes the next noise from it."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -8,7 +8,7 @@ from polyak import draws
 from polyak.tree import pytree
 from polyak.types import Array, Key
 
-Kind: TypeAlias = Literal["gaussian", "ornstein-uhlenbeck"]
+NoiseType: TypeAlias = Literal["gaussian", "ornstein-uhlenbeck"]
 
 
 @pytree
@@ -71,6 +71,8 @@ class Correlated:
         return x, (x, 0.0 * begun + 1.0)
 
 
-def make(kind: Kind, sigma: Array | float, theta: Array | float, dt: Array | float) -> Gaussian | OrnsteinUhlenbeck:
+def make(
+    noise: NoiseType, sigma: Array | float, theta: Array | float, dt: Array | float
+) -> Gaussian | OrnsteinUhlenbeck:
     """Build the exploration noise of a deterministic policy."""
-    return Gaussian(sigma) if kind == "gaussian" else OrnsteinUhlenbeck(theta, sigma, dt)
+    return Gaussian(sigma) if noise == "gaussian" else OrnsteinUhlenbeck(theta, sigma, dt)

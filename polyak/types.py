@@ -66,15 +66,15 @@ class MultiDiscrete:
     sizes: tuple[int, ...]
 
 
-Kind: TypeAlias = Box | Discrete | MultiDiscrete
+ActionSpace: TypeAlias = Box | Discrete | MultiDiscrete
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """All that an algorithm may know of an environment: flat observations and the kind of action."""
+    """All that an algorithm may know of an environment: flat observations and the action space."""
 
     obs_size: int
-    action: Kind
+    action: ActionSpace
 
     @property
     def action_size(self) -> int:
@@ -166,8 +166,8 @@ class Algorithm(Protocol):
         """What `update` is given: a whole rollout, or minibatches."""
 
     @property
-    def acts_on(self) -> tuple[type[Kind], ...]:
-        """The kinds of action it can take."""
+    def acts_on(self) -> tuple[type[ActionSpace], ...]:
+        """The action spaces that it can take."""
 
     def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
         """Make the state of a fresh agent; it has a field `policy`."""

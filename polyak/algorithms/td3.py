@@ -22,7 +22,7 @@ from polyak.critics import Critic, least, several
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.nets import Architecture, Style
-from polyak.noise import Gaussian, Kind, OrnsteinUhlenbeck, make
+from polyak.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
 from polyak.normalize import RunningStats
 from polyak.simba import refuse_layers
 from polyak.tree import polyak_average, pytree, replace, static
@@ -82,8 +82,8 @@ class Config:
     """Exponent α of prioritized replay; None: every transition is equally likely."""
     priority_beta: float = number(default=0.4, least=0, most=1)
     """Exponent β of its importance weights at the start; it rises to 1 over the run."""
-    noise: Kind = static(default="gaussian")
-    """Kind of exploration noise."""
+    noise: NoiseType = static(default="gaussian")
+    """Process that the exploration noise comes from."""
     noise_sigma: float = number(default=0.1, least=0)
     """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
     noise_theta: float = number(default=0.15, least=0)

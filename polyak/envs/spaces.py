@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak.errors import UsageError
-from polyak.types import Box, Discrete, EnvSpec, Kind, MultiDiscrete
+from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
 
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 MOST_NUMBERS = 1_000_000  # of an observation or an action; 4 MB in every environment, and several times in a transition
@@ -27,7 +27,7 @@ def spec_of(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> 
     if size == 0:
         raise UsageError(f"the observation space {observation} is empty")
     _refuse_huge("an observation", size, "describe the state by a few numbers, in a Box")
-    return EnvSpec(size, _action_kind(action))
+    return EnvSpec(size, _action_space_of(action))
 
 
 def _check_observation(space: gymnasium.Space[Any], where: str) -> None:
@@ -59,7 +59,7 @@ def _refuse_huge(what: str, size: int, instead: str) -> None:
         )
 
 
-def _action_kind(space: gymnasium.Space[Any]) -> Kind:
+def _action_space_of(space: gymnasium.Space[Any]) -> ActionSpace:
     if isinstance(space, spaces.Discrete):
         _refuse_huge("an action", int(space.n), "split it into several choices, in a MultiDiscrete")
         return Discrete(int(space.n))

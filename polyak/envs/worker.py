@@ -32,9 +32,9 @@ class Table:
         rows, size = np.frombuffer(numbers, np.float32), spec.obs_size
         self.obs, self.next_obs = rows[: 2 * count * size].reshape(2, count, size)
         self.rest = rows[2 * count * size :].reshape(3, count)  # reward, terminated, truncated
-        kind = spec.action
-        shape = (count,) if isinstance(kind, Discrete) else (count, spec.action_size)
-        flat = np.frombuffer(actions, np.float32 if isinstance(kind, Box) else np.int64)
+        action_space = spec.action
+        shape = (count,) if isinstance(action_space, Discrete) else (count, spec.action_size)
+        flat = np.frombuffer(actions, np.float32 if isinstance(action_space, Box) else np.int64)
         self.actions = flat[: count * spec.action_size].reshape(shape)
 
     @staticmethod

@@ -111,15 +111,15 @@ def _named_by(folder: Path, entry: Any) -> tuple[Path, str]:
     raise UsageError(f"the arrays in {folder} cannot be found: what names them is damaged or was changed")
 
 
-KINDS: dict[str, Any] = {
+DTYPES: dict[str, Any] = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
-    **{f"{kind.upper()}{8 * size}": f"<{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)},
+    **{f"{code.upper()}{8 * size}": f"<{code}{size}" for code in "iu" for size in (1, 2, 4, 8)},
     "BOOL": "?",
 }
 
 
-def _dtype(kind: str) -> np.dtype[Any] | None:
-    name = jax.numpy.bfloat16 if kind == "BF16" else KINDS.get(kind)
+def _dtype(code: str) -> np.dtype[Any] | None:
+    name = jax.numpy.bfloat16 if code == "BF16" else DTYPES.get(code)
     return None if name is None else np.dtype(name)
 
 

@@ -104,10 +104,10 @@ class Acting:
 
     def uniform(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
-        kind = self.spec.action
-        if isinstance(kind, Box):
-            return 2.0 * self.draws.uniform((*obs.shape[:2], kind.size)) - 1.0
-        sizes = kind.n if isinstance(kind, Discrete) else np.array(kind.sizes)
+        action_space = self.spec.action
+        if isinstance(action_space, Box):
+            return 2.0 * self.draws.uniform((*obs.shape[:2], action_space.size)) - 1.0
+        sizes = action_space.n if isinstance(action_space, Discrete) else np.array(action_space.sizes)
         return (self.draws.uniform((*obs.shape[:2], *np.shape(sizes))) * sizes).astype(np.int64)
 
     def forget(self, lane: int, env: int) -> None:

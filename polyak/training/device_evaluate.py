@@ -62,7 +62,7 @@ def _play(
     of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
     initial = algorithm.recall(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
-    kind = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
+    dtype = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 
     def playing(carried: Any) -> Any:
         t, _, _, (_, _, ended, _) = carried
@@ -74,7 +74,7 @@ def _play(
         action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
         step_keys = jax.vmap(lambda one: jax.random.fold_in(one, t))(of_episodes)
-        worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, kind), step_keys)
+        worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, dtype), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
         finite = jnp.isfinite(outcome.next_obs).all(-1) & jnp.isfinite(outcome.reward)

@@ -83,13 +83,13 @@ def _filled(values: list[float], length: int) -> np.ndarray:
 
 def table(rows: list[Iteration], most: int) -> Schedule:
     """Join iterations, filled up with empty ones to the length that the program has."""
-    columns = [np.zeros(most, kind) for kind in KINDS]
+    columns = [np.zeros(most, dtype) for dtype in DTYPES]
     for column, values in zip(columns, zip(*rows, strict=True), strict=True):
         column[: len(rows)] = values
     return Schedule(*columns)
 
 
-KINDS = (np.int32, np.int32, np.int32, np.bool_)
+DTYPES = (np.int32, np.int32, np.int32, np.bool_)
 
 
 def fits(plan: Plan, limit: int | None) -> bool:

@@ -134,14 +134,14 @@ class Programs:
         self, config: Any, lane: Lane, memory: Any, obs: Array, key: jax.Array, now: Schedule
     ) -> tuple[Array, Any]:
         """Choose actions for all environments of a lane: uniformly, or by its policy."""
-        kind = self.world.spec.action
+        action_space = self.world.spec.action
 
         def by_policy() -> Any:
             action, after = self.algorithm.act(config, lane.learner.state.policy, memory, obs, key, True)
-            dtype = jnp.float32 if isinstance(kind, Box) else jnp.int32
+            dtype = jnp.float32 if isinstance(action_space, Box) else jnp.int32
             return jnp.asarray(action, dtype), jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
 
-        return jax.lax.cond(now.uniform, lambda: (_uniform(kind, self.plan.envs, key), memory), by_policy)
+        return jax.lax.cond(now.uniform, lambda: (_uniform(action_space, self.plan.envs, key), memory), by_policy)
 
 
 def _collecting(key: jax.Array, iteration: Array) -> jax.Array:
@@ -166,10 +166,10 @@ def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, ep
     return count, after
 
 
-def _uniform(kind: Any, envs: int, key: jax.Array) -> jax.Array:
+def _uniform(action_space: Any, envs: int, key: jax.Array) -> jax.Array:
     """Draw actions uniformly at random, `[env, ...]`."""
-    if isinstance(kind, Box):
-        return jax.random.uniform(key, (envs, kind.size), minval=-1.0)
-    if isinstance(kind, Discrete):
-        return jax.random.randint(key, (envs,), 0, kind.n)
-    return jax.random.randint(key, (envs, len(kind.sizes)), 0, jnp.array(kind.sizes))
+    if isinstance(action_space, Box):
+        return jax.random.uniform(key, (envs, action_space.size), minval=-1.0)
+    if isinstance(action_space, Discrete):
+        return jax.random.randint(key, (envs,), 0, action_space.n)
+    return jax.random.randint(key, (envs, len(action_space.sizes)), 0, jnp.array(action_space.sizes))

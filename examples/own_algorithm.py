@@ -19,12 +19,12 @@ import jax.numpy as jnp
 
 import polyak
 from polyak.algorithms import ddpg
-from polyak.algorithms.ddpg import State, act, acts_on, init, learns_from, recall, sampling
+from polyak.algorithms.ddpg import State, act, acts_on, init, init_memory, learns_from, sampling
 from polyak.fields import number
 from polyak.tree import pytree, replace
 from polyak.types import Clock, Metrics, Transition
 
-__all__ = ["Config", "act", "acts_on", "init", "learns_from", "recall", "sampling", "update"]
+__all__ = ["Config", "act", "acts_on", "init", "learns_from", "init_memory", "sampling", "update"]
 
 
 @pytree

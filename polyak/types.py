@@ -172,7 +172,7 @@ class Algorithm(Protocol):
     def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
         """Make the state of a fresh agent; it has a field `policy`."""
 
-    def recall(self, config: Any, spec: EnvSpec, /) -> Any:
+    def init_memory(self, config: Any, spec: EnvSpec, /) -> Any:
         """Make one environment's fresh acting memory: `()` for most."""
 
     def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool, /) -> tuple[Array, Any]:

@@ -156,7 +156,7 @@ def test_a_lane_explores_alone_as_among_others_to_the_bit(agent: Agent, envs: in
 
 def acting(agent: Agent, policies: Any, seeds: Any, envs: int) -> Acting:
     made = Acting(agent.algorithm, agent.config, agent.spec, seeds, envs, explore=True)
-    made.follow(policies)
+    made.set_policy(policies)
     assert made.in_numpy
     return made
 
@@ -174,7 +174,7 @@ def act(agent: Agent, state: Any, explore: bool, seed: int) -> tuple[Any, Any]:
 
 
 def memories(agent: Agent, shape: tuple[int, ...]) -> Any:
-    fresh = agent.algorithm.recall(agent.config, agent.spec)
+    fresh = agent.algorithm.init_memory(agent.config, agent.spec)
     return jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * np.ndim(leaf))), fresh)
 
 

@@ -34,7 +34,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(jax.random.normal(key, (spec.obs_size, spec.action_size)), jnp.int32(0)))
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     return drift(config).start(spec.action_size)
 
 
@@ -78,7 +78,9 @@ def variant(algorithm: Any, **parts: Any) -> Any:
     return module(**{**vars(algorithm), **parts})
 
 
-linear = module(Config=Config, learns_from="replay", acts_on=(Box,), init=init, recall=recall, act=act, update=update)
+linear = module(
+    Config=Config, learns_from="replay", acts_on=(Box,), init=init, init_memory=init_memory, act=act, update=update
+)
 
 
 def act_in_jax(config: Config, policy: Policy, memory: Any, obs: Array, key: Any, explore: bool) -> tuple[Any, Any]:
@@ -138,7 +140,7 @@ on_policy = variant(
     linear,
     learns_from="rollout",
     init=init_at_zero,
-    recall=recall_nothing,
+    init_memory=recall_nothing,
     act=act_around_mean,
     update=update_on_policy,
 )

@@ -22,7 +22,7 @@ REGISTRY: dict[str, Algorithm] = {
     "crossq": crossq,
 }
 
-PARTS = ("Config", "learns_from", "acts_on", "init", "recall", "act", "update")
+PARTS = ("Config", "learns_from", "acts_on", "init", "init_memory", "act", "update")
 
 
 def find(algorithm: str | Any, named_in: Path | None = None) -> tuple[str, Algorithm]:

@@ -108,7 +108,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(trunk, actor, normalizer), value, moments)
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Return nothing: acting carries nothing from step to step."""
     return ()
 

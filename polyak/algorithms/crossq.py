@@ -129,7 +129,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
     return Correlated(config.noise_correlation).start(spec.action_size)
 

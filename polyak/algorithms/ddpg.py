@@ -156,7 +156,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
     return exploration(config).start(spec.action_size)
 

@@ -153,7 +153,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(actor, normalizer), value, reward_scale, moments)
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Return nothing: acting carries nothing from step to step."""
     return ()
 

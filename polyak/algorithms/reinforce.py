@@ -107,7 +107,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Return nothing: acting carries nothing from step to step."""
     return ()
 

@@ -172,7 +172,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment; discrete actions are drawn without."""
     return Correlated(config.noise_correlation).start(spec.action_size) if isinstance(spec.action, Box) else ()
 

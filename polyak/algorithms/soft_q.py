@@ -101,7 +101,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
 
 
-def recall(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Return nothing: acting carries nothing from step to step."""
     return ()
 

@@ -72,15 +72,15 @@ class Policy:
             return np.zeros((0, *self.action_space.shape), self.action_space.dtype)
         acting = self._acting(len(rows), explore=not deterministic)
         for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, len(rows))):
-            acting.forget(0, int(i))
-        acting.begin([self.calls])
+            acting.reset_memory(0, int(i))
+        acting.seed([self.calls])
         self.calls += 1
         return self.scale(acting(rows[None])[0])
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
             acting = Acting(self.algorithm, self.config, self.spec, [self.seed], count, explore, self.verdict)
-            acting.follow(self.tree)
+            acting.set_policy(self.tree)
             self.verdict = acting.verdict
             self.actings[count, explore] = acting
         return self.actings[count, explore]
@@ -184,7 +184,7 @@ class Saved:
         """Say whether policies that were read choose actions, which a description that was changed may prevent."""
         acting = Acting(self.algorithm, self.config, self.spec, self.seeds, 1, True, self.verdict)
         try:
-            acting.follow(tree)
+            acting.set_policy(tree)
             action = acting(np.zeros((len(self.seeds), 1, self.spec.obs_size), np.float32))
         except Exception:
             return False

@@ -38,10 +38,10 @@ class Acting:
         """Prepare to act; where the verdict is not known, it is found out when the first policy comes."""
         self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
         self.config = map_leaves(np.float32, config)
-        self.initial_memory = map_leaves(_in_32_bits, algorithm.recall(config, spec))
+        self.initial_memory = map_leaves(_in_32_bits, algorithm.init_memory(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
         self.verdict = verdict
-        self.followed: Any = None
+        self.policy: Any = None
         self.policy: Any = None
         self.compiled: Any = None
         self.restart(seeds)
@@ -70,11 +70,11 @@ class Acting:
     def memory(self, memory: Any) -> None:
         self.carried = _first(memory) if self.alone else memory
 
-    def follow(self, policy: Any) -> None:
+    def set_policy(self, policy: Any) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         if self.verdict is None:
             self.verdict = try_in_numpy(self.algorithm, self.config, self.spec, policy)
-        self.followed = policy
+        self.policy = policy
         if not self.in_numpy:  # not on the learner's device, which is one of the first
             devices.prepare()
             self.compiled = self.compiled or devices.cached(_program, self.algorithm, self.explore, config=self.config)
@@ -82,9 +82,9 @@ class Acting:
         else:  # for a lane alone without the lane axis, with which each operation would cost more
             self.policy = _first(policy) if self.alone else policy
 
-    def begin(self, moments: Sequence[int] | np.ndarray) -> None:
+    def seed(self, counters: Sequence[int] | np.ndarray) -> None:
         """Make what is chosen from here on depend on each lane's seed, this moment of it, and its memory alone."""
-        self.draws.begin(moments)
+        self.draws.seed(counters)
         self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ class Acting:
         sizes = action_space.n if isinstance(action_space, Discrete) else np.array(action_space.sizes)
         return (self.draws.uniform((*obs.shape[:2], *np.shape(sizes))) * sizes).astype(np.int64)
 
-    def forget(self, lane: int, env: int) -> None:
+    def reset_memory(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
 
         def reset(memory: np.ndarray, initial: np.ndarray) -> np.ndarray:
@@ -164,7 +164,7 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
     """
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
-    memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.recall(config, spec))
+    memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.init_memory(config, spec))
     lanes = map_leaves(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
     lanes = map_leaves(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
 

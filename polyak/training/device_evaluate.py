@@ -60,7 +60,7 @@ def _play(
     """
     spec, count = world.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
-    initial = algorithm.recall(config, spec)
+    initial = algorithm.init_memory(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
     dtype = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 

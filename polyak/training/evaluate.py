@@ -58,9 +58,9 @@ class Evaluator:
         for lane, lane_seeds in enumerate(seeds):
             acting = self._acting(count, explore)
             acting.restart([lane_seeds[0]])
-            acting.follow(tree.take(policies, slice(lane, lane + 1)))
+            acting.set_policy(tree.take(policies, slice(lane, lane + 1)))
             self.verdict = acting.verdict
-            acting.begin([0])
+            acting.seed([0])
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 results.append(_play(acting, environments, list(lane_seeds), most, self.stop))
         return Scores(*(np.array(part) for part in zip(*results, strict=True)))
@@ -147,7 +147,7 @@ def _play(
             cut[episode] = not ended and lengths[episode] >= most
             if not ended and not cut[episode]:
                 continue
-            acting.forget(0, e)
+            acting.reset_memory(0, e)
             following = next(waiting, None)
             if following is None:
                 del playing[e]

@@ -76,7 +76,7 @@ class Training:
         self.at_rest = True  # whether no round is under way; without updates per episode always
         self.progress = np.zeros(len(self.seeds), np.float32)  # of each lane when its rollout, or round, began
         self._fetch()
-        self.acting.follow(self.policy)
+        self.acting.set_policy(self.policy)
 
     @property
     def verdict(self) -> Verdict:
@@ -131,14 +131,14 @@ class Training:
             else:
                 metrics = self._learn_from(rollout)
         self._report(episodes, metrics, self.updates - before)
-        self.acting.follow(self.policy)
+        self.acting.set_policy(self.policy)
         return self.report
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything the run is at this moment, as a tree of arrays, good until the next iteration."""
         return {
             "learner": on_host(self.learner),
-            "acting": self.acting.followed,
+            "acting": self.acting.policy,
             "memory": self.acting.memory,
             "pending": self.pending,
             "num_updates": np.asarray(self.num_updates),
@@ -177,7 +177,7 @@ class Training:
             self.round = self.open = ~self.finished  # more of them, if the plan is longer now
         self._break_off(elsewhere)
         self._fetch()
-        self.acting.follow(snapshot["acting"])
+        self.acting.set_policy(snapshot["acting"])
         return len(elsewhere)
 
     def _break_off(self, environments: list[tuple[int, int]]) -> None:
@@ -186,7 +186,7 @@ class Training:
         if self.pending is not None and environments:
             self.pending = tree.replace(self.pending, rows=np.array(self.pending.rows))  # a snapshot may hold them
         for lane, e in environments:
-            self.acting.forget(lane, e)
+            self.acting.reset_memory(lane, e)
             if self.pending is not None and self.pending.count[lane]:
                 unpack(self.spec, self.pending.rows).truncated[lane, self.pending.count[lane] - 1, e] = 1
             else:
@@ -198,7 +198,7 @@ class Training:
         """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
         self.learner = tree.replace(self.learner, state=jax.device_put(state, self.sharding))
         self._fetch()
-        self.acting.follow(self.policy)
+        self.acting.set_policy(self.policy)
 
     def _learn_from(self, rollout: Rollout) -> Any:
         updates, self.num_updates = self.num_updates, 0
@@ -235,7 +235,7 @@ class Training:
         by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
         before, played = Moment(self.worlds, self.acting), self.episodes
-        self.acting.begin(self.env_steps)
+        self.acting.seed(self.env_steps)
         try:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 episodes = self._fill(rollout, remaining, choose, plan.episodes_left(self.episodes, warming))
@@ -256,7 +256,7 @@ class Training:
             self.round = self.open = ~self.finished
             if by_episode:  # all lanes are at a start; the memory of those that waited went on meanwhile
                 for lane in range(len(self.seeds)):
-                    self.acting.forget(lane, 0)
+                    self.acting.reset_memory(lane, 0)
         return rollout, episodes
 
     def _make_way(self, rollout: Rollout, played: np.ndarray) -> None:
@@ -270,7 +270,7 @@ class Training:
         due = plan.evaluations_due(after, self.episodes) > plan.evaluations_due(self.env_steps, played)
         if due.all() and worlds.actions[0][0]:
             unpack(self.spec, rollout.rows).truncated[0, rollout.count[0] - 1, 0] = 1
-            self.acting.forget(0, 0)
+            self.acting.reset_memory(0, 0)
             worlds.restore(worlds.episodes + 1, [[[]]], worlds.obs)
 
     def _close_lanes(self, ended: set[int]) -> None:
@@ -288,7 +288,7 @@ class Training:
             parts.next_obs[:, t], parts.reward[:, t] = worlds.next_obs, worlds.reward
             parts.terminated[:, t], parts.truncated[:, t] = worlds.terminated, worlds.truncated
             for episode in ended:
-                self.acting.forget(episode.lane, episode.env)
+                self.acting.reset_memory(episode.lane, episode.env)
                 episodes_left[episode.lane] -= 1
                 if not episodes_left[episode.lane]:
                     rollout.count[episode.lane] = t + 1

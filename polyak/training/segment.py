@@ -90,7 +90,7 @@ class Programs:
 
     def _initial_memory(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""
-        initial = self.algorithm.recall(config, self.world.spec)
+        initial = self.algorithm.init_memory(config, self.world.spec)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), initial
         )

@@ -153,7 +153,7 @@ def test_a_random_action_is_as_likely_as_asked_for_and_any(in_numpy: bool) -> No
     if in_numpy:
         policy, obs = stack([jax.tree.map(np.asarray, policy)]), obs[None]
     key = LaneGenerators([0], [0]) if in_numpy else jax.random.key(0)
-    memory = dqn.recall(PLAIN.config, spec)
+    memory = dqn.init_memory(PLAIN.config, spec)
     actions, _ = dqn.act(PLAIN.config, policy, memory, obs, key, True)
     # action 1 is best: 0.6 and its share of the 0.4
     np.testing.assert_allclose(np.bincount(np.ravel(actions), minlength=4) / n, [0.1, 0.7, 0.1, 0.1], atol=0.015)

@@ -179,7 +179,7 @@ def test_the_normalizer_takes_in_each_batch_after_it_was_used() -> None:
 
 def test_continuous_actions_are_squashed_normal_draws_and_without_exploring_their_mode() -> None:
     policy, obs = PLAIN.learned(2).policy, np.ones((20_000, 3), np.float32)
-    memory = jax.tree.map(lambda leaf: np.tile(leaf, (20_000, 1)), sac.recall(PLAIN.config, PLAIN.spec))
+    memory = jax.tree.map(lambda leaf: np.tile(leaf, (20_000, 1)), sac.init_memory(PLAIN.config, PLAIN.spec))
     actions, _ = sac.act(PLAIN.config, policy, memory, obs, jax.random.key(0), True)
     u, wanted = np.arctanh(actions), policy(obs[:1])
     np.testing.assert_allclose(u.mean(0), wanted.mean[0], atol=0.03)

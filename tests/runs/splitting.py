@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 
-from polyak.algorithms.ddpg import Config, acts_on, init, learns_from, recall, update
+from polyak.algorithms.ddpg import Config, acts_on, init, init_memory, learns_from, update
 from polyak.algorithms.ddpg import act as ddpg_act
 
-__all__ = ["Config", "act", "acts_on", "init", "learns_from", "recall", "update"]
+__all__ = ["Config", "act", "acts_on", "init", "learns_from", "init_memory", "update"]
 
 
 def act(config: Config, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:

@@ -82,8 +82,8 @@ def test_every_algorithm_acts_without_jax(tmp_path: Path) -> None:
     for i, (agent, tree) in enumerate(zip(agents, trees, strict=True)):
         for explore, line in ((False, lines[2 * i]), (True, lines[2 * i + 1])):
             acting = Acting(agent.algorithm, agent.config, agent.spec, [0], 3, explore, Verdict(True))
-            acting.follow(tree)
-            acting.begin([int(explore)])  # the policy's second call explores
+            acting.set_policy(tree)
+            acting.seed([int(explore)])  # the policy's second call explores
             obs = np.random.default_rng(0).standard_normal((1, 3, agent.spec.obs_size), np.float32)
             np.testing.assert_array_equal(np.array(line.split(), float), np.ravel(acting(obs)[0]))
 

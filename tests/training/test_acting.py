@@ -27,7 +27,7 @@ OBS = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 3, 2)).astype(np.float32)
 
 def acting(algorithm: Any = toys.linear, explore: bool = True, spec: EnvSpec = SPEC) -> Acting:
     made = Acting(algorithm, toys.Config(), spec, SEEDS, envs=3, explore=explore)
-    made.follow(POLICIES)
+    made.set_policy(POLICIES)
     made.begin([0, 0])
     return made
 
@@ -76,7 +76,7 @@ def test_the_reason_for_compiling_is_told(act: Any, reason: str) -> None:
 def test_what_is_known_of_acting_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyak.training.acting.try_in_numpy", None)
     actor = Acting(toys.linear, toys.Config(), SPEC, SEEDS, 3, False, Verdict(True))
-    actor.follow(POLICIES)
+    actor.set_policy(POLICIES)
     assert actor.in_numpy
 
 
@@ -92,15 +92,15 @@ def test_an_act_that_is_wrong_for_a_lane_alone_without_exploring_is_compiled() -
 def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
     """The environments write the next observations where they wrote the last; memory and actions must not change."""
 
-    def recall(config: Any, spec: EnvSpec) -> np.ndarray:
+    def init_memory(config: Any, spec: EnvSpec) -> np.ndarray:
         return np.zeros(spec.obs_size, np.float32)
 
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return obs[..., :1] if isinstance(obs, np.ndarray) else obs[..., :1] + 0.0, obs
 
-    algorithm = toys.variant(toys.linear, act=act, recall=recall)
+    algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
     actor = Acting(algorithm, toys.Config(), SPEC, seeds, envs=3, explore=True)
-    actor.follow(jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
+    actor.set_policy(jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
     assert actor.in_numpy
     obs = OBS[: len(seeds)].copy()
     action = actor(obs)
@@ -110,7 +110,7 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
 
 
 def test_an_act_may_change_in_place_what_it_returned() -> None:
-    def recall(config: Any, spec: EnvSpec) -> np.ndarray:
+    def init_memory(config: Any, spec: EnvSpec) -> np.ndarray:
         return np.zeros(spec.action_size)  # float64, as NumPy makes it
 
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
@@ -120,11 +120,11 @@ def test_an_act_may_change_in_place_what_it_returned() -> None:
         memory += obs[..., :1]
         return memory, memory
 
-    algorithm = toys.variant(toys.linear, act=act, recall=recall)
+    algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
     for policies in (POLICIES, jax.tree.map(lambda leaf: leaf[:1], POLICIES)):
         lanes = len(policies.updates)
         actor = Acting(algorithm, toys.Config(), SPEC, SEEDS[:lanes], envs=3, explore=True)
-        actor.follow(policies)
+        actor.set_policy(policies)
         actor.begin([0] * lanes)
         assert actor.in_numpy
         assert actor.memory.dtype == np.float32
@@ -175,7 +175,7 @@ def test_memory_drifts_and_one_environment_can_forget() -> None:
     actor = acting()
     actor(OBS)
     before = actor.memory
-    actor.forget(1, 2)
+    actor.reset_memory(1, 2)
     assert (before != 0).all()  # whoever kept the old memory keeps it
     assert actor.memory[1, 2] == 0
     assert (actor.memory != 0).sum() == 5
@@ -185,7 +185,7 @@ def test_memory_drifts_and_one_environment_can_forget() -> None:
 def test_a_lane_that_acts_alone_acts_the_same(algorithm: Any) -> None:
     together = acting(algorithm)(OBS)
     alone = Acting(algorithm, toys.Config(), SPEC, SEEDS[1:], envs=3, explore=True)
-    alone.follow(jax.tree.map(lambda leaf: leaf[1:], POLICIES))
+    alone.set_policy(jax.tree.map(lambda leaf: leaf[1:], POLICIES))
     alone.begin([0])
     np.testing.assert_array_equal(alone(OBS[1:]), together[1:])
 
@@ -271,7 +271,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
     training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
     while training.shared_updates == 0:  # compiles
         training.advance()
-    training.acting.begin(training.env_steps)
+    training.acting.seed(training.env_steps)
     training._learn_from(training.pending)
     training.acting(training.worlds.obs)
     assert not training.learner.state.policy.weight.is_ready()

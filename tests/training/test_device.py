@@ -60,7 +60,7 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
     state = toys.init(config, env.spec, init_key)
     starts = jax.random.split(jax.random.fold_in(collecting, 0), plan.envs)
     worlds = [env.start(start) for start in starts]
-    memories, rows, updates, iteration = [toys.recall(config, env.spec)] * plan.envs, [], 0, 1
+    memories, rows, updates, iteration = [toys.init_memory(config, env.spec)] * plan.envs, [], 0, 1
     while len(rows) < plan.env_steps:
         warming = len(rows) < plan.warmup
         until = plan.warmup if warming else plan.env_steps
@@ -79,7 +79,7 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
                 ends = [outcome.terminated, outcome.truncated]
                 rows.append(np.concatenate([obs[e], actions[e], [outcome.reward], outcome.next_obs, ends]))
                 if outcome.ended:
-                    worlds[e], memories[e] = env.start(of_start[e]), toys.recall(config, env.spec)
+                    worlds[e], memories[e] = env.start(of_start[e]), toys.init_memory(config, env.spec)
         iteration, began = iteration + 1, updates
         learning, progress = jax.random.fold_in(key, began), jnp.float32(0)
         batch_key, update_key = jax.random.split(learning)
@@ -264,7 +264,7 @@ def test_evaluation_plays_each_episode_to_its_end() -> None:
             key, policy = jax.random.key(seed), take(policies, lane)
             now, t, ended, outcome = env.start(key), 0, False, SimpleNamespace(total=0.0, length=0)
             while not ended:
-                action = toys.act(config, policy, toys.recall(config, env.spec), now.obs[None], key, False)[0][0]
+                action = toys.act(config, policy, toys.init_memory(config, env.spec), now.obs[None], key, False)[0][0]
                 now, outcome = env.step(now, action, jax.random.fold_in(key, t))  # type: ignore[assignment]
                 t, ended = t + 1, bool(outcome.ended)  # type: ignore[attr-defined]
             np.testing.assert_allclose(scores.returns[lane, i], outcome.total, rtol=1e-4, atol=1e-5)

@@ -48,7 +48,7 @@ def textbook(config: Any, plan: Plan, seed: int) -> tuple[np.ndarray, Any]:
     """Act, store, learn, step by step, as the papers print it; return the transitions and the final state."""
     env, episode, rows = Walk(), 0, []
     init_key, learn_key = jax.random.split(jax.random.key(seed))
-    state, memory = ddpg.init(config, SPEC, init_key), ddpg.recall(config, SPEC)
+    state, memory = ddpg.init(config, SPEC, init_key), ddpg.init_memory(config, SPEC)
     obs, _ = env.reset(seed=episode_seed(seed, 0, episode))
     for t in range(plan.env_steps):
         action, memory = choose(config, state.policy, memory, obs, LaneGenerators([seed], [t]), t < plan.warmup)
@@ -56,7 +56,7 @@ def textbook(config: Any, plan: Plan, seed: int) -> tuple[np.ndarray, Any]:
         rows.append(np.concatenate([obs, action, [reward], next_obs, [terminated, truncated]]).astype(np.float32))
         obs = next_obs
         if terminated or truncated:
-            episode, memory = episode + 1, ddpg.recall(config, SPEC)
+            episode, memory = episode + 1, ddpg.init_memory(config, SPEC)
             obs, _ = env.reset(seed=episode_seed(seed, 0, episode))
         if t >= plan.warmup:
             state = improve(config, plan, state, rows, learn_key, t - plan.warmup)

@@ -70,9 +70,9 @@ def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
         split = [next(small).reshape(leaf.shape) if leaf.size <= SMALL else next(large) for leaf in leaves]
         return jax.tree.unflatten(tree, split)
 
-    def update(gradient: Any, moments: Any, net: Any = None) -> tuple[Any, Any]:
-        steps, moments = inner.update(pack(gradient), moments, None if net is None else pack(net))
-        return unpack(steps, gradient), moments
+    def update(gradient: Any, opt_state: Any, net: Any = None) -> tuple[Any, Any]:
+        steps, opt_state = inner.update(pack(gradient), opt_state, None if net is None else pack(net))
+        return unpack(steps, gradient), opt_state
 
     return optax.GradientTransformation(lambda net: inner.init(pack(net)), update)
 
@@ -85,9 +85,9 @@ def descend(
     optimizer: optax.GradientTransformation,
     loss: Callable[[Net], tuple[Array, tuple[Any, Metrics]]],
     net: Net,
-    moments: Any,
+    opt_state: Any,
 ) -> tuple[Net, Any, Any, Metrics]:
     """Take one step down `loss(net) -> (loss, (extra, metrics))`; return net, moments, extra and metrics."""
     (_, (extra, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(net)
-    steps, moments = optimizer.update(gradient, moments, net)
-    return optax.apply_updates(net, steps), moments, extra, metrics
+    steps, opt_state = optimizer.update(gradient, opt_state, net)
+    return optax.apply_updates(net, steps), opt_state, extra, metrics

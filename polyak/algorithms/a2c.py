@@ -93,7 +93,7 @@ class State:
 
     policy: Policy
     value: MLP
-    moments: Any
+    opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -104,8 +104,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor = StochasticActor.create(keys[1], width, spec.action, config.actor_layers, 0.01, style)
     value = MLP.create(keys[2], (width, *config.value_layers, 1), True, 1.0, style)
     normalizer = RunningStats.create(spec.obs_size) if config.normalize_observations else None
-    moments = optimizer(config, config.learning_rate).init((trunk, actor, value))
-    return State(Policy(trunk, actor, normalizer), value, moments)
+    opt_state = optimizer(config, config.learning_rate).init((trunk, actor, value))
+    return State(Policy(trunk, actor, normalizer), value, opt_state)
 
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
@@ -143,11 +143,11 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
 
     rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
     nets = (policy.trunk, policy.actor, state.value)
-    (trunk, actor, critic), moments, _, metrics = optimize.descend(
-        optimizer(config, rate), total_loss, nets, state.moments
+    (trunk, actor, critic), opt_state, _, metrics = optimize.descend(
+        optimizer(config, rate), total_loss, nets, state.opt_state
     )
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
-    return State(Policy(trunk, actor, normalizer), critic, moments), {**metrics, "value": value.mean()}
+    return State(Policy(trunk, actor, normalizer), critic, opt_state), {**metrics, "value": value.mean()}
 
 
 def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:

@@ -98,9 +98,9 @@ class State:
     critic_statistics: tuple[Any, ...]
     log_alpha: Array  # []
     target_entropy: Array  # []
-    actor_moments: Any
-    critic_moments: Any
-    alpha_moments: Any
+    actor_opt_state: Any
+    critic_opt_state: Any
+    alpha_opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -123,9 +123,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         critic_statistics=tuple(critic.statistics() for critic in critics),
         log_alpha=log_alpha,
         target_entropy=jnp.asarray(entropy, jnp.float32),
-        actor_moments=optimizer(config, config.actor_learning_rate).init(actor),
-        critic_moments=optimizer(config, config.critic_learning_rate).init(critics),
-        alpha_moments=optimize.adam(config.alpha_learning_rate).init(log_alpha),
+        actor_opt_state=optimizer(config, config.actor_learning_rate).init(actor),
+        critic_opt_state=optimizer(config, config.critic_learning_rate).init(critics),
+        alpha_opt_state=optimize.adam(config.alpha_learning_rate).init(log_alpha),
     )
 
 
@@ -161,10 +161,10 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
         return loss, (statistics, {"critic_loss": loss, "q": both[0][:n].mean()})
 
-    critics, critic_moments, statistics, metrics = optimize.descend(
-        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_moments
+    critics, critic_opt_state, statistics, metrics = optimize.descend(
+        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
-    state = replace(state, critics=critics, critic_moments=critic_moments, critic_statistics=statistics)
+    state = replace(state, critics=critics, critic_opt_state=critic_opt_state, critic_statistics=statistics)
 
     def delayed(state: State) -> State:
         return _improve_policy(config, state, batch.obs, actor_key)
@@ -188,10 +188,10 @@ def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) ->
         q = least([critic(obs, action, running) for critic, running in pairs])
         return (alpha * log_prob - q).mean(), ((statistics, -log_prob.mean()), {})
 
-    actor, actor_moments, (statistics, entropy), _ = optimize.descend(
-        optimizer(config, config.actor_learning_rate), actor_loss, state.policy.actor, state.actor_moments
+    actor, actor_opt_state, (statistics, entropy), _ = optimize.descend(
+        optimizer(config, config.actor_learning_rate), actor_loss, state.policy.actor, state.actor_opt_state
     )
-    state = replace(state, policy=Policy(actor, statistics), actor_moments=actor_moments)
+    state = replace(state, policy=Policy(actor, statistics), actor_opt_state=actor_opt_state)
     if not config.learn_alpha:
         return state
 
@@ -200,8 +200,8 @@ def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) ->
         return scale * (entropy - state.target_entropy), ((), {})
 
     adam = optimize.adam(config.alpha_learning_rate)
-    log_alpha, alpha_moments, _, _ = optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_moments)
-    return replace(state, log_alpha=log_alpha, alpha_moments=alpha_moments)
+    log_alpha, alpha_opt_state, _, _ = optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)
+    return replace(state, log_alpha=log_alpha, alpha_opt_state=alpha_opt_state)
 
 
 def sampling(config: Config) -> Sampling:

@@ -132,8 +132,8 @@ class State:
     critic: Critic
     critic_statistics: tuple[Any, ...]
     target: Target
-    actor_moments: Any
-    critic_moments: Any
+    actor_opt_state: Any
+    critic_opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -151,8 +151,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         critic=critic,
         critic_statistics=critic.statistics(),
         target=Target(actor, critic, actor.statistics(), critic.statistics()),
-        actor_moments=actor_optimizer(config).init(actor),
-        critic_moments=critic_optimizer(config).init(critic),
+        actor_opt_state=actor_optimizer(config).init(actor),
+        critic_opt_state=critic_optimizer(config).init(critic),
     )
 
 
@@ -180,8 +180,8 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = batch.weighted(maths.LOSSES[config.loss](q - y)).mean()
         return loss, (statistics, {"critic_loss": loss, "q": q.mean(), "td_error": jnp.abs(q - y)})
 
-    critic, critic_moments, critic_statistics, critic_metrics = optimize.descend(
-        critic_optimizer(config), critic_loss, state.critic, state.critic_moments
+    critic, critic_opt_state, critic_statistics, critic_metrics = optimize.descend(
+        critic_optimizer(config), critic_loss, state.critic, state.critic_opt_state
     )
 
     def actor_loss(actor: Actor) -> tuple[Array, Any]:
@@ -189,8 +189,8 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = -critic(obs, action, critic_statistics).mean()
         return loss, (statistics, {"actor_loss": loss})
 
-    actor, actor_moments, actor_statistics, actor_metrics = optimize.descend(
-        actor_optimizer(config), actor_loss, policy.actor, state.actor_moments
+    actor, actor_opt_state, actor_statistics, actor_metrics = optimize.descend(
+        actor_optimizer(config), actor_loss, policy.actor, state.actor_opt_state
     )
 
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
@@ -201,7 +201,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         actor_statistics=actor_statistics,
         critic_statistics=critic_statistics,
     )
-    state = State(policy, critic, critic_statistics, target, actor_moments, critic_moments)
+    state = State(policy, critic, critic_statistics, target, actor_opt_state, critic_opt_state)
     return state, {**critic_metrics, **actor_metrics}
 
 

@@ -88,7 +88,7 @@ class State:
 
     policy: Policy
     target: ActionValues
-    moments: Any
+    opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -131,9 +131,9 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = batch.weighted(maths.LOSSES[config.loss](value - y)).mean()
         return loss, ((), {"q_loss": loss, "q": value.mean(), "td_error": jnp.abs(value - y)})
 
-    q, moments, _, metrics = optimize.descend(optimizer(config), q_loss, q, state.moments)
+    q, opt_state, _, metrics = optimize.descend(optimizer(config), q_loss, q, state.opt_state)
     epsilon = maths.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_fraction, clock.progress)
-    state = State(Policy(q, epsilon), moved(config, state.target, q, clock), moments)
+    state = State(Policy(q, epsilon), moved(config, state.target, q, clock), opt_state)
     return state, {**metrics, "epsilon": epsilon}
 
 

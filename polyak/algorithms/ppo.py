@@ -126,7 +126,7 @@ class State:
     policy: Policy
     value: MLP
     reward_scale: RewardScale | None
-    moments: Any
+    opt_state: Any
 
 
 @pytree
@@ -149,8 +149,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     value = MLP.create(value_key, (spec.obs_size, *config.value_layers, 1), True, 1.0, style)
     normalizer = RunningStats.create(spec.obs_size) if config.normalize_observations else None
     reward_scale = RewardScale.create() if config.normalize_rewards else None
-    moments = optimizer(config, config.learning_rate).init((actor, value))
-    return State(Policy(actor, normalizer), value, reward_scale, moments)
+    opt_state = optimizer(config, config.learning_rate).init((actor, value))
+    return State(Policy(actor, normalizer), value, reward_scale, opt_state)
 
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
@@ -176,22 +176,22 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     order = jax.vmap(lambda k: draws.permutation(k, size))(keys).reshape(-1, config.minibatch)
 
     def step(carried: tuple[Any, Any, Array], minibatch: Batch) -> tuple[Any, Metrics]:
-        nets, moments, stopped = carried
-        after, moments_after, metrics = _step(config, nets, moments, minibatch, clock)
+        nets, opt_state, stopped = carried
+        after, opt_state_after, metrics = _step(config, nets, opt_state, minibatch, clock)
         if config.target_kl is None:
-            return (after, moments_after, stopped), metrics
+            return (after, opt_state_after, stopped), metrics
         stopped = stopped | (metrics["kl"] > config.target_kl)
-        kept = jax.tree.map(lambda new, old: jnp.where(stopped, old, new), (after, moments_after), (nets, moments))
+        kept = jax.tree.map(lambda new, old: jnp.where(stopped, old, new), (after, opt_state_after), (nets, opt_state))
         return (*kept, stopped), metrics
 
-    start = ((state.policy.actor, state.value), state.moments, jnp.zeros((), bool))
+    start = ((state.policy.actor, state.value), state.opt_state, jnp.zeros((), bool))
     # all minibatches are gathered at once, which costs less than in the scan
-    ((actor, value), moments, _), metrics = jax.lax.scan(step, start, take(batch, order))
+    ((actor, value), opt_state, _), metrics = jax.lax.scan(step, start, take(batch, order))
     normalizer = state.policy.normalizer
     normalizer = None if normalizer is None else normalizer.advance(rollout.flat().obs)
     residual = (batch.returns - batch.value).var() / jnp.maximum(batch.returns.var(), 1e-8)
     metrics = {**{name: values.mean() for name, values in metrics.items()}, "explained_variance": 1.0 - residual}
-    return State(Policy(actor, normalizer), value, reward_scale, moments), metrics
+    return State(Policy(actor, normalizer), value, reward_scale, opt_state), metrics
 
 
 def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
@@ -210,7 +210,7 @@ def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
     )
 
 
-def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -> tuple[Any, Any, Metrics]:
+def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock) -> tuple[Any, Any, Metrics]:
     """Make one step of policy and value together."""
     advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
     clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
@@ -232,8 +232,8 @@ def _step(config: Config, nets: Any, moments: Any, batch: Batch, clock: Clock) -
         return total, ((), {**metrics, "kl": kl, "clipped": clipped})
 
     rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
-    nets, moments, _, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, moments)
-    return nets, moments, metrics
+    nets, opt_state, _, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, opt_state)
+    return nets, opt_state, metrics
 
 
 def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:

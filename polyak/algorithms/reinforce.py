@@ -88,8 +88,8 @@ class State:
 
     policy: Policy
     baseline: MLP | None
-    actor_moments: Any
-    baseline_moments: Any
+    actor_opt_state: Any
+    baseline_opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -102,8 +102,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(
         policy=Policy(actor, RunningStats.create(spec.obs_size) if config.normalize_observations else None),
         baseline=baseline if config.baseline else None,
-        actor_moments=optimizer(config, rates[0]).init(actor),
-        baseline_moments=optimizer(config, rates[1]).init(baseline) if config.baseline else None,
+        actor_opt_state=optimizer(config, rates[0]).init(actor),
+        baseline_opt_state=optimizer(config, rates[1]).init(baseline) if config.baseline else None,
     )
 
 
@@ -130,11 +130,11 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
         loss = -mean(advantage * actions.log_prob(steps.action), counts) - config.entropy_coefficient * entropy
         return loss, ((), {"actor_loss": loss, "entropy": entropy})
 
-    actor, actor_moments, _, metrics = optimize.descend(
-        optimizer(config, rates * config.actor_learning_rate), actor_loss, policy.actor, state.actor_moments
+    actor, actor_opt_state, _, metrics = optimize.descend(
+        optimizer(config, rates * config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
-    state = replace(state, policy=Policy(actor, normalizer), actor_moments=actor_moments)
+    state = replace(state, policy=Policy(actor, normalizer), actor_opt_state=actor_opt_state)
     metrics = {**metrics, "return_to_go": mean(returns, counts)}
     if state.baseline is None:
         return state, metrics
@@ -143,10 +143,13 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
         loss = 0.5 * jnp.square(baseline(obs)[..., 0] - returns).mean()
         return loss, ((), {"baseline_loss": loss})
 
-    baseline, baseline_moments, _, of_baseline = optimize.descend(
-        optimizer(config, rates * config.baseline_learning_rate), baseline_loss, state.baseline, state.baseline_moments
+    baseline, baseline_opt_state, _, of_baseline = optimize.descend(
+        optimizer(config, rates * config.baseline_learning_rate),
+        baseline_loss,
+        state.baseline,
+        state.baseline_opt_state,
     )
-    return replace(state, baseline=baseline, baseline_moments=baseline_moments), {**metrics, **of_baseline}
+    return replace(state, baseline=baseline, baseline_opt_state=baseline_opt_state), {**metrics, **of_baseline}
 
 
 def credit(config: Config, state: State, rollout: Transition, obs: Array) -> tuple[Array, Array, Array]:

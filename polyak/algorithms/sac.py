@@ -135,9 +135,9 @@ class State:
     target: tuple[Any, ...]  # the slowly moving copies of the critics
     log_alpha: Array  # []
     target_entropy: Array  # []
-    actor_moments: Any
-    critic_moments: Any
-    alpha_moments: Any
+    actor_opt_state: Any
+    critic_opt_state: Any
+    alpha_opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -166,9 +166,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         target=critics,
         log_alpha=log_alpha,
         target_entropy=jnp.asarray(entropy if config.target_entropy is None else config.target_entropy, jnp.float32),
-        actor_moments=optimizer(config, config.actor_learning_rate).init(actor),
-        critic_moments=optimizer(config, config.critic_learning_rate).init(critics),
-        alpha_moments=optimize.adam(config.alpha_learning_rate).init(log_alpha),
+        actor_opt_state=optimizer(config, config.actor_learning_rate).init(actor),
+        critic_opt_state=optimizer(config, config.critic_learning_rate).init(critics),
+        alpha_opt_state=optimize.adam(config.alpha_learning_rate).init(log_alpha),
     )
 
 
@@ -199,8 +199,8 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
         return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
 
-    critics, critic_moments, _, critic_metrics = optimize.descend(
-        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_moments
+    critics, critic_opt_state, _, critic_metrics = optimize.descend(
+        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
 
     def actor_loss(actor: Any) -> tuple[Array, Any]:
@@ -208,14 +208,14 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = -(q + alpha * entropy).mean()
         return loss, (entropy.mean(), {"actor_loss": loss, "entropy": entropy.mean()})
 
-    actor, actor_moments, entropy, actor_metrics = optimize.descend(
-        optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_moments
+    actor, actor_opt_state, entropy, actor_metrics = optimize.descend(
+        optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
-    log_alpha, alpha_moments = _temperature(config, state, entropy)
+    log_alpha, alpha_opt_state = _temperature(config, state, entropy)
     policy = Policy(actor, None if policy.normalizer is None else policy.normalizer.advance(batch.obs))
     target = polyak_average(state.target, critics, config.tau)
     state = State(
-        policy, critics, target, log_alpha, state.target_entropy, actor_moments, critic_moments, alpha_moments
+        policy, critics, target, log_alpha, state.target_entropy, actor_opt_state, critic_opt_state, alpha_opt_state
     )
     return state, {**critic_metrics, **actor_metrics, "alpha": alpha}
 
@@ -246,14 +246,14 @@ def value(critic: Any, obs: Array, action: Array) -> Array:
 def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, Any]:
     """Raise the temperature where the entropy is below its target, lower it where above (equation 18)."""
     if not config.learn_alpha:
-        return state.log_alpha, state.alpha_moments
+        return state.log_alpha, state.alpha_opt_state
 
     def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
         scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
         return scale * (entropy - state.target_entropy), ((), {})
 
     adam = optimize.adam(config.alpha_learning_rate)
-    return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_moments)[:2]
+    return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)[:2]
 
 
 def sampling(config: Config) -> Sampling:

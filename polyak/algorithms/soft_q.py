@@ -89,7 +89,7 @@ class State:
 
     policy: Policy
     target: tuple[ActionValues, ...]
-    moments: Any
+    opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -124,11 +124,11 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
         return loss, ((), {"q_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
 
-    critics, moments, _, metrics = optimize.descend(optimizer(config), q_loss, critics, state.moments)
+    critics, opt_state, _, metrics = optimize.descend(optimizer(config), q_loss, critics, state.opt_state)
     end = config.alpha if config.alpha_end is None else config.alpha_end
     alpha = jnp.asarray(maths.linear_schedule(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
     target = polyak_average(state.target, critics, config.tau)
-    return State(Policy(critics, alpha), target, moments), {**metrics, "alpha": alpha}
+    return State(Policy(critics, alpha), target, opt_state), {**metrics, "alpha": alpha}
 
 
 def sampling(config: Config) -> Sampling:

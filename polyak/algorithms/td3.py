@@ -128,8 +128,8 @@ class State:
     policy: Policy
     critics: tuple[Critic, ...]
     target: Target
-    actor_moments: Any
-    critic_moments: Any
+    actor_opt_state: Any
+    critic_opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -147,8 +147,8 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         policy=Policy(actor, RunningStats.create(obs) if normalized else None),
         critics=critics,
         target=Target(actor, critics),
-        actor_moments=actor_optimizer(config).init(actor),
-        critic_moments=critic_optimizer(config).init(critics),
+        actor_opt_state=actor_optimizer(config).init(actor),
+        critic_opt_state=critic_optimizer(config).init(critics),
     )
 
 
@@ -182,12 +182,12 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss: Any = sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
         return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
 
-    critics, critic_moments, _, metrics = optimize.descend(
-        critic_optimizer(config), critic_loss, state.critics, state.critic_moments
+    critics, critic_opt_state, _, metrics = optimize.descend(
+        critic_optimizer(config), critic_loss, state.critics, state.critic_opt_state
     )
     normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
     state = replace(
-        state, policy=replace(policy, normalizer=normalizer), critics=critics, critic_moments=critic_moments
+        state, policy=replace(policy, normalizer=normalizer), critics=critics, critic_opt_state=critic_opt_state
     )
 
     def delayed(state: State) -> State:
@@ -206,14 +206,14 @@ def _improve_actor(config: Config, state: State, obs: Array) -> State:
     def actor_loss(actor: Actor) -> tuple[Array, Any]:
         return -state.critics[0](obs, actor(obs)).mean(), ((), {})
 
-    actor, moments, _, _ = optimize.descend(
-        actor_optimizer(config), actor_loss, state.policy.actor, state.actor_moments
+    actor, opt_state, _, _ = optimize.descend(
+        actor_optimizer(config), actor_loss, state.policy.actor, state.actor_opt_state
     )
     target = Target(
         polyak_average(state.target.actor, actor, config.tau),
         polyak_average(state.target.critics, state.critics, config.tau),
     )
-    return replace(state, policy=replace(state.policy, actor=actor), target=target, actor_moments=moments)
+    return replace(state, policy=replace(state.policy, actor=actor), target=target, actor_opt_state=opt_state)
 
 
 def sampling(config: Config) -> Sampling:

@@ -13,20 +13,20 @@ from polyak.types import Clock, Sampling, Transition
 from tests.agents import Agent, as_drawn
 
 
-def descended(optimizer: Any, loss: Callable[[Any], jax.Array], net: Any, moments: Any) -> tuple[Any, Any]:
+def descended(optimizer: Any, loss: Callable[[Any], jax.Array], net: Any, opt_state: Any) -> tuple[Any, Any]:
     """Return a net and the optimizer's moments after one step down a loss."""
 
     @jax.jit
-    def step(net: Any, moments: Any) -> Any:
-        steps, after = optimizer.update(jax.grad(loss)(net), moments, net)
+    def step(net: Any, opt_state: Any) -> Any:
+        steps, after = optimizer.update(jax.grad(loss)(net), opt_state, net)
         return jax.tree.map(jnp.add, net, steps), after
 
-    return step(net, moments)
+    return step(net, opt_state)
 
 
-def stepped(optimizer: Any, loss: Callable[[Any], jax.Array], net: Any, moments: Any) -> Any:
+def stepped(optimizer: Any, loss: Callable[[Any], jax.Array], net: Any, opt_state: Any) -> Any:
     """Return a net after one step of the optimizer down a loss."""
-    return descended(optimizer, loss, net, moments)[0]
+    return descended(optimizer, loss, net, opt_state)[0]
 
 
 def changed(case: Agent, **changes: Any) -> Agent:

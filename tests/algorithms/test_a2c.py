@@ -80,7 +80,7 @@ def test_one_step_down_the_sum_of_the_losses(case: Agent) -> None:
         )
 
     after, metrics = update(case, state, rollout)
-    assert_close(nets_of(after), stepped(optimizer(case.config), loss, nets_of(state), state.moments))
+    assert_close(nets_of(after), stepped(optimizer(case.config), loss, nets_of(state), state.opt_state))
     nets = nets_of(state)
     for name, wanted in (("actor_loss", actor_loss), ("value_loss", value_loss), ("entropy", entropy)):
         np.testing.assert_allclose(metrics[name], wanted(nets), rtol=1e-3, atol=1e-5)
@@ -110,13 +110,13 @@ def test_the_tutorials_settings_are_the_one_step_actor_critic() -> None:
         return (-log_prob * td_error + huber(nets[2](features)[..., 0] - target)).mean()
 
     after, _ = update(TUTORIAL, state, rollout)
-    assert_close(nets_of(after), stepped(optimizer(TUTORIAL.config), loss, nets_of(state), state.moments))
+    assert_close(nets_of(after), stepped(optimizer(TUTORIAL.config), loss, nets_of(state), state.opt_state))
 
 
 @pytest.mark.parametrize(("deaf", "moves"), [("actor", True), ("value", True), ("both", False)])
 def test_the_shared_trunk_moves_for_each_head_that_hears_it(deaf: str, moves: bool) -> None:
     state, rollout = learned(EVERYTHING)
-    state = replace(state, moments=EVERYTHING.init().moments)  # else the trunk would move without a gradient
+    state = replace(state, opt_state=EVERYTHING.init().opt_state)  # else the trunk would move without a gradient
     policy, value = state.policy, state.value
     if deaf in ("actor", "both"):
         policy = replace(policy, actor=replace(policy.actor, mlp=without_input(policy.actor.mlp)))
@@ -138,7 +138,7 @@ def test_nothing_is_shared_where_nothing_is_asked_for() -> None:
 
 def test_what_is_not_weighed_does_not_move() -> None:
     state, rollout = learned(PLAIN)
-    state = replace(state, moments=PLAIN.init().moments)
+    state = replace(state, opt_state=PLAIN.init().opt_state)
     after, _ = update(PLAIN, state, rollout, value_coefficient=0.0)
     assert differs(after.policy.actor, state.policy.actor)
     assert not differs(after.value, state.value)

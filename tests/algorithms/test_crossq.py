@@ -52,7 +52,7 @@ def critics_after(case: Agent, state: Any, batch: Transition) -> tuple[jax.Array
         return sum(((q - y) ** 2).mean() / 2 for q in qs)
 
     optimizer = crossq.optimizer(case.config, case.config.critic_learning_rate)
-    critics = stepped(optimizer, loss, state.critics, state.critic_moments)
+    critics = stepped(optimizer, loss, state.critics, state.critic_opt_state)
     return loss(state.critics), critics, tuple(statistics for _, statistics in joint)
 
 
@@ -99,7 +99,7 @@ def test_the_actor_descends_in_training_mode_with_the_critics_in_evaluation_mode
         return (0.3 * log_prob - q).mean()
 
     optimizer = crossq.optimizer(case.config, case.config.actor_learning_rate)
-    assert_close(after.policy.actor, stepped(optimizer, loss, state.policy.actor, state.actor_moments))
+    assert_close(after.policy.actor, stepped(optimizer, loss, state.policy.actor, state.actor_opt_state))
     assert_close(after.policy.statistics, state.policy.actor.train(batch.obs, state.policy.statistics)[1])
 
 
@@ -110,7 +110,7 @@ def test_the_temperature_follows_the_entropy_of_the_actor_in_training_mode(form:
     actions, _ = state.policy.actor.train(batch.obs, state.policy.statistics)
     entropy = -actions.sample_with_log_prob(KEYS[1])[1].mean()
     optimizer, scale = optimize.adam(case.config.alpha_learning_rate), jnp.exp if form == "paper" else jnp.asarray
-    wanted = stepped(optimizer, lambda log: scale(log) * (entropy - -0.5), state.log_alpha, state.alpha_moments)
+    wanted = stepped(optimizer, lambda log: scale(log) * (entropy - -0.5), state.log_alpha, state.alpha_opt_state)
     after, _ = case.update(state, batch, step=DUE)
     np.testing.assert_allclose(after.log_alpha, wanted, rtol=1e-5)
 
@@ -137,14 +137,14 @@ def test_acting_uses_running_statistics() -> None:
 
 def test_the_running_statistics_are_not_learned() -> None:
     state, without = NORMALIZED.init(), PLAIN.init()
-    for moments, running, weights in (
-        (state.actor_moments, state.policy.statistics, without.policy.actor),
-        (state.critic_moments, state.critic_statistics, without.critics),
+    for opt_state, running, weights in (
+        (state.actor_opt_state, state.policy.statistics, without.policy.actor),
+        (state.critic_opt_state, state.critic_statistics, without.critics),
     ):
         norms = jax.tree.leaves(running, is_leaf=lambda part: isinstance(part, Statistics))
         features = numbers([norm.mean for norm in norms])
         # each feature that is normalized has a scale and a shift to learn; its mean and variance are no part of that
-        assert numbers(optax.tree_utils.tree_get(moments, "mu")) == numbers(weights) + 2 * features
+        assert numbers(optax.tree_utils.tree_get(opt_state, "mu")) == numbers(weights) + 2 * features
 
 
 def numbers(tree: Any) -> int:

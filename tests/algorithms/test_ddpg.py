@@ -51,7 +51,7 @@ def test_the_critic_descends_the_squared_error_to_the_target(given: Any) -> None
     np.testing.assert_allclose(metrics["critic_loss"], loss(state.critic), rtol=1e-5)
     np.testing.assert_allclose(metrics["q"], q.mean(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(metrics["td_error"], jnp.abs(q - y), rtol=1e-4, atol=1e-5)  # whatever its weight
-    steps, _ = ddpg.critic_optimizer(PLAIN.config).update(jax.grad(loss)(state.critic), state.critic_moments)
+    steps, _ = ddpg.critic_optimizer(PLAIN.config).update(jax.grad(loss)(state.critic), state.critic_opt_state)
     assert_close(after.critic, jax.tree.map(jnp.add, state.critic, steps))
 
 
@@ -63,7 +63,7 @@ def test_the_actor_climbs_the_value_of_the_critic_just_improved() -> None:
         return -after.critic(batch.obs, actor(batch.obs)).mean()
 
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-4, atol=1e-6)
-    steps, _ = ddpg.actor_optimizer(PLAIN.config).update(jax.grad(loss)(state.policy.actor), state.actor_moments)
+    steps, _ = ddpg.actor_optimizer(PLAIN.config).update(jax.grad(loss)(state.policy.actor), state.actor_opt_state)
     assert_close(after.policy.actor, jax.tree.map(jnp.add, state.policy.actor, steps))
 
 

@@ -45,7 +45,7 @@ def network_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
     def loss(q: Any) -> jax.Array:
         return (weight * of_error(q(batch.obs)[rows, batch.action] - y)).mean()
 
-    after = stepped(dqn.optimizer(case.config), loss, state.policy.q, state.moments)
+    after = stepped(dqn.optimizer(case.config), loss, state.policy.q, state.opt_state)
     return loss(state.policy.q), after, state.policy.q(batch.obs)[rows, batch.action] - y
 
 

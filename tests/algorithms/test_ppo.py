@@ -68,24 +68,24 @@ def loss_of(config: Any, samples: dict[str, Any]) -> Any:
 
 
 @jax.jit
-def slow_step(config: Any, nets: Any, moments: Any, samples: dict[str, Any]) -> tuple[Any, jax.Array]:
+def slow_step(config: Any, nets: Any, opt_state: Any, samples: dict[str, Any]) -> tuple[Any, jax.Array]:
     """Return networks and moments after a step, and the KL divergence before it."""
     ratio = jnp.exp(nets[0](samples["obs"]).log_prob(samples["action"]) - samples["log_prob"])
     optimizer = ppo.optimizer(config, config.learning_rate * (1 - config.lr_decay * PROGRESS))
-    return descended(optimizer, loss_of(config, samples), nets, moments), (ratio - 1 - jnp.log(ratio)).mean()
+    return descended(optimizer, loss_of(config, samples), nets, opt_state), (ratio - 1 - jnp.log(ratio)).mean()
 
 
 def slow_update(config: Any, state: Any, rollout: Transition) -> tuple[Any, int]:
     """Return actor and value after an update, and the number of its steps."""
     samples, steps = estimated(config, state, rollout), 0
-    nets, moments = (state.policy.actor, state.value), state.moments
+    nets, opt_state = (state.policy.actor, state.value), state.opt_state
     for key in jax.random.split(KEY, config.epochs):
         for places in jax.random.permutation(key, SIZE).reshape(-1, config.minibatch):
             minibatch = {name: part[places] for name, part in samples.items()}
-            after, kl = slow_step(config, nets, moments, minibatch)
+            after, kl = slow_step(config, nets, opt_state, minibatch)
             if config.target_kl is not None and kl > config.target_kl:
                 return nets, steps
-            (nets, moments), steps = after, steps + 1
+            (nets, opt_state), steps = after, steps + 1
     return nets, steps
 
 

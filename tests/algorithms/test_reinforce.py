@@ -60,7 +60,7 @@ def test_the_actor_climbs_the_log_probabilities_of_what_did_better_than_the_base
     after, metrics = update(case, state, rollout)
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-3, atol=1e-5)
     rate = optimizer(case, case.config.actor_learning_rate)
-    assert_close(after.policy.actor, stepped(rate, loss, state.policy.actor, state.actor_moments))
+    assert_close(after.policy.actor, stepped(rate, loss, state.policy.actor, state.actor_opt_state))
 
 
 @CASES
@@ -74,7 +74,7 @@ def test_the_baseline_descends_half_the_squared_error_to_the_returns(case: Agent
     after, metrics = update(case, state, rollout)
     np.testing.assert_allclose(metrics["baseline_loss"], loss(state.baseline), rtol=1e-4)
     rate = optimizer(case, case.config.baseline_learning_rate)
-    assert_close(after.baseline, stepped(rate, loss, state.baseline, state.baseline_moments))
+    assert_close(after.baseline, stepped(rate, loss, state.baseline, state.baseline_opt_state))
 
 
 def always(net: MLP, number: float) -> MLP:
@@ -127,7 +127,7 @@ def test_without_a_baseline_the_mean_return_takes_its_place_by_normalizing() -> 
 
     after, _ = update(BARE, state, rollout, gamma=0.5)
     rate = optimizer(BARE, BARE.config.actor_learning_rate)
-    assert_close(after.policy.actor, stepped(rate, loss, state.policy.actor, state.actor_moments))
+    assert_close(after.policy.actor, stepped(rate, loss, state.policy.actor, state.actor_opt_state))
 
 
 def test_without_a_baseline_and_a_finished_episode_nothing_is_learned() -> None:
@@ -139,7 +139,7 @@ def test_without_a_baseline_and_a_finished_episode_nothing_is_learned() -> None:
 def gradient(case: Agent, state: Any, rollout: Transition) -> Any:
     """Return the actor's gradient, its biases last: Adam's first moment is a tenth of the first one."""
     after, _ = update(case, state, rollout, reward_scale=1.0)
-    return jax.tree.map(lambda moment: 10 * moment, optax.tree_utils.tree_get(after.actor_moments, "mu"))
+    return jax.tree.map(lambda moment: 10 * moment, optax.tree_utils.tree_get(after.actor_opt_state, "mu"))
 
 
 def test_the_baseline_does_not_change_the_expected_gradient() -> None:

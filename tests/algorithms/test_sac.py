@@ -83,7 +83,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
         return sum((weight * of_error(taken(case, critic, obs, batch.action) - y)).mean() / 2 for critic in critics)
 
     adam = sac.optimizer(case.config, case.config.critic_learning_rate)
-    critics = stepped(adam, loss, state.critics, state.critic_moments)
+    critics = stepped(adam, loss, state.critics, state.critic_opt_state)
     return loss(state.critics), critics, taken(case, state.critics[0], obs, batch.action) - y
 
 
@@ -118,7 +118,7 @@ def test_the_actor_descends_with_the_critics_just_improved_and_the_temperature_o
 
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-3, atol=1e-5)
     adam = sac.optimizer(case.config, case.config.actor_learning_rate)
-    actor = stepped(adam, loss, state.policy.actor, state.actor_moments)
+    actor = stepped(adam, loss, state.policy.actor, state.actor_opt_state)
     assert_close(after.policy.actor, actor)
 
 
@@ -137,13 +137,13 @@ def test_the_targets_follow_the_improved_critics(case: Agent) -> None:
 def test_the_temperature_moves_by_how_far_the_entropy_is_from_its_target(case: Agent, wanted: float) -> None:
     state, batch = apart(case)
     fresh = case.init()
-    state = replace(state, target_entropy=jnp.float32(wanted), alpha_moments=fresh.alpha_moments)
+    state = replace(state, target_entropy=jnp.float32(wanted), alpha_opt_state=fresh.alpha_opt_state)
     after, _ = case.update(state, batch)
     actor, obs = state.policy.actor, state.policy.normalize(batch.obs)
     entropy = value_of(case)(actor, state.critics, obs, KEYS[1])[1].mean()
     # d/d(log α) of log α·(H - H̄), and of the paper's α·(H - H̄); Adam's first moment is a tenth of its first gradient
     slope = (entropy - wanted) * (0.3 if case.config.alpha_loss == "paper" else 1.0)
-    np.testing.assert_allclose(optax.tree_utils.tree_get(after.alpha_moments, "mu"), 0.1 * slope, rtol=1e-3)
+    np.testing.assert_allclose(optax.tree_utils.tree_get(after.alpha_opt_state, "mu"), 0.1 * slope, rtol=1e-3)
     # too little entropy makes it dearer; Adam's first step is the learning rate
     step = np.sign(wanted) * case.config.alpha_learning_rate
     np.testing.assert_allclose(after.log_alpha - state.log_alpha, step, rtol=1e-3)

@@ -49,7 +49,7 @@ def networks_after(case: Agent, of_error: Any, state: Any, batch: Transition) ->
         return sum((weight * of_error(error)).mean() / 2 for error in errors)
 
     critics = state.policy.critics
-    after = stepped(soft_q.optimizer(config), loss, critics, state.moments)
+    after = stepped(soft_q.optimizer(config), loss, critics, state.opt_state)
     return loss(critics), after, critics[0](batch.obs)[rows, batch.action] - y
 
 

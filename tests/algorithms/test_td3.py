@@ -53,7 +53,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
     def loss(critics: Any) -> Any:
         return sum((weight * of_error(critic(obs, batch.action) - y)).mean() for critic in critics)
 
-    critics = stepped(td3.critic_optimizer(case.config), loss, state.critics, state.critic_moments)
+    critics = stepped(td3.critic_optimizer(case.config), loss, state.critics, state.critic_opt_state)
     return loss(state.critics), critics, state.critics[0](obs, batch.action) - y
 
 
@@ -93,7 +93,7 @@ def test_the_actor_climbs_the_first_critic_just_improved(case: Agent) -> None:
     def loss(actor: Any) -> jax.Array:
         return -after.critics[0](obs, actor(obs)).mean()
 
-    actor = stepped(td3.actor_optimizer(case.config), loss, state.policy.actor, state.actor_moments)
+    actor = stepped(td3.actor_optimizer(case.config), loss, state.policy.actor, state.actor_opt_state)
     assert_close(after.policy.actor, actor)
 
 
@@ -117,7 +117,7 @@ def test_actor_and_targets_move_at_every_kth_update_only() -> None:
     state, moved = EVERYTHING.learned(2), []
     for step in range(2, 8):
         after, _ = EVERYTHING.update(state, EVERYTHING.data(step), step=step)
-        slow = [(s.policy.actor, s.target.actor, s.target.critics, s.actor_moments) for s in (state, after)]
+        slow = [(s.policy.actor, s.target.actor, s.target.critics, s.actor_opt_state) for s in (state, after)]
         moved.append(differs(*slow))
         if not moved[-1]:
             assert_identical(*slow)

@@ -103,11 +103,11 @@ class ActionValues:
         return self.value(features) + advantage - advantage.mean(-1, keepdims=True)
 
 
-def least(values: Sequence[Array]) -> Array:
+def ensemble_min(values: Sequence[Array]) -> Array:
     """Return the smallest of several critics' values, elementwise."""
     return functools.reduce(jnp.minimum, values)
 
 
-def several(key: jax.Array, count: int) -> list[jax.Array]:
+def ensemble_keys(key: jax.Array, count: int) -> list[jax.Array]:
     """Return keys for several critics; a single one has the key itself, so that it is what it would be alone."""
     return [key] if count == 1 else list(jax.random.split(key, count))

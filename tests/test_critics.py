@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polyak.batch_norm import BatchStyle
-from polyak.critics import ActionValues, Critic, least, several
+from polyak.critics import ActionValues, Critic, ensemble_keys, ensemble_min
 from polyak.nets import MLP, Style
 from polyak.simba import Simba
 from tests.compare import assert_close, differs, stack
@@ -84,13 +84,13 @@ def test_action_values_in_numpy_equal_jax_and_lanes_equal_each_alone(duels: bool
 
 def test_the_least_of_several() -> None:
     values = [jnp.array([1.0, 5.0]), jnp.array([2.0, -4.0]), jnp.array([3.0, 0.0])]
-    np.testing.assert_array_equal(least(values), [1, -4])
-    np.testing.assert_array_equal(least(values[:1]), values[0])
+    np.testing.assert_array_equal(ensemble_min(values), [1, -4])
+    np.testing.assert_array_equal(ensemble_min(values[:1]), values[0])
 
 
 def test_several_critics_differ_and_a_single_one_is_what_it_would_be_alone() -> None:
-    assert several(KEY, 1) == [KEY]
-    keys = several(KEY, 3)
+    assert ensemble_keys(KEY, 1) == [KEY]
+    keys = ensemble_keys(KEY, 3)
     assert len(keys) == len({tuple(jax.random.key_data(key).tolist()) for key in (*keys, KEY)}) - 1 == 3
 
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from polyak import maths, optimize
 from polyak.actors import SquashedActor
 from polyak.batch_norm import BatchStyle, Normalization
-from polyak.critics import Critic, least, several
+from polyak.critics import Critic, ensemble_keys, ensemble_min
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.nets import Style
@@ -113,7 +113,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     layers = ((), (), config.critic_layers)
     critics = tuple(
         Critic.create(key, spec.obs_size, spec.action_size, layers, None, style, normalize_joint=True)
-        for key in several(critic_key, config.num_critics)
+        for key in ensemble_keys(critic_key, config.num_critics)
     )
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     entropy = -float(spec.action_size) if config.target_entropy is None else config.target_entropy
@@ -155,7 +155,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
         pairs = zip(critics, state.critic_statistics, strict=True)
         both, statistics = zip(*(critic.train(obs, action, running) for critic, running in pairs), strict=True)
-        next_value = least([q[n:] for q in both]) - alpha * next_log_prob
+        next_value = ensemble_min([q[n:] for q in both]) - alpha * next_log_prob
         reward, discount = config.reward_scale * batch.reward, batch.discount(config.gamma)
         y = jax.lax.stop_gradient(maths.td_target(reward, discount, batch.terminated, next_value))
         loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
@@ -185,7 +185,7 @@ def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) ->
         actions, statistics = actor.train(obs, state.policy.statistics)
         action, log_prob = actions.sample_with_log_prob(key)
         pairs = zip(state.critics, state.critic_statistics, strict=True)
-        q = least([critic(obs, action, running) for critic, running in pairs])
+        q = ensemble_min([critic(obs, action, running) for critic, running in pairs])
         return (alpha * log_prob - q).mean(), ((statistics, -log_prob.mean()), {})
 
     actor, actor_opt_state, (statistics, entropy), _ = optimize.descend(

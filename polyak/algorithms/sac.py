@@ -21,7 +21,7 @@ import numpy as np
 
 from polyak import maths, optimize
 from polyak.actors import SigmaBound, SquashedActor, StochasticActor
-from polyak.critics import ActionValues, Critic, least, several
+from polyak.critics import ActionValues, Critic, ensemble_keys, ensemble_min
 from polyak.distributions import Categorical
 from polyak.fields import check, number, refuse_changed
 from polyak.lazy import jax, jnp, optax
@@ -143,7 +143,7 @@ class State:
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose target critics equal its critics."""
     actor_key, critic_key = jax.random.split(key)
-    keys, style = several(critic_key, config.num_critics), Style(config.architecture)
+    keys, style = ensemble_keys(critic_key, config.num_critics), Style(config.architecture)
     actor: SquashedActor | StochasticActor
     if isinstance(spec.action, Discrete):
         refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")
@@ -232,10 +232,10 @@ def expected(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array)
     """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
     if isinstance(actions, Categorical):
         log_probs = actions.log_probs()
-        probs, q = jnp.exp(log_probs), least([critic(obs) for critic in critics])
+        probs, q = jnp.exp(log_probs), ensemble_min([critic(obs) for critic in critics])
         return (probs * q).sum(-1), -(probs * log_probs).sum(-1)
     action, log_prob = actions.sample_with_log_prob(key)
-    return least([critic(obs, action) for critic in critics]), -log_prob
+    return ensemble_min([critic(obs, action) for critic in critics]), -log_prob
 
 
 def value(critic: Any, obs: Array, action: Array) -> Array:

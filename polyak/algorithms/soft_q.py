@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from polyak import maths, optimize
-from polyak.critics import ActionValues, least, several
+from polyak.critics import ActionValues, ensemble_keys, ensemble_min
 from polyak.distributions import Categorical
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
@@ -96,7 +96,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
     assert isinstance(spec.action, Discrete)
     style, n = Style(norm="layer" if config.layer_norm else None), spec.action.n
-    keys = several(key, config.num_critics)
+    keys = ensemble_keys(key, config.num_critics)
     critics = tuple(ActionValues.create(k, spec.obs_size, n, config.layers, style=style) for k in keys)
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
 
@@ -115,7 +115,7 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Improve the networks, then move their targets and the temperature."""
     critics, alpha = state.policy.critics, state.policy.alpha
-    next_value = maths.smooth_maximum(least([critic(batch.next_obs) for critic in state.target]), alpha)
+    next_value = maths.smooth_maximum(ensemble_min([critic(batch.next_obs) for critic in state.target]), alpha)
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from polyak import maths, optimize
 from polyak.actors import Actor, Bound
-from polyak.critics import Critic, least, several
+from polyak.critics import Critic, ensemble_keys, ensemble_min
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.nets import Architecture, Style
@@ -140,7 +140,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
     critics = tuple(
         Critic.create(key, obs, action, layers, config.final_init, style)
-        for key in several(critic_key, config.num_critics)
+        for key in ensemble_keys(critic_key, config.num_critics)
     )
     normalized = config.normalize_observations or config.architecture == "simba"
     return State(
@@ -173,7 +173,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     noise = config.smoothing_sigma * jax.random.normal(key, batch.action.shape)
     noise = jnp.clip(noise, -config.smoothing_clip, config.smoothing_clip)
     next_action = maths.clip(target.actor(next_obs) + noise)
-    next_q = least([critic(next_obs, next_action) for critic in target.critics])
+    next_q = ensemble_min([critic(next_obs, next_action) for critic in target.critics])
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
 

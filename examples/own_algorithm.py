@@ -24,7 +24,7 @@ from polyak.fields import number
 from polyak.tree import pytree, replace
 from polyak.types import Clock, Metrics, Transition
 
-__all__ = ["Config", "act", "acts_on", "init", "learns_from", "init_memory", "sampling", "update"]
+__all__ = ["Config", "act", "acts_on", "init", "init_memory", "learns_from", "sampling", "update"]
 
 
 @pytree

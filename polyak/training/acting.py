@@ -41,8 +41,8 @@ class Acting:
         self.initial_memory = map_leaves(_in_32_bits, algorithm.init_memory(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
         self.verdict = verdict
-        self.policy: Any = None
-        self.policy: Any = None
+        self.host_policy: Any = None  # as it was set
+        self.policy: Any = None  # as `act` takes it
         self.compiled: Any = None
         self.restart(seeds)
 
@@ -74,7 +74,7 @@ class Acting:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         if self.verdict is None:
             self.verdict = try_in_numpy(self.algorithm, self.config, self.spec, policy)
-        self.policy = policy
+        self.host_policy = policy
         if not self.in_numpy:  # not on the learner's device, which is one of the first
             devices.prepare()
             self.compiled = self.compiled or devices.cached(_program, self.algorithm, self.explore, config=self.config)
@@ -82,9 +82,9 @@ class Acting:
         else:  # for a lane alone without the lane axis, with which each operation would cost more
             self.policy = _first(policy) if self.alone else policy
 
-    def seed(self, counters: Sequence[int] | np.ndarray) -> None:
-        """Make what is chosen from here on depend on each lane's seed, this moment of it, and its memory alone."""
-        self.draws.seed(counters)
+    def seed(self, positions: Sequence[int] | np.ndarray) -> None:
+        """Seed exploration: actions depend on each lane's seed, its position in the run `[lane]`, and its memory alone."""
+        self.draws.seed(positions)
         self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:

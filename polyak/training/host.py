@@ -138,7 +138,7 @@ class Training:
         """Return everything the run is at this moment, as a tree of arrays, good until the next iteration."""
         return {
             "learner": on_host(self.learner),
-            "acting": self.acting.policy,
+            "acting": self.acting.host_policy,
             "memory": self.acting.memory,
             "pending": self.pending,
             "num_updates": np.asarray(self.num_updates),

@@ -7,7 +7,7 @@ import jax
 from polyak.algorithms.ddpg import Config, acts_on, init, init_memory, learns_from, update
 from polyak.algorithms.ddpg import act as ddpg_act
 
-__all__ = ["Config", "act", "acts_on", "init", "learns_from", "init_memory", "update"]
+__all__ = ["Config", "act", "acts_on", "init", "init_memory", "learns_from", "update"]
 
 
 def act(config: Config, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:

@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     out = measuring.place_of("cold_start", options.out, options.quick)
     goals = {name: asdict(goal) for name, goal in GOALS.items()}
-    facts = {**measuring.circumstances(), "goals": goals, "quick": options.quick}
+    facts = {**measuring.provenance(), "goals": goals, "quick": options.quick}
     others, rows = available(options.peers), defaultdict(list)
     for seed in range(1 if options.quick else options.repeats):
         try:

@@ -211,7 +211,7 @@ def main() -> None:
         show({setup: results[setup]})
     show(results)
     place = measuring.place_of("kills", asked.out, asked.quick)
-    measuring.write_json(place, {**measuring.circumstances(), "seed": asked.seed, "setups": results})
+    measuring.write_json(place, {**measuring.provenance(), "seed": asked.seed, "setups": results})
     measuring.say(f"written: {place}")
     sys.exit(any(result["troubles"] for result in results.values()))
 

@@ -84,7 +84,7 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
         asked = asked_for(options, flags)
         if options.episodes < 1:
             raise polyak.UsageError(f"episodes = {options.episodes} is too small: it must be at least 1")
-        facts = {**measuring.circumstances(), "algorithm": algorithm, "env": env, "preset": options.preset}
+        facts = {**measuring.provenance(), "algorithm": algorithm, "env": env, "preset": options.preset}
         with tempfile.TemporaryDirectory() as folder:
             results = measured(algorithm, env, asked, options, options.run or Path(folder) / "run")
     except (polyak.UsageError, polyak.RunError) as error:

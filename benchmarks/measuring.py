@@ -1,4 +1,4 @@
-"""What every benchmark needs: fresh processes, medians with their spread, and the circumstances of a measurement."""
+"""What every benchmark needs: fresh processes, medians with their spread, and the provenance of a measurement."""
 
 import argparse
 import importlib.metadata
@@ -52,7 +52,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def circumstances() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Return what a result must be read with: command, date, machine, versions, commit."""
     return {
         "command": command(),

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file, by default results/memory.json")
     asked = parser.parse_args()
     words = tuple("20000" if asked.quick and word == "1000000" else word for word in COMMAND)
-    facts = {**measuring.circumstances(), "watched": " ".join(["polyak", *words])}
+    facts = {**measuring.provenance(), "watched": " ".join(["polyak", *words])}
     with tempfile.TemporaryDirectory() as folder:
         found = watch(words, Path(folder) / "run")
         run = json.loads((Path(folder) / "run" / "run.json").read_text(encoding="utf-8"))

@@ -313,7 +313,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="other damages")
     parser.add_argument("--out", type=Path, default=measuring.RESULTS / "mutations.json", help="the JSON file")
     asked = parser.parse_args()
-    found = {**measuring.circumstances(), **survey(asked.count, asked.seed)}
+    found = {**measuring.provenance(), **survey(asked.count, asked.seed)}
     asked.out.write_text(json.dumps(found, indent=2) + "\n")
     print(
         json.dumps({key: found[key] for key in ("outcomes", "others", "slowest_seconds", "most_memory_mib")}, indent=2)

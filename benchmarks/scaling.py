@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the JSON file, by default results/scaling.json")
     asked = parser.parse_args()
     seconds = "1" if asked.quick else "5"
-    facts = {**measuring.circumstances(), "rounds": asked.rounds, "quick": asked.quick}
+    facts = {**measuring.provenance(), "rounds": asked.rounds, "quick": asked.quick}
     points: dict[str, dict[int, list[dict[str, Any]]]] = {axis: defaultdict(list) for axis in asked.axes}
     for turn in range(1, asked.rounds + 1):
         for axis in asked.axes:

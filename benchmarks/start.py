@@ -54,7 +54,7 @@ def main() -> None:
     rows = [(name, form.format(**values)) for name, values in of.items()]
     rows.append(("ratio of the imports", form.format(**ratio)))
     print(measuring.table(("seconds from start to exit", "median [min, max]"), rows))
-    result = {**measuring.circumstances(), "seconds": of, "import_ratio": ratio, "rounds": taken}
+    result = {**measuring.provenance(), "seconds": of, "import_ratio": ratio, "rounds": taken}
     measuring.write_json(measuring.place_of("start", options.out, quick=False), result)
 
 

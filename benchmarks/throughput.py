@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder of the results, by default benchmarks/results")
     options = parser.parse_args()
     seconds = 2.0 if options.quick else 12.0
-    facts = {**measuring.circumstances(), "rounds": options.rounds, "seconds_each": seconds, "quick": options.quick}
+    facts = {**measuring.provenance(), "rounds": options.rounds, "seconds_each": seconds, "quick": options.quick}
     wanted = tasks.selected(options.tasks)
     places = {each: place_of(each, names, options.out, options.quick) for each, names in wanted.items()}
     everything = [name for names in wanted.values() for name in names]

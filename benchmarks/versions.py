@@ -61,7 +61,7 @@ def main() -> None:
     rows = [(name, "{median:.3f} [{min:.3f}, {max:.3f}]".format(**measuring.spread(of))) for name, of in ratios.items()]
     print(measuring.table(("environment steps per second, this / other", "ratio"), rows))
     result = {
-        **measuring.circumstances(),
+        **measuring.provenance(),
         "other_commit": commit_of(other),
         "ratios": {name: {**measuring.spread(of), "rounds": of} for name, of in ratios.items()},
         "env_steps_per_second": {title(entry): taken for entry, taken in rounds.items()},

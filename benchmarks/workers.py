@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of a second each: does it run at all?")
     parser.add_argument("--out", type=Path, help="the JSON file, by default results/workers.json")
     asked = parser.parse_args()
-    facts = {**measuring.circumstances(), "rounds": asked.rounds, "quick": asked.quick}
+    facts = {**measuring.provenance(), "rounds": asked.rounds, "quick": asked.quick}
     rates: dict[str, dict[int, list[float]]] = {way: {cost: [] for cost in COSTS} for way in WAYS}
     for _ in range(1 if asked.quick else asked.rounds):
         for cost in COSTS:

@@ -22,13 +22,13 @@ def key(seed: Any) -> jax.Array:
     return jax.random.key(seed, impl="threefry2x32")
 
 
-def written_out(key: jax.Array) -> jax.Array:
+def fast(key: jax.Array) -> jax.Array:
     """Return a key that draws what `key` draws, and so do those that are made of it."""
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_implementation())
 
 
-def ordinary(key: jax.Array) -> jax.Array:
-    """Undo `written_out`: return the same key as one of JAX's own, with which more of `jax.random` works."""
+def standard(key: jax.Array) -> jax.Array:
+    """Undo `fast`: return the same key as one of JAX's own, with which more of `jax.random` works."""
     return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
 
 

@@ -31,8 +31,8 @@ cli.main(["show"])
     ],
 )
 def test_what_cannot_be_shown_is_shown_plainly(encoding: str, shown: str) -> None:
-    circumstances = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40"}
-    done = subprocess.run([sys.executable, "-c", SHOW], env=circumstances, capture_output=True)
+    provenance = {**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "40"}
+    done = subprocess.run([sys.executable, "-c", SHOW], env=provenance, capture_output=True)
     out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
     assert err.rstrip() == shown
     assert done.returncode == 0

@@ -103,13 +103,13 @@ class Functional:
 
     def start(self, key: jax.Array) -> World:
         """Begin an episode."""
-        key = keys.ordinary(key)
+        key = keys.standard(key)
         state = self.call("initial", key)
         return World(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
     def step(self, world: World, action: Array, key: jax.Array) -> tuple[World, Outcome]:
         """Take a step with an action in [-1, 1] or an index."""
-        key, scaled = keys.ordinary(key), _scaled(self.action_space, action)
+        key, scaled = keys.standard(key), _scaled(self.action_space, action)
         state = self.call("transition", world.state, scaled, key)
         obs = self._flat(state, key)
         reward = jnp.asarray(self.call("reward", world.state, scaled, state, key), jnp.float32)

@@ -10,8 +10,8 @@ from polyak import algorithms
 from polyak.envs.make import Maker, Source, name_of
 from polyak.errors import UsageError, option
 from polyak.runs import files, presets, request
-from polyak.runs.circumstances import circumstances
 from polyak.runs.presets.preset import Preset
+from polyak.runs.provenance import provenance
 from polyak.runs.settings import Settings
 
 
@@ -112,5 +112,5 @@ def facts_of(start: Start, settings: Settings) -> dict[str, Any]:
         "plan": files.settings_to_json(settings.plan),
         "warning": presets.warning(start.name, start.preset, env),
         "seeds": start.lanes,
-        **circumstances(),
+        **provenance(),
     }

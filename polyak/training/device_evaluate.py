@@ -59,7 +59,7 @@ def _play(
     Returns their returns, their lengths, whether they ended, and whether all that was seen of them was finite.
     """
     spec, count = world.spec, seeds.shape[0]
-    of_episodes = jax.vmap(lambda seed: keys.written_out(keys.key(seed)))(seeds)
+    of_episodes = jax.vmap(lambda seed: keys.fast(keys.key(seed)))(seeds)
     initial = algorithm.init_memory(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
     dtype = jnp.float32 if isinstance(spec.action, Box) else jnp.int32

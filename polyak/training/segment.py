@@ -99,7 +99,7 @@ class Programs:
         self, config: Any, lane: Lane, key: jax.Array, share: Share, now: Schedule
     ) -> tuple[Rollout, Any, Lane]:
         """Take the iteration's steps in all environments of a lane, as far as its share goes."""
-        key = keys.written_out(key)
+        key = keys.fast(key)
         envs, spec, initial = self.plan.envs, self.world.spec, self._initial_memory(config)
 
         def step(t: Any, carried: Any) -> Any:

@@ -22,7 +22,7 @@ CLAIMS = (
     "ddpg Pendulum-v1 --preset default --steps 10000 --seeds 10 --name ddpg-pendulum-10k",
     "ddpg Pendulum-v1 --preset tutorial --steps 600000 --seeds 5 --name ddpg-pendulum-tutorial",
     "ddpg Pendulum-v1 --preset paper --steps 30000 --seeds 5 --name ddpg-pendulum-paper",
-    "ddpg Pendulum-v1 --preset review --steps 40000 --seeds 5 --name ddpg-pendulum-review",
+    "ddpg Pendulum-v1 --preset tutorial-per-step --steps 40000 --seeds 5 --name ddpg-pendulum-tutorial-per-step",
     "ddpg HalfCheetah-v5 --preset default --steps 100000 --seeds 3 --name ddpg-halfcheetah-100k",
     "td3 Pendulum-v1 --preset default --steps 20000 --seeds 10 --name td3-pendulum-20k",
     "sac Pendulum-v1 --preset default --steps 20000 --seeds 10 --name sac-pendulum-20k",

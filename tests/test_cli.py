@@ -187,7 +187,7 @@ def test_the_list_names_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert command("list") == 0
     out = capsys.readouterr().out
     assert "MountainCarContinuous-v0 is not solved by default: its noise" in out
-    for name in ("ddpg", "default", "tutorial", "review", "paper", "Pendulum-v1", "module:Id"):
+    for name in ("ddpg", "default", "tutorial", "tutorial-per-step", "paper", "Pendulum-v1", "module:Id"):
         assert name in out
 
 

@@ -29,7 +29,7 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             **{"updates": 10, "updates_per": "episode", "rollout_length": 200},
         },
     ),
-    ("ddpg", "review"): (
+    ("ddpg", "tutorial-per-step"): (
         {
             **TWO_STREAMS,
             **{"actor_layers": (128, 64), "bound": "clip", "actor_learning_rate": 1e-3, "critic_learning_rate": 5e-4},

@@ -46,7 +46,7 @@ PRESETS: Presets = {
             },
         ),
     ),
-    "review": (
+    "tutorial-per-step": (
         Preset(
             "the teaching recipe with one update per step and a clipped, not squashed, action",
             config={

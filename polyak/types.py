@@ -153,7 +153,7 @@ class Algorithm(Protocol):
 
     Three more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one
     step each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
-    priorities. `refuse(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)` returns
+    priorities. `validate(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)` returns
     a config that fits; of its changes only those to settings that the user left open are used.
     """
 

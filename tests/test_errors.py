@@ -49,6 +49,6 @@ def test_a_command_is_named_as_the_reader_gives_it() -> None:
 def test_the_same_message_for_both() -> None:
     plan = Plan(workers=2)
     with pytest.raises(ValueError, match='or backend="host"'):
-        schedule.refuse(plan, None)
+        schedule.validate(plan, None)
     with command_line(), pytest.raises(ValueError, match="or --backend host"):
-        schedule.refuse(plan, None)
+        schedule.validate(plan, None)

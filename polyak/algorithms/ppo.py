@@ -86,7 +86,7 @@ def fit(config: Config, plan: Any) -> Config:
     return replace(config, minibatch=_minibatch_for(config, plan.rollout_length * plan.envs))
 
 
-def refuse(config: Config, plan: Any) -> None:
+def validate(config: Config, plan: Any) -> None:
     """Raise UsageError where the minibatches do not divide the rollout."""
     size = plan.rollout_length * plan.envs
     if size % config.minibatch:

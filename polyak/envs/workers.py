@@ -41,7 +41,7 @@ class Workers:
 
     def __init__(self, env: Maker, seeds: Sequence[int], envs: int, workers: int):
         count = len(seeds) * envs
-        refuse(env, workers, count)
+        validate(env, workers, count)
         env = Source.of(env)
         one = Environment(env)
         one.close()
@@ -160,7 +160,7 @@ class Workers:
             )
 
 
-def refuse(env: Maker, workers: int, count: int) -> None:
+def validate(env: Maker, workers: int, count: int) -> None:
     """Raise UsageError for more workers than environments, and for an environment that cannot be sent to them."""
     if workers > count:
         raise UsageError(f"workers = {workers} is more than the environments there are, {count}: use {count} or less")

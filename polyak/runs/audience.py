@@ -35,7 +35,7 @@ class Audience:
     on_report: Callable[[Progress], Any] | None = None
     stop_at: float | None = None
 
-    def refuse(self, evaluations: int) -> None:
+    def validate(self, evaluations: int) -> None:
         """Raise UsageError where a run with so many evaluations cannot be told and ended like this."""
         if self.on_report is not None and not callable(self.on_report):
             raise UsageError(f"on_report = {self.on_report!r} must be a function of one argument")

@@ -99,7 +99,7 @@ def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
         return None
-    schedule.refuse(plan, found.limit)
+    schedule.validate(plan, found.limit)
     return found
 
 

@@ -168,7 +168,7 @@ def train(
     name, module, source, lanes = start.name, start.module, start.source, start.lanes
     settings = settings_for(name, module, start.settings, Asked(steps, config, plan))
     config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
-    audience.refuse(plan.evaluations)
+    audience.validate(plan.evaluations)
     first = request.first_of(name, module, source, plan, start.backend)
     request.refuse_unfit(module, config, first.spec, len(lanes))
     state, inheriting = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
@@ -239,7 +239,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     if plan.env_steps < taken:
         raise UsageError(f"{path} has env_steps = {plan.env_steps}, but {taken:,} steps were taken: it was changed")
     run.facts["stop_at"] = audience.stop_at
-    audience.refuse(plan.evaluations)
+    audience.validate(plan.evaluations)
     run.env = maker = run.source(env)
     first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
     request.refuse_unfit(module, config, first.spec, len(lanes))

@@ -50,7 +50,7 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
     given_config = _values(asked.config)
     config = _construct(module, module.Config, {**start.config, **given_config})
     config = _fitted_config(module, config, plan, set(given_config))
-    learn.refuse(module, config, plan)
+    learn.validate(module, config, plan)
     changed = [
         *_changes(start.plan, Plan, plan, set(given)),
         *_changes(start.config, module.Config, config, set(given_config)),

@@ -39,7 +39,7 @@ class DeviceTraining:
         most_devices: int | None = None,
     ):
         self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), world.spec
-        schedule.refuse(plan, world.limit)
+        schedule.validate(plan, world.limit)
         lanes = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
         fixed = (Programs(algorithm, plan, world),)

@@ -15,7 +15,7 @@ from polyak.lazy import jax
 from polyak.precision import in_32_bits
 from polyak.replay import Buffer
 from polyak.training import devices
-from polyak.training.learn import Learner, refuse, start
+from polyak.training.learn import Learner, start, validate
 from polyak.training.plan import Plan
 from polyak.types import Algorithm, EnvSpec
 
@@ -36,7 +36,7 @@ class Lanes:
         cls, algorithm: Algorithm, config: Any, plan: Plan, spec: EnvSpec, seeds: Sequence[int], most: int | None
     ) -> "Lanes":
         """Make fresh learners on at most `most` devices. Raises UsageError for settings that do not fit together."""
-        refuse(algorithm, config, plan)
+        validate(algorithm, config, plan)
         sharding = devices.spread(len(seeds), most)
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
         with in_32_bits():

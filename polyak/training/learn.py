@@ -46,7 +46,7 @@ def sampling_of(algorithm: Algorithm, config: Any) -> Sampling:
     return Sampling() if asked is None else asked(config)
 
 
-def refuse(algorithm: Algorithm, config: Any, plan: Plan) -> None:
+def validate(algorithm: Algorithm, config: Any, plan: Plan) -> None:
     """Raise UsageError where an algorithm, its settings and the plan do not fit together; say what to change."""
     plan.refuse_for(algorithm.learns_from)
     if algorithm.learns_from == "replay":
@@ -57,8 +57,8 @@ def refuse(algorithm: Algorithm, config: Any, plan: Plan) -> None:
                 f"n_step = {n_step} does not fit the replay buffer, which holds {capacity} transitions, {most} of each"
                 f" environment: use {most} or less"
             )
-    if hasattr(algorithm, "refuse"):
-        algorithm.refuse(config, plan)
+    if hasattr(algorithm, "validate"):
+        algorithm.validate(config, plan)
 
 
 def start(algorithm: Algorithm, plan: Plan, spec: EnvSpec, config: Any, key: jax.Array) -> Learner:

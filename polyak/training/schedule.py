@@ -97,7 +97,7 @@ def fits(plan: Plan, limit: int | None) -> bool:
     return not plan.workers and (plan.updates_per != "episode" or (limit is not None and limit <= plan.rollout_length))
 
 
-def refuse(plan: Plan, limit: int | None) -> None:
+def validate(plan: Plan, limit: int | None) -> None:
     """Raise UsageError for plans that only the host loop can follow in an environment with this time limit."""
     if plan.workers:
         raise UsageError(

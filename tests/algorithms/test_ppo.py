@@ -148,6 +148,6 @@ def test_statistics_of_observations_and_rewards_advance_once_a_rollout() -> None
 def test_minibatches_that_do_not_divide_the_rollout_are_refused(minibatch: int, fix: int) -> None:
     plan = Plan(env_steps=1280, envs=8, rollout_length=16, warmup=0, updates=1, updates_per="rollout")
     with pytest.raises(UsageError, match=f'8 = 128 transitions: use config={{"minibatch": {fix}}}'):
-        ppo.refuse(ppo.Config(minibatch=minibatch), plan)
-    ppo.refuse(ppo.Config(minibatch=fix), plan)
+        ppo.validate(ppo.Config(minibatch=minibatch), plan)
+    ppo.validate(ppo.Config(minibatch=fix), plan)
     assert ppo.fit(ppo.Config(minibatch=minibatch), plan).minibatch == fix

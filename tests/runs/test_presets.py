@@ -124,7 +124,7 @@ def test_an_on_policy_algorithm_without_presets_has_a_plan_that_fits_it():
 
 @pytest.mark.parametrize(("algorithm", "name", "preset"), ALL)
 def test_a_preset_fits_its_algorithm(algorithm: str, name: str, preset: presets.Preset):
-    learn.refuse(REGISTRY[algorithm], *presets.settings(REGISTRY[algorithm], preset))
+    learn.validate(REGISTRY[algorithm], *presets.settings(REGISTRY[algorithm], preset))
 
 
 def test_steps_replace_the_presets():

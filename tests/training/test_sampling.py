@@ -190,17 +190,17 @@ def test_where_an_algorithm_does_not_say_minibatches_are_uniform_and_of_single_s
     ids=["capacity", "length of the run"],
 )
 def test_a_return_longer_than_the_replay_is_refused(plan: Plan, most: int) -> None:
-    learn.refuse(RECORDERS[4], Sampling(n_step=most), plan)  # type: ignore[arg-type]
+    learn.validate(RECORDERS[4], Sampling(n_step=most), plan)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"n_step = {most + 1} does not fit .* use {most} or less"):
-        learn.refuse(RECORDERS[4], Sampling(n_step=most + 1), plan)  # type: ignore[arg-type]
+        learn.validate(RECORDERS[4], Sampling(n_step=most + 1), plan)  # type: ignore[arg-type]
 
 
 def test_an_algorithm_may_refuse_a_plan() -> None:
-    def refuse(config: Any, plan: Plan) -> None:
+    def validate(config: Any, plan: Plan) -> None:
         if config.rate * plan.rollout_length > 1:
             raise UsageError("too much at once")
 
-    careful = toys.variant(toys.linear, refuse=refuse)
-    learn.refuse(careful, toys.Config(rate=0.1), PLAN)
+    careful = toys.variant(toys.linear, validate=validate)
+    learn.validate(careful, toys.Config(rate=0.1), PLAN)
     with pytest.raises(UsageError, match="too much at once"):
-        learn.refuse(careful, toys.Config(rate=0.3), PLAN)
+        learn.validate(careful, toys.Config(rate=0.3), PLAN)

@@ -29,4 +29,4 @@ def test_workers_are_for_the_host_loop() -> None:
     assert schedule.fits(Plan(envs=2), 200)
     assert not schedule.fits(plan, 200)
     with pytest.raises(UsageError, match=r"workers = 2 step environments in Python.* use workers = 0"):
-        schedule.refuse(plan, 200)
+        schedule.validate(plan, 200)

@@ -133,11 +133,11 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
     q, opt_state, _, metrics = optimize.descend(optimizer(config), q_loss, q, state.opt_state)
     epsilon = maths.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_fraction, clock.progress)
-    state = State(Policy(q, epsilon), moved(config, state.target, q, clock), opt_state)
+    state = State(Policy(q, epsilon), move_target(config, state.target, q, clock), opt_state)
     return state, {**metrics, "epsilon": epsilon}
 
 
-def moved(config: Config, target: ActionValues, q: ActionValues, clock: Clock) -> ActionValues:
+def move_target(config: Config, target: ActionValues, q: ActionValues, clock: Clock) -> ActionValues:
     """Move the target towards the network, where it is time to."""
     if config.target_period == 1:
         return polyak_average(target, q, config.tau)

@@ -122,7 +122,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     """Make what did well likelier, then fit the baseline to the returns."""
     policy, rates, steps = state.policy, 1.0 - config.lr_decay * clock.progress, rollout.flat()
     obs = policy.normalize(steps.obs)
-    returns, advantage, counts = credit(config, state, rollout, obs)
+    returns, advantage, counts = estimate_advantages(config, state, rollout, obs)
 
     def actor_loss(actor: StochasticActor) -> tuple[Array, Any]:
         actions = actor(obs)
@@ -152,13 +152,13 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     return replace(state, baseline=baseline, baseline_opt_state=baseline_opt_state), {**metrics, **of_baseline}
 
 
-def credit(config: Config, state: State, rollout: Transition, obs: Array) -> tuple[Array, Array, Array]:
+def estimate_advantages(config: Config, state: State, rollout: Transition, obs: Array) -> tuple[Array, Array, Array]:
     """Return for each step its return to go, what it is above the baseline, and whether the step counts, 0 or 1."""
     shape, rollout = rollout.reward.shape, replace(rollout, reward=config.reward_scale * rollout.reward)
     if state.baseline is None:
         value: Any = jnp.zeros(shape)
         next_value: Any = value
-        counts = finished(rollout).reshape(-1)
+        counts = mark_finished(rollout).reshape(-1)
     else:
         next_obs = state.policy.normalize(rollout.flat().next_obs)
         value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
@@ -170,7 +170,7 @@ def credit(config: Config, state: State, rollout: Transition, obs: Array) -> tup
     return returns, advantage, counts
 
 
-def finished(rollout: Transition) -> Array:
+def mark_finished(rollout: Transition) -> Array:
     """Say for each step `[time, env]` whether its episode ends within the rollout, 0 or 1."""
     ended = jnp.maximum(rollout.terminated, rollout.truncated)
     return jax.lax.cummax(ended, axis=0, reverse=True)

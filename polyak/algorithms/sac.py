@@ -204,7 +204,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     )
 
     def actor_loss(actor: Any) -> tuple[Array, Any]:
-        q, entropy = expected(actor(obs), critics, obs, actor_key)
+        q, entropy = average_over_actions(actor(obs), critics, obs, actor_key)
         loss = -(q + alpha * entropy).mean()
         return loss, (entropy.mean(), {"actor_loss": loss, "entropy": entropy.mean()})
 
@@ -223,12 +223,12 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 def target_value(config: Config, state: State, batch: Transition, key: jax.Array) -> Array:
     """Return what the critics are fitted to, `[batch]`: r + γ·(least target critic + α·entropy), up to the end."""
     next_obs = state.policy.normalize(batch.next_obs)
-    q, entropy = expected(state.policy.actor(next_obs), state.target, next_obs, key)
+    q, entropy = average_over_actions(state.policy.actor(next_obs), state.target, next_obs, key)
     soft, discount = q + jnp.exp(state.log_alpha) * entropy, batch.discount(config.gamma)
     return maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, soft)
 
 
-def expected(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array) -> tuple[Array, Array]:
+def average_over_actions(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array) -> tuple[Array, Array]:
     """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
     if isinstance(actions, Categorical):
         log_probs = actions.log_probs()

@@ -153,8 +153,8 @@ class Algorithm(Protocol):
 
     Three more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one
     step each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
-    priorities. `validate(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)` returns
-    a config that fits; of its changes only those to settings that the user left open are used.
+    priorities. `validate(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)`
+    returns a config that fits; of its changes only those to settings that the user left open are used.
     """
 
     @property

@@ -13,7 +13,7 @@ from polyak.lazy import jax
 from polyak.training import devices
 
 
-def circumstances() -> dict[str, Any]:
+def provenance() -> dict[str, Any]:
     """Return what run.json says of time, versions, commit and machine."""
     packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
     versions = {"python": platform.python_version()}

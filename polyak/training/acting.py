@@ -83,7 +83,7 @@ class Acting:
             self.policy = _first(policy) if self.alone else policy
 
     def seed(self, positions: Sequence[int] | np.ndarray) -> None:
-        """Seed exploration: actions depend on each lane's seed, its position in the run `[lane]`, and its memory alone."""
+        """Seed exploration: a lane's actions depend on its seed, its position in the run and its memory alone."""
         self.draws.seed(positions)
         self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
 

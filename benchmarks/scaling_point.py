@@ -104,14 +104,14 @@ def typical(call: Callable[[int], Any], seconds: float) -> float:
 def seeds(asked: Any) -> dict[str, float]:
     """Time the host loop with several seeds: environment steps of all of them."""
     from polyak.algorithms import ddpg
-    from polyak.envs.gymnasium import Worlds
+    from polyak.envs.gymnasium import VectorEnv
     from polyak.training.host import Training
     from polyak.training.plan import Plan
 
     layers, lanes = tuple(asked.layers), list(range(asked.count))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
     plan = Plan(10**8, batch=asked.batch, capacity=asked.capacity, warmup=500)
-    return rate(Training(ddpg, config, plan, Worlds("Pendulum-v1", lanes, 1), lanes), asked.seconds)
+    return rate(Training(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes), asked.seconds)
 
 
 def envs(asked: Any) -> dict[str, float]:

@@ -59,7 +59,7 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
 
     devices.prepare(seeds)
     from polyak.envs.functional import find
-    from polyak.envs.gymnasium import Worlds
+    from polyak.envs.gymnasium import VectorEnv
     from polyak.training.device import DeviceTraining
     from polyak.training.host import Training
 
@@ -68,7 +68,7 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
     if compiled:
         training: Any = DeviceTraining(algorithm, config, plan, find(task.env), lanes)
     else:
-        training = Training(algorithm, config, plan, Worlds(task.env, lanes, plan.envs), lanes)
+        training = Training(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes)
     watch.start *= seeds
     each = task.epochs * task.minibatches * seeds
     while not watch.enough(int(training.env_steps.sum()), training.step * each):

@@ -63,7 +63,7 @@ def polyak(goal: Goal, seed: int, target: Target) -> None:
     devices.prepare()
     from polyak import algorithms
     from polyak.envs.functional import find
-    from polyak.envs.gymnasium import Worlds
+    from polyak.envs.gymnasium import VectorEnv
     from polyak.runs import presets
     from polyak.training.device import DeviceTraining
     from polyak.training.host import Training
@@ -74,7 +74,7 @@ def polyak(goal: Goal, seed: int, target: Target) -> None:
     if goal.compiled:
         training = DeviceTraining(*parts, find(goal.env), [seed])
     else:
-        training = Training(*parts, Worlds(goal.env, [seed], plan.envs), [seed])
+        training = Training(*parts, VectorEnv(goal.env, [seed], plan.envs), [seed])
     while not training.done:
         report = training.advance()
         if target.reached(int(training.env_steps[0]), [episode.total for episode in report.episodes]):

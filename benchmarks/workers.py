@@ -45,12 +45,12 @@ class Busy(gymnasium.Env[np.ndarray, np.ndarray]):
 
 def polyak(workers: int, cost: int) -> tuple[Callable[[], Any], Callable[[], None]]:
     """Return a function that steps all environments, and one that ends them."""
-    from polyak.envs.gymnasium import Worlds
+    from polyak.envs.gymnasium import VectorEnv
     from polyak.envs.workers import Workers
 
     env, actions = partial(Busy, cost), np.zeros((1, ENVS, 6), np.float32)
-    worlds = Workers(env, (0,), ENVS, workers) if workers else Worlds(env, (0,), ENVS)
-    return lambda: worlds.step(actions, (0,)), worlds.close
+    envs = Workers(env, (0,), ENVS, workers) if workers else VectorEnv(env, (0,), ENVS)
+    return lambda: envs.step(actions, (0,)), envs.close
 
 
 def gymnasium_async(cost: int) -> tuple[Callable[[], Any], Callable[[], None]]:

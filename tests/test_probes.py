@@ -18,7 +18,7 @@ import pytest
 from polyak.algorithms import REGISTRY
 from polyak.critics import ActionValues
 from polyak.envs import probe
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Box, Discrete, MultiDiscrete
@@ -201,8 +201,8 @@ def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any]
     """Train with these settings, then compare the values and the actions of every lane with the right ones."""
     observations, values, best = PROBES[world]
     config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**{**LEARNS[name].plan, **longer})
-    worlds = Worlds(partial(WORLDS[kind], world), SEEDS, plan.envs)
-    trained = finish(Training(REGISTRY[name], config, plan, worlds, SEEDS))
+    envs = VectorEnv(partial(WORLDS[kind], world), SEEDS, plan.envs)
+    trained = finish(Training(REGISTRY[name], config, plan, envs, SEEDS))
     obs = np.array(observations, np.float32)[:, None]
     for lane in range(len(SEEDS)):
         state = jax.tree.map(lambda leaf, lane=lane: np.asarray(leaf)[lane], trained.learner.state)

@@ -1,4 +1,4 @@
-"""A Gymnasium `FuncEnv` written in JAX, as a world inside a compiled program: time limit, true successor, next episode.
+"""A Gymnasium `FuncEnv` written in JAX, to be compiled: time limit, true successor, next episode.
 
 `gymnasium.experimental.functional.FuncEnv` has the members `initial`, `transition`, `observation`, `reward` and
 `terminal`, pure functions of a state. Nothing is autoreset: every step tells its true successor, and whoever steps
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @pytree
-class World:
+class EnvState:
     """One environment between two steps."""
 
     state: Any
@@ -58,7 +58,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Functional:
+class CompiledEnv:
     """A FuncEnv with its time limit (None: there is none), checked against what it promises.
 
     Raises UsageError at construction for a member that breaks the contract, and names it.
@@ -101,22 +101,22 @@ class Functional:
         """What an algorithm may know of it."""
         return spec_of(self.observation_space, self.action_space)
 
-    def start(self, key: jax.Array) -> World:
+    def start(self, key: jax.Array) -> EnvState:
         """Begin an episode."""
         key = keys.standard(key)
         state = self.call("initial", key)
-        return World(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
+        return EnvState(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
-    def step(self, world: World, action: Array, key: jax.Array) -> tuple[World, Outcome]:
+    def step(self, before: EnvState, action: Array, key: jax.Array) -> tuple[EnvState, Outcome]:
         """Take a step with an action in [-1, 1] or an index."""
         key, scaled = keys.standard(key), _scaled(self.action_space, action)
-        state = self.call("transition", world.state, scaled, key)
+        state = self.call("transition", before.state, scaled, key)
         obs = self._flat(state, key)
-        reward = jnp.asarray(self.call("reward", world.state, scaled, state, key), jnp.float32)
+        reward = jnp.asarray(self.call("reward", before.state, scaled, state, key), jnp.float32)
         terminated = jnp.asarray(self.call("terminal", state, key), bool)
-        length, total = world.length + 1, world.total + reward
+        length, total = before.length + 1, before.total + reward
         truncated = jnp.zeros((), bool) if self.limit is None else length >= self.limit
-        return World(state, obs, length, total), Outcome(obs, reward, terminated, truncated, length, total)
+        return EnvState(state, obs, length, total), Outcome(obs, reward, terminated, truncated, length, total)
 
     def close(self) -> None:
         """Release nothing."""
@@ -131,43 +131,43 @@ class Functional:
         return jnp.asarray(self.call("observation", state, key), jnp.float32).reshape(-1)
 
 
-def _check(world: Functional) -> None:
+def _check(env: CompiledEnv) -> None:
     """Raise UsageError where a member fails, or returns what it must not, naming it."""
     key = jax.eval_shape(lambda: keys.key(0))
-    action = jax.eval_shape(lambda: jnp.asarray(world.action_space.sample()))
-    state = _shapes(world, "initial", key)
+    action = jax.eval_shape(lambda: jnp.asarray(env.action_space.sample()))
+    state = _shapes(env, "initial", key)
     if not jax.tree.leaves(state):
-        raise UsageError(f"{world.name}.initial returned a state without arrays")
-    obs = _shapes(world, "observation", state, key)
-    _refuse_unlike(world, "observation", obs, world.observation_space.shape, "the observation space")
-    moved = _shapes(world, "transition", state, action, key)
+        raise UsageError(f"{env.name}.initial returned a state without arrays")
+    obs = _shapes(env, "observation", state, key)
+    _refuse_unlike(env, "observation", obs, env.observation_space.shape, "the observation space")
+    moved = _shapes(env, "transition", state, action, key)
     structures: list[Any] = [jax.tree.structure(tree) for tree in (state, moved)]
     before, after = structures
     if before != after:
-        raise UsageError(f"{world.name}.transition returned {after}, but a state is {before}")
+        raise UsageError(f"{env.name}.transition returned {after}, but a state is {before}")
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(moved), strict=True):
         if (old.shape, old.dtype) != (new.shape, new.dtype):
             raise UsageError(
-                f"{world.name}.transition turned an array of the state from {_words(old)} into {_words(new)}:"
+                f"{env.name}.transition turned an array of the state from {_words(old)} into {_words(new)}:"
                 " it must stay the same"
             )
-    _refuse_unlike(world, "reward", _shapes(world, "reward", state, action, moved, key), (), "a number")
-    terminal = _shapes(world, "terminal", moved, key)
-    _refuse_unlike(world, "terminal", terminal, (), "True or False")
+    _refuse_unlike(env, "reward", _shapes(env, "reward", state, action, moved, key), (), "a number")
+    terminal = _shapes(env, "terminal", moved, key)
+    _refuse_unlike(env, "terminal", terminal, (), "True or False")
     if terminal.dtype.kind == "f":
-        raise UsageError(f"{world.name}.terminal returned {_words(terminal)}: it must be True or False")
+        raise UsageError(f"{env.name}.terminal returned {_words(terminal)}: it must be True or False")
 
 
-def _shapes(world: Functional, member: str, *arguments: Any) -> Any:
+def _shapes(env: CompiledEnv, member: str, *arguments: Any) -> Any:
     try:
-        return jax.eval_shape(lambda *given: world.call(member, *given), *arguments)
+        return jax.eval_shape(lambda *given: env.call(member, *given), *arguments)
     except Exception as error:
-        raise UsageError(f"{world.name}.{member} failed on JAX arrays: {describe(error)}") from error
+        raise UsageError(f"{env.name}.{member} failed on JAX arrays: {describe(error)}") from error
 
 
-def _refuse_unlike(world: Functional, member: str, found: Any, shape: tuple[int, ...], what: str) -> None:
+def _refuse_unlike(env: CompiledEnv, member: str, found: Any, shape: tuple[int, ...], what: str) -> None:
     if getattr(found, "shape", None) != shape or found.dtype.kind not in "biuf":
-        raise UsageError(f"{world.name}.{member} returned {_words(found)}, but {what} has the shape {shape}")
+        raise UsageError(f"{env.name}.{member} returned {_words(found)}, but {what} has the shape {shape}")
 
 
 def _words(array: Any) -> str:
@@ -191,11 +191,11 @@ def _scaled(space: Any, action: Any) -> Any:
 
 
 @cache
-def _twin(name: str) -> Functional:  # one for all, so that what was compiled for it serves again
-    return Functional(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
+def _twin(name: str) -> CompiledEnv:  # one for all, so that what was compiled for it serves again
+    return CompiledEnv(name, TWINS[name](), gymnasium.spec(name).max_episode_steps)
 
 
-def find(env: Maker) -> Functional | None:
+def find(env: Maker) -> CompiledEnv | None:
     """Return the functional form of an environment, where it has one: a twin of Gymnasium's own, or a user's FuncEnv.
 
     A twin takes no arguments but a time limit. Raises UsageError for a FuncEnv that breaks the contract.
@@ -209,4 +209,4 @@ def find(env: Maker) -> Functional | None:
             return None
         return _twin(name) if limit is None else replace(_twin(name), limit=limit)
     made = functional_of(source)
-    return None if made is None else Functional(name, made, limit_of(made, limit))
+    return None if made is None else CompiledEnv(name, made, limit_of(made, limit))

@@ -78,34 +78,34 @@ class Environment:
 TRUTH = (bool, np.bool_)
 
 
-class Worlds:
-    """The environments of all lanes: `envs` for each lane seed, numbered from `first`.
+class VectorEnv:
+    """The environments of all lanes: `num_envs` for each lane seed, numbered from `first`.
 
     After `step`, `next_obs`, `reward`, `terminated` and `truncated` (`[lane, env, ...]`) describe the step just taken,
     and `obs` is what to act on next: it differs from `next_obs` where an episode ended and the next one began.
     """
 
-    def __init__(self, env: Maker, seeds: Sequence[int], envs: int, first: int = 0):
-        self.seeds, self.envs, self.first = list(seeds), envs, first
+    def __init__(self, env: Maker, seeds: Sequence[int], num_envs: int, first: int = 0):
+        self.seeds, self.num_envs, self.first = list(seeds), num_envs, first
         self.copies: list[list[Environment]] = [[] for _ in seeds]
         with closed_on_error(self):
             self._open(Source.of(env))
 
     def _open(self, source: Source) -> None:
         for of_lane in self.copies:
-            for _ in range(self.envs):
+            for _ in range(self.num_envs):
                 of_lane.append(Environment(source))
-        seeds, envs, one = self.seeds, self.envs, self.copies[0][0]
+        seeds, num_envs, one = self.seeds, self.num_envs, self.copies[0][0]
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.limit = one.limit
-        shape = (len(self.seeds), envs)
+        shape = (len(self.seeds), num_envs)
         self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
         self.reward, self.terminated, self.truncated = (np.zeros(shape, np.float32) for _ in range(3))
         self.episodes = np.zeros(shape, np.int64)  # number of the episode under way
-        self.totals = [[0.0] * envs for _ in seeds]
-        self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(envs)] for _ in seeds]
+        self.totals = [[0.0] * num_envs for _ in seeds]
+        self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(num_envs)] for _ in seeds]
         for lane in range(shape[0]):
-            for e in range(envs):
+            for e in range(num_envs):
                 self._reset(lane, e)
 
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
@@ -115,7 +115,7 @@ class Worlds:
         """
         scaled, ended = self.copies[0][0].scale(actions), []
         for lane in lanes:
-            for e in range(self.envs):
+            for e in range(self.num_envs):
                 self.actions[lane][e].append(actions[lane, e])
                 if self._step(lane, e, scaled[lane, e]):
                     ended.append(self._finish(lane, e))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.make import Maker, closed_on_error
 from polyak.errors import RunError, UsageError
 from polyak.forks import SIGNALS, restore_in_forks
@@ -48,13 +48,13 @@ def work(pipe: Connection, env: Maker, named: list[tuple[int, int]], share: Any,
     _end_with_parent()
     _leave_signals_to_parent()
     jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU
-    worlds = _answer(pipe, lambda: _Share(env, named, share, Table(*table)), tell=False)
-    if worlds is None:
+    envs = _answer(pipe, lambda: _Share(env, named, share, Table(*table)), tell=False)
+    if envs is None:
         return
-    with contextlib.closing(worlds), contextlib.suppress(EOFError, OSError):
+    with contextlib.closing(envs), contextlib.suppress(EOFError, OSError):
         while True:
             what, given = pipe.recv()
-            _answer(pipe, partial(worlds.restore if what == "restore" else worlds.step, *given))
+            _answer(pipe, partial(envs.restore if what == "restore" else envs.step, *given))
 
 
 def _leave_signals_to_parent() -> None:
@@ -115,10 +115,10 @@ class _Share:
 
     def __init__(self, env: Maker, named: list[tuple[int, int]], share: Any, table: Table):
         self.share, self.table = share, table
-        self.worlds: list[Worlds] = []
+        self.envs: list[VectorEnv] = []
         with closed_on_error(self):
             for seed, e in named:
-                self.worlds.append(Worlds(env, [seed], 1, first=e))
+                self.envs.append(VectorEnv(env, [seed], 1, first=e))
             for i in range(len(share)):
                 self._show(i)
 
@@ -128,7 +128,7 @@ class _Share:
         with np.errstate(over="ignore"):  # as in the host loop
             for i in range(len(self.share)) if which is None else which:
                 action = np.array(self.table.actions[self.share[i]])[None, None]  # kept, when the table has others
-                for episode in self.worlds[i].step(action, [0]):
+                for episode in self.envs[i].step(action, [0]):
                     ended.append((self.share[i], episode.total, episode.length))
                 self._show(i)
         return ended
@@ -137,17 +137,17 @@ class _Share:
         """Bring every environment to where it was; return the numbers of those that began a new episode instead."""
         elsewhere = []
         for i, (episode, taken) in enumerate(zip(episodes, actions, strict=True)):
-            if self.worlds[i].restore(np.array([[episode]]), [[taken]], obs[i, None, None]):
+            if self.envs[i].restore(np.array([[episode]]), [[taken]], obs[i, None, None]):
                 elsewhere.append(int(self.share[i]))
             self._show(i)
         return elsewhere
 
     def close(self) -> None:
         """Release the environments."""
-        for world in self.worlds:
-            world.close()
+        for env in self.envs:
+            env.close()
 
     def _show(self, i: int) -> None:
-        world, at = self.worlds[i], self.share[i]
-        self.table.obs[at], self.table.next_obs[at] = world.obs[0, 0], world.next_obs[0, 0]
-        self.table.rest[:, at] = world.reward[0, 0], world.terminated[0, 0], world.truncated[0, 0]
+        env, at = self.envs[i], self.share[i]
+        self.table.obs[at], self.table.next_obs[at] = env.obs[0, 0], env.next_obs[0, 0]
+        self.table.rest[:, at] = env.reward[0, 0], env.terminated[0, 0], env.truncated[0, 0]

@@ -1,6 +1,6 @@
 """Environments in worker processes, for those that cost more than sending a step to another process and back.
 
-Each worker holds its share of the environments, every one in a `Worlds` of its own, so that episodes, their seeds and
+Each worker holds its share of the environments, each in a `VectorEnv` of its own, so that episodes, their seeds and
 their errors are what they are without workers, to the bit. Numbers go through memory that the processes share; a pipe
 to each worker carries what to do, and brings back which episodes ended.
 """
@@ -33,34 +33,34 @@ HURRY = 0.5  # the same, where one is still busy with a step: Ctrl-C was pressed
 
 
 class Workers:
-    """The environments of all lanes, `envs` for each seed, stepped by worker processes. It is used as `Worlds` is.
+    """The environments of all lanes, `num_envs` for each seed, stepped by worker processes, as a `VectorEnv`.
 
     Raises UsageError where the environment cannot be made, or cannot be sent to another process; RunError where a
     worker ends while it starts.
     """
 
-    def __init__(self, env: Maker, seeds: Sequence[int], envs: int, workers: int):
-        count = len(seeds) * envs
+    def __init__(self, env: Maker, seeds: Sequence[int], num_envs: int, workers: int):
+        count = len(seeds) * num_envs
         validate(env, workers, count)
         env = Source.of(env)
         one = Environment(env)
         one.close()
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.limit = one.limit
-        self.lanes, self.envs = len(seeds), envs
+        self.lanes, self.num_envs = len(seeds), num_envs
         arrays = self.spec, count, *Table.blocks(self.spec, count)
-        table, shape = Table(*arrays), (self.lanes, envs)
+        table, shape = Table(*arrays), (self.lanes, num_envs)
         self.obs, self.next_obs = (part.reshape(*shape, -1) for part in (table.obs, table.next_obs))
         self.reward, self.terminated, self.truncated = (part.reshape(shape) for part in table.rest)
         self.given = table.actions.reshape(*shape, *table.actions.shape[1:])
         self.episodes = np.zeros(shape, np.int64)
-        self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(envs)] for _ in seeds]
+        self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(num_envs)] for _ in seeds]
         self.shares = np.array_split(np.arange(count), workers)  # the environments of each worker, by number
         self.pipes, self.processes = list[Connection](), list[Any]()
         self.busy = set(range(workers))  # which workers owe an answer
         # at exit too, and before multiprocessing waits for its children, which would wait for us
         self.close = Finalize(self, _end, args=(self.pipes, self.processes, self.busy), exitpriority=10)
-        named = [(seed, e) for seed in seeds for e in range(envs)]
+        named = [(seed, e) for seed in seeds for e in range(num_envs)]
         try:
             for share in self.shares:
                 self._begin(env, [named[i] for i in share], share, arrays)
@@ -91,16 +91,16 @@ class Workers:
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
         """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
 
-        Raises RunError as `Worlds.step` does, and where a worker was killed.
+        Raises RunError as `VectorEnv.step` does, and where a worker was killed.
         """
         self.given[:] = actions
         found = list[Any]()
         for taken in self._step(lanes):
             found += taken
         for lane in lanes:
-            for e in range(self.envs):
+            for e in range(self.num_envs):
                 self.actions[lane][e].append(actions[lane, e])
-        ended = [Episode(*divmod(int(i), self.envs), total, length) for i, total, length in found]
+        ended = [Episode(*divmod(int(i), self.num_envs), total, length) for i, total, length in found]
         for episode in ended:
             self.episodes[episode.lane, episode.env] += 1
             self.actions[episode.lane][episode.env] = []
@@ -109,14 +109,14 @@ class Workers:
     def restore(
         self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
     ) -> list[tuple[int, int]]:
-        """Bring every environment to where it was, as `Worlds.restore` does."""
+        """Bring every environment to where it was, as `VectorEnv.restore` does."""
         self.episodes[:] = episodes
         self.actions = [[list(taken) for taken in lane] for lane in actions]
         flat, seen = [taken for lane in actions for taken in lane], obs.reshape(len(episodes.flat), -1)
         for worker, share in enumerate(self.shares):
             which = [int(episodes.flat[i]) for i in share], [flat[i] for i in share], seen[share]
             self._send(worker, ("restore", which))
-        elsewhere = [divmod(int(i), self.envs) for some in self._replies(range(len(self.pipes))) for i in some]
+        elsewhere = [divmod(int(i), self.num_envs) for some in self._replies(range(len(self.pipes))) for i in some]
         for lane, e in elsewhere:
             self.episodes[lane, e] += 1
             self.actions[lane][e] = []
@@ -126,7 +126,7 @@ class Workers:
         """Let all workers step at once, each its environments of these lanes."""
         asked, every = [], len(lanes) == self.lanes
         for worker, share in enumerate(self.shares):
-            which = None if every else np.flatnonzero(np.isin(share // self.envs, lanes))
+            which = None if every else np.flatnonzero(np.isin(share // self.num_envs, lanes))
             if which is None or len(which):
                 self._send(worker, ("step", (which,)))
                 asked.append(worker)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from polyak.envs.functional import Functional
+from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import episode_seed
 from polyak.errors import Interrupted, RunError, UsageError, call
 from polyak.runs import folder as folders
@@ -45,8 +45,8 @@ def execute(
     run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening
 ) -> Any:
     """Train `run` from where it is to its end, score what was learned, and return it."""
-    began, (module, config, plan, worlds) = time.monotonic(), parts
-    seeds, stepped, heard = run.facts["seeds"], not isinstance(worlds, Functional), interrupts.active()
+    began, (module, config, plan, envs) = time.monotonic(), parts
+    seeds, stepped, heard = run.facts["seeds"], not isinstance(envs, CompiledEnv), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
     progress = ProgressLine(plan.env_steps, len(seeds), shown)
     going_on = f"went on: {call('resume', run.folder)}" if opening.resumed else "began"
@@ -54,7 +54,7 @@ def execute(
     with (
         devices.Compiling() as compiling,
         contextlib.closing(progress),
-        contextlib.closing(worlds),
+        contextlib.closing(envs),
     ):
         training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
         run.facts["devices"] = training.sharding.num_devices
@@ -62,15 +62,15 @@ def execute(
             training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
-        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
+        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, envs))
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
         if not training.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
         scorer = request.evaluator_of(env, parts, heard.check)
         scorer.verdict = training.verdict
-        evaluator = scorer if stepped else DeviceEvaluator(module, config, worlds, plan)
-        session = Session(claim, run.facts, training, worlds, evaluator, progress, audience)
+        evaluator = scorer if stepped else DeviceEvaluator(module, config, envs, plan)
+        session = Session(claim, run.facts, training, envs, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if opening.resumed else session.save()

@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 
 from polyak import algorithms
 from polyak.envs import functional
-from polyak.envs.functional import Functional
-from polyak.envs.gymnasium import Environment, Worlds
+from polyak.envs.functional import CompiledEnv
+from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.envs.make import Maker, Source, found_again, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, option
@@ -53,16 +53,16 @@ def json_kwargs(given: dict[str, Any] | None) -> dict[str, Any]:
     return kwargs
 
 
-AnyWorlds: TypeAlias = Worlds | Workers | Functional
+AnyEnvs: TypeAlias = VectorEnv | Workers | CompiledEnv
 BACKENDS = ("auto", "host", "device")
 
 
-def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "host") -> Environment | Functional:
+def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "host") -> Environment | CompiledEnv:
     """Make one environment, which is closed, or its functional form for the device loop: to see what it is like.
 
     Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.
     """
-    compiled = None if backend == "host" else functional_for(env, plan, backend)
+    compiled = None if backend == "host" else compiled_for(env, plan, backend)
     first = compiled or Environment(env)
     first.close()
     if not isinstance(first.spec.action, module.acts_on):
@@ -75,19 +75,19 @@ def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "hos
     return first
 
 
-def make_worlds(first: Environment | Functional, env: Maker, lanes: list[int], plan: Plan) -> AnyWorlds:
+def make_envs(first: Environment | CompiledEnv, env: Maker, lanes: list[int], plan: Plan) -> AnyEnvs:
     """Make every environment of the run, where `first_of` is not all that the device loop needs."""
-    if plan.evaluation_envs == 0 and (len(lanes) > 1 or isinstance(first, Functional)):
+    if plan.evaluation_envs == 0 and (len(lanes) > 1 or isinstance(first, CompiledEnv)):
         raise UsageError(
             f"evaluation_envs = 0 evaluates in the only environment there is: it needs one seed, not {len(lanes)}, and"
             f" {option('backend', 'host')}"
         )
-    if isinstance(first, Functional):
+    if isinstance(first, CompiledEnv):
         return first
-    return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else Worlds(env, lanes, plan.envs)
+    return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else VectorEnv(env, lanes, plan.envs)
 
 
-def functional_for(env: Maker, plan: Plan, backend: str) -> Functional | None:
+def compiled_for(env: Maker, plan: Plan, backend: str) -> CompiledEnv | None:
     """Return the functional form of an environment; with "auto" None where it has none, or the plan needs the host."""
     if backend not in BACKENDS:
         raise UsageError(f"backend = {backend!r} is unknown: {nearest(str(backend), BACKENDS)}")
@@ -163,45 +163,45 @@ def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) ->
 
 def heading(facts: dict[str, Any], parts: tuple[Any, Any, Plan, Any]) -> str:
     """Say in a line what is trained where, and what it takes."""
-    (module, config, plan, worlds), count, spread = parts, len(facts["seeds"]), facts["devices"]
+    (module, config, plan, envs), count, spread = parts, len(facts["seeds"]), facts["devices"]
     given = ", ".join(f"{key} = {value!r}" for key, value in facts.get("env_kwargs", {}).items())
     stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
     words = [
         f"{facts['algorithm']} on {facts['env']}{given and f' ({given})'}: {count} seed{'s' * (count > 1)}",
         f"{spread} device{'s' * (spread > 1)} ({facts['device']})",
-        f"environments {'compiled' if isinstance(worlds, Functional) else stepped}",
+        f"environments {'compiled' if isinstance(envs, CompiledEnv) else stepped}",
     ]
     if module.learns_from == "replay":
-        replay = replay_bytes(module, config, plan, worlds.spec, count)
+        replay = replay_bytes(module, config, plan, envs.spec, count)
         words.append(f"replay buffer{'s' * (count > 1)} {size(replay)}")
     return ", ".join(words)
 
 
-def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyWorlds], stop: Callable[[], None]) -> Evaluator:
+def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyEnvs], stop: Callable[[], None]) -> Evaluator:
     """Return what plays evaluation episodes on the host, in copies of the environment or in the one that trains."""
-    module, config, plan, worlds = parts
-    if plan.evaluation_envs == 0 and isinstance(worlds, Worlds):
-        return InTraining(module, config, worlds, worlds.copies[0][0], plan, stop)
+    module, config, plan, envs = parts
+    if plan.evaluation_envs == 0 and isinstance(envs, VectorEnv):
+        return InTraining(module, config, envs, envs.copies[0][0], plan, stop)
     return Evaluator(module, config, lambda: Environment(env), plan, stop)
 
 
 FEW_UPDATES = 100  # with fewer than this, nothing is learned
 
 
-def warnings_of(env: Source, plan: Plan, worlds: AnyWorlds) -> Iterator[str]:
+def warnings_of(env: Source, plan: Plan, envs: AnyEnvs) -> Iterator[str]:
     """Say what will surprise the user later."""
     if not found_again(env):
         yield (
             f"{name_of(env)} cannot be found by this name later: resume, evaluate and watch need the environment given"
             " from Python, unless a module has it at its top level"
         )
-    fewest = plan.fewest_updates(worlds.limit)
+    fewest = plan.fewest_updates(envs.limit)
     if fewest is not None and fewest < FEW_UPDATES:
         yield (
-            f"updates come after each episode, and episodes of up to {worlds.limit:,} steps may leave time for only"
+            f"updates come after each episode, and episodes of up to {envs.limit:,} steps may leave time for only"
             f" {fewest:,} of them: train longer, or count updates by step ({option('plan.updates_per')})"
         )
-    if worlds.limit is None and not plan.evaluation_steps:
+    if envs.limit is None and not plan.evaluation_steps:
         yield (
             f"{name_of(env)} has no time limit: evaluation episodes are cut after"
             f" {plan.evaluation_limit(None):,} steps; {option('plan.evaluation_steps')} changes that"

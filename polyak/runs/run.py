@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from polyak import algorithms
-from polyak.envs.functional import Functional
+from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import UsageError, option, reason
@@ -174,17 +174,17 @@ def train(
     state, inheriting = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
-        contextlib.closing(request.make_worlds(first, source, lanes, plan)) as worlds,
+        contextlib.closing(request.make_envs(first, source, lanes, plan)) as envs,
         folders.new(out, name, name_of(source), force) as claim,
     ):
-        backend = "device" if isinstance(worlds, Functional) else "host"
+        backend = "device" if isinstance(envs, CompiledEnv) else "host"
         messages = [*settings.fitted, *([inheriting] if inheriting else [])]
         facts = {**starting.facts_of(start, settings), "fitted": messages, "stop_at": stop_at, "backend": backend}
         claim.start(facts)
         return execute.execute(
             Run(claim.shown, facts, source, trust=True),
             claim,
-            (module, config, plan, worlds),
+            (module, config, plan, envs),
             audience,
             Opening(state=state),
         )
@@ -244,8 +244,8 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
     request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
-    with contextlib.closing(request.make_worlds(first, maker, lanes, plan)) as worlds:
-        return execute.execute(run, claim, (module, config, plan, worlds), audience, Opening(True, messages))
+    with contextlib.closing(request.make_envs(first, maker, lanes, plan)) as envs:
+        return execute.execute(run, claim, (module, config, plan, envs), audience, Opening(True, messages))
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Run:

@@ -17,7 +17,7 @@ from polyak.runs.folder import Claim
 from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
-from polyak.runs.request import AnyWorlds
+from polyak.runs.request import AnyEnvs
 from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
@@ -35,7 +35,7 @@ class Session:
         claim: Claim,
         facts: dict[str, Any],
         training: Training | DeviceTraining,
-        worlds: AnyWorlds,
+        envs: AnyEnvs,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
         audience: Audience,
@@ -44,7 +44,7 @@ class Session:
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
         self.facts["env_kwargs"] = facts.get("env_kwargs", {})
         self.claim, self.folder = claim, claim.folder
-        self.training, self.worlds, self.evaluator = training, worlds, evaluator
+        self.training, self.envs, self.evaluator = training, envs, evaluator
         self.plan = training.plan
         self.seeds = training.seeds
         self.best = training.policy
@@ -116,7 +116,7 @@ class Session:
         best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.training.policy, "best": best}
         facts = {**self.facts, "best_seed": best_seed, "acts_in_numpy": self.training.verdict.in_numpy}
-        spaces = self.worlds.observation_space, self.worlds.action_space
+        spaces = self.envs.observation_space, self.envs.action_space
         policy.save(self.folder / "policy", facts, trees, spaces)
 
     def _refuse_diverged(self) -> None:

@@ -31,12 +31,12 @@ class Acting:
         config: Any,
         spec: EnvSpec,
         seeds: Sequence[int],
-        envs: int,
+        num_envs: int,
         explore: bool,
         verdict: Verdict | None = None,
     ):
         """Prepare to act; where the verdict is not known, it is found out when the first policy comes."""
-        self.algorithm, self.spec, self.envs, self.explore = algorithm, spec, envs, explore
+        self.algorithm, self.spec, self.num_envs, self.explore = algorithm, spec, num_envs, explore
         self.config = map_leaves(np.float32, config)
         self.initial_memory = map_leaves(_in_32_bits, algorithm.init_memory(config, spec))
         self.dtype = np.float32 if isinstance(spec.action, Box) else np.int64
@@ -48,7 +48,7 @@ class Acting:
 
     def restart(self, seeds: Sequence[int]) -> None:
         """Start: act for these seeds, with the memory of episodes that begin."""
-        self.seeds, shape = list(seeds), (len(seeds), self.envs)
+        self.seeds, shape = list(seeds), (len(seeds), self.num_envs)
         self.alone = len(self.seeds) == 1
         self.draws = LaneGenerators(self.seeds, [0] * len(self.seeds))
         self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.initial_memory)

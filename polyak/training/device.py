@@ -21,8 +21,8 @@ from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
 from polyak.training.plan import Plan
+from polyak.training.protocols import CompiledEnv
 from polyak.training.segment import Lane, Programs, Record
-from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Episode
 
 
@@ -34,15 +34,15 @@ class DeviceTraining:
         algorithm: Algorithm,
         config: Any,
         plan: Plan,
-        world: FunctionalWorld,
+        env: CompiledEnv,
         seeds: Sequence[int],
         most_devices: int | None = None,
     ):
-        self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), world.spec
-        schedule.validate(plan, world.limit)
+        self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), env.spec
+        schedule.validate(plan, env.limit)
         lanes = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
-        fixed = (Programs(algorithm, plan, world),)
+        fixed = (Programs(algorithm, plan, env),)
         begin = devices.program(Programs.begin, fixed, self.sharding, lanes=(False, True, True), config=config)
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
         shared = (False, True, True, True, False, False)

@@ -15,7 +15,7 @@ from polyak.precision import compiled
 from polyak.training import devices
 from polyak.training.evaluate import Scores
 from polyak.training.plan import Plan
-from polyak.training.worlds import FunctionalWorld
+from polyak.training.protocols import CompiledEnv
 from polyak.tree import take
 from polyak.types import Algorithm, Array, Box
 
@@ -23,11 +23,11 @@ from polyak.types import Algorithm, Array, Box
 class DeviceEvaluator:
     """Plays episodes of a functional environment. It is used as `evaluate.Evaluator` is."""
 
-    def __init__(self, algorithm: Algorithm, config: Any, world: FunctionalWorld, plan: Plan | None = None):
+    def __init__(self, algorithm: Algorithm, config: Any, env: CompiledEnv, plan: Plan | None = None):
         self.config = jax.tree.map(np.float32, config)
         self.most = 1  # lanes at once so far
         self.program = devices.cached(
-            _program, algorithm, world, (plan or Plan()).evaluation_limit(world.limit), config=config
+            _program, algorithm, env, (plan or Plan()).evaluation_limit(env.limit), config=config
         )
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
@@ -47,18 +47,18 @@ class DeviceEvaluator:
         return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64), ~ended)
 
 
-def _program(algorithm: Algorithm, world: FunctionalWorld, most: int) -> Any:
-    return compiled(jax.vmap(partial(_play, algorithm, world, most), in_axes=(None, 0, 0)))
+def _program(algorithm: Algorithm, env: CompiledEnv, most: int) -> Any:
+    return compiled(jax.vmap(partial(_play, algorithm, env, most), in_axes=(None, 0, 0)))
 
 
 def _play(
-    algorithm: Algorithm, world: FunctionalWorld, most: int, config: Any, policy: Any, seeds: Array
+    algorithm: Algorithm, env: CompiledEnv, most: int, config: Any, policy: Any, seeds: Array
 ) -> tuple[Array, ...]:
     """Play the episodes of one lane, `[episode]`, until the last one ends or is cut, after `most` steps.
 
     Returns their returns, their lengths, whether they ended, and whether all that was seen of them was finite.
     """
-    spec, count = world.spec, seeds.shape[0]
+    spec, count = env.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.fast(keys.key(seed)))(seeds)
     initial = algorithm.init_memory(config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
@@ -69,18 +69,18 @@ def _play(
         return ~ended.all() & (t < most)
 
     def step(carried: Any) -> Any:
-        t, worlds, memory, (returns, lengths, ended, all_finite) = carried
+        t, states, memory, (returns, lengths, ended, all_finite) = carried
         act_key = jax.random.fold_in(of_episodes[0], t)
-        action, after = algorithm.act(config, policy, memory, worlds.obs, act_key, False)
+        action, after = algorithm.act(config, policy, memory, states.obs, act_key, False)
         memory = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
         step_keys = jax.vmap(lambda one: jax.random.fold_in(one, t))(of_episodes)
-        worlds, outcome = jax.vmap(world.step)(worlds, jnp.asarray(action, dtype), step_keys)
+        states, outcome = jax.vmap(env.step)(states, jnp.asarray(action, dtype), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
         finite = jnp.isfinite(outcome.next_obs).all(-1) & jnp.isfinite(outcome.reward)
-        return t + 1, worlds, memory, (returns, lengths, ended | outcome.ended, all_finite & (finite | ended))
+        return t + 1, states, memory, (returns, lengths, ended | outcome.ended, all_finite & (finite | ended))
 
-    begun = jax.vmap(world.start)(of_episodes)
+    begun = jax.vmap(env.start)(of_episodes)
     nothing = jnp.zeros(count), jnp.zeros(count, jnp.int32), jnp.zeros(count, bool), jnp.ones(count, bool)
     _, _, _, (returns, lengths, ended, all_finite) = jax.lax.while_loop(
         playing, step, (jnp.int32(0), begun, memory, nothing)

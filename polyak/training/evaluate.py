@@ -11,7 +11,7 @@ from polyak import tree
 from polyak.errors import RunError, UsageError, describe
 from polyak.training.acting import Acting, Verdict
 from polyak.training.plan import Plan
-from polyak.training.worlds import Environment, Worlds
+from polyak.training.protocols import Environment, VectorEnv
 from polyak.types import Algorithm, EnvSpec
 
 
@@ -102,18 +102,18 @@ class InTraining(Evaluator):
         self,
         algorithm: Algorithm,
         config: Any,
-        worlds: Worlds,
+        envs: VectorEnv,
         environment: Environment,
         plan: Plan,
         stop: Callable[[], None] = lambda: None,
     ):
         super().__init__(algorithm, config, lambda: environment, plan, stop)
-        self.worlds = worlds
+        self.envs = envs
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
         """Play as an Evaluator does, then begin the training episode whose turn it is."""
         scores = super().play(policies, seeds, explore)
-        self.worlds.restore(self.worlds.episodes.copy(), [[[]]], self.worlds.obs)
+        self.envs.restore(self.envs.episodes.copy(), [[[]]], self.envs.obs)
         return scores
 
     def close(self) -> None:

@@ -6,21 +6,21 @@ import numpy as np
 
 from polyak.errors import RunError
 from polyak.training.learn import Rollout
-from polyak.training.worlds import Worlds
+from polyak.training.protocols import VectorEnv
 from polyak.types import unpack
 
 
-def refuse_nonfinite(rollout: Rollout, worlds: Worlds, seeds: Sequence[int], env_steps: np.ndarray) -> None:
+def refuse_nonfinite(rollout: Rollout, envs: VectorEnv, seeds: Sequence[int], env_steps: np.ndarray) -> None:
     """Raise RunError where a rollout holds what is not finite, naming it; `env_steps[lane]` were taken before it."""
     if np.isfinite(rollout.rows).all():
         return
-    spec, envs = worlds.spec, worlds.obs.shape[1]
+    spec, num_envs = envs.spec, envs.obs.shape[1]
     lane, t, e, column = np.argwhere(~np.isfinite(rollout.rows))[0]
     parts = unpack(spec, rollout.rows)
     ends = (parts.terminated + parts.truncated)[lane, t : rollout.count[lane], e] > 0
     where = (
-        f"at environment step {env_steps[lane] + t * envs + e + 1} of seed {seeds[lane]},"
-        f" in episode {worlds.episodes[lane, e] - ends.sum()} of environment {e}"
+        f"at environment step {env_steps[lane] + t * num_envs + e + 1} of seed {seeds[lane]},"
+        f" in episode {envs.episodes[lane, e] - ends.sum()} of environment {e}"
     )
     from_action = column - spec.obs_size
     if 0 <= from_action < spec.action_size:

@@ -25,7 +25,7 @@ from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shap
 from polyak.training.learn import Rollout, UpdateSchedule, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
-from polyak.training.worlds import Worlds
+from polyak.training.protocols import VectorEnv
 from polyak.types import Algorithm, unpack
 
 
@@ -46,12 +46,12 @@ class Training:
         algorithm: Algorithm,
         config: Any,
         plan: Plan,
-        worlds: Worlds,
+        envs: VectorEnv,
         seeds: Sequence[int],
         most_devices: int | None = None,
     ):
-        self.algorithm, self.plan, self.worlds, self.seeds = algorithm, plan, worlds, list(seeds)
-        self.spec = worlds.spec
+        self.algorithm, self.plan, self.envs, self.seeds = algorithm, plan, envs, list(seeds)
+        self.spec = envs.spec
         begun = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
         self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
         self.learn = devices.program(
@@ -87,7 +87,7 @@ class Training:
     @property
     def episodes(self) -> np.ndarray:
         """Training episodes that each lane `[lane]` has finished."""
-        return self.worlds.episodes.sum(1)
+        return self.envs.episodes.sum(1)
 
     @property
     def finished(self) -> np.ndarray:
@@ -146,9 +146,9 @@ class Training:
             "round": self.round.copy(),
             "at_rest": np.asarray(self.at_rest),
             "progress": self.progress,
-            "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.worlds.actions],
-            "episodes": self.worlds.episodes.copy(),
-            "obs": self.worlds.obs.copy(),
+            "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.envs.actions],
+            "episodes": self.envs.episodes.copy(),
+            "obs": self.envs.obs.copy(),
             "env_steps": self.env_steps,
             "shared_updates": np.asarray(self.shared_updates),
             "updates": self.updates,
@@ -172,7 +172,7 @@ class Training:
         self.at_rest, self.progress = bool(snapshot["at_rest"]), np.array(snapshot["progress"])
         self.env_steps = np.array(snapshot["env_steps"])
         actions = [[list(taken) for taken in lane] for lane in snapshot["actions"]]
-        elsewhere = self.worlds.restore(snapshot["episodes"], actions, snapshot["obs"])
+        elsewhere = self.envs.restore(snapshot["episodes"], actions, snapshot["obs"])
         if self.at_rest:
             self.round = self.open = ~self.finished  # more of them, if the plan is longer now
         self._break_off(elsewhere)
@@ -234,16 +234,16 @@ class Training:
         remaining = np.minimum(plan.rollout_length, (until - self.env_steps) // plan.envs).clip(0) * self.open
         by_episode = not warming and plan.updates_per == "episode"
         choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
-        before, played = Moment(self.worlds, self.acting), self.episodes
+        before, played = Moment(self.envs, self.acting), self.episodes
         self.acting.seed(self.env_steps)
         try:
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 episodes = self._fill(rollout, remaining, choose, plan.episodes_left(self.episodes, warming))
-            refuse_nonfinite(rollout, self.worlds, self.seeds, self.env_steps)
+            refuse_nonfinite(rollout, self.envs, self.seeds, self.env_steps)
             if plan.evaluation_envs == 0:
                 self._make_way(rollout, played)
         except (RunError, KeyboardInterrupt):  # an environment may raise either
-            before.rewind(self.worlds, self.acting)
+            before.rewind(self.envs, self.acting)
             raise
         self.env_steps = self.env_steps + rollout.count.astype(np.int64) * plan.envs
         if by_episode:
@@ -265,28 +265,28 @@ class Training:
         The last transition is marked as truncated, which is what has happened to the episode: nothing is taken for an
         end of the task. `played` are the episodes before the rollout.
         """
-        plan, worlds = self.plan, self.worlds
+        plan, envs = self.plan, self.envs
         after = self.env_steps + rollout.count.astype(np.int64) * plan.envs
         due = plan.evaluations_due(after, self.episodes) > plan.evaluations_due(self.env_steps, played)
-        if due.all() and worlds.actions[0][0]:
+        if due.all() and envs.actions[0][0]:
             unpack(self.spec, rollout.rows).truncated[0, rollout.count[0] - 1, 0] = 1
             self.acting.reset_memory(0, 0)
-            worlds.restore(worlds.episodes + 1, [[[]]], worlds.obs)
+            envs.restore(envs.episodes + 1, [[[]]], envs.obs)
 
     def _close_lanes(self, ended: set[int]) -> None:
         """Let lanes whose episode ended wait until every lane's has: then all learn at once, by one clock."""
         self.open = self.open & ~self.finished & ~np.isin(np.arange(len(self.seeds)), list(ended))
 
     def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, episodes_left: np.ndarray) -> list[Any]:
-        worlds, parts, episodes = self.worlds, unpack(self.spec, rollout.rows), list[Any]()
+        envs, parts, episodes = self.envs, unpack(self.spec, rollout.rows), list[Any]()
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):
-            parts.obs[:, t] = worlds.obs
-            parts.action[:, t] = actions = choose(worlds.obs)
-            ended = worlds.step(actions, lanes)
-            parts.next_obs[:, t], parts.reward[:, t] = worlds.next_obs, worlds.reward
-            parts.terminated[:, t], parts.truncated[:, t] = worlds.terminated, worlds.truncated
+            parts.obs[:, t] = envs.obs
+            parts.action[:, t] = actions = choose(envs.obs)
+            ended = envs.step(actions, lanes)
+            parts.next_obs[:, t], parts.reward[:, t] = envs.next_obs, envs.reward
+            parts.terminated[:, t], parts.truncated[:, t] = envs.terminated, envs.truncated
             for episode in ended:
                 self.acting.reset_memory(episode.lane, episode.env)
                 episodes_left[episode.lane] -= 1

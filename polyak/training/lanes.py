@@ -120,8 +120,8 @@ def truncate_newest(
     """Mark the newest stored transition of some environments, `which[lane, env]`, as the last of its episode."""
     if learner.buffer is None:
         return learner
-    capacity, envs = learner.buffer.rows.shape[1], which.shape[1]
-    places = (np.asarray(learner.buffer.added)[:, None] - envs + np.arange(envs)) % capacity
+    capacity, num_envs = learner.buffer.rows.shape[1], which.shape[1]
+    places = (np.asarray(learner.buffer.added)[:, None] - num_envs + np.arange(num_envs)) % capacity
     program = devices.program(_truncate, (spec,), sharding, lanes=(True, True, True), donate=(0,))
     rows = program(learner.buffer.rows, places.astype(np.int32), which.astype(np.float32))
     return tree.replace(learner, buffer=tree.replace(learner.buffer, rows=rows))

@@ -6,18 +6,18 @@ import numpy as np
 
 from polyak.lazy import jax
 from polyak.training.acting import Acting
-from polyak.training.worlds import Worlds
+from polyak.training.protocols import VectorEnv
 
 
 class Moment:
     """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
 
-    def __init__(self, worlds: Worlds, acting: Acting):
-        self.episodes, self.memory = worlds.episodes.copy(), jax.tree.map(np.copy, acting.memory)
-        self.obs = worlds.obs.copy()
-        self.actions = [[(taken, len(taken)) for taken in lane] for lane in worlds.actions]
+    def __init__(self, envs: VectorEnv, acting: Acting):
+        self.episodes, self.memory = envs.episodes.copy(), jax.tree.map(np.copy, acting.memory)
+        self.obs = envs.obs.copy()
+        self.actions = [[(taken, len(taken)) for taken in lane] for lane in envs.actions]
 
-    def rewind(self, worlds: Worlds, acting: Acting) -> None:
+    def rewind(self, envs: VectorEnv, acting: Acting) -> None:
         """Put the records back; the environments themselves are past use."""
-        worlds.episodes[:], worlds.obs[:], acting.memory = self.episodes, self.obs, self.memory
-        worlds.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]
+        envs.episodes[:], envs.obs[:], acting.memory = self.episodes, self.obs, self.memory
+        envs.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]

@@ -10,8 +10,8 @@ from polyak import keys, tree
 from polyak.lazy import jax, jnp
 from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn
 from polyak.training.plan import Plan
+from polyak.training.protocols import CompiledEnv
 from polyak.training.schedule import Schedule, Share
-from polyak.training.worlds import FunctionalWorld
 from polyak.types import Algorithm, Array, Box, Discrete
 
 
@@ -20,7 +20,7 @@ class Lane:
     """One lane between two iterations."""
 
     learner: Learner
-    world: Any  # [env, ...]
+    env_states: Any  # [env, ...]
     memory: Any  # [env, ...]
     iterations: Array  # [] made so far: what the random numbers of collecting depend on
 
@@ -42,12 +42,12 @@ class Programs:
 
     algorithm: Algorithm
     plan: Plan
-    world: FunctionalWorld
+    env: CompiledEnv
 
     def begin(self, config: Any, learner: Learner, key: jax.Array) -> Lane:
         """Put a fresh learner into fresh environments."""
         starts = jax.random.split(_collecting(key, jnp.int32(0)), self.plan.envs)
-        return Lane(learner, jax.vmap(self.world.start)(starts), self._initial_memory(config), jnp.ones((), jnp.int32))
+        return Lane(learner, jax.vmap(self.env.start)(starts), self._initial_memory(config), jnp.ones((), jnp.int32))
 
     def segment(
         self, config: Any, lane: Lane, key: jax.Array, share: Share, table: Schedule, count: Array
@@ -74,7 +74,7 @@ class Programs:
     def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
         """Return a record of nothing."""
         shape, now = (self.plan.rollout_length, self.plan.envs), tree.take(table, 0)
-        rows = jnp.zeros((*shape, self.world.spec.row_size))
+        rows = jnp.zeros((*shape, self.env.spec.row_size))
         rollout = Rollout(rows, now.steps, jnp.ones((), bool), jnp.zeros(()))
         metrics = jax.eval_shape(self._learn, config, lane.learner, rollout, key, now)[1]
         nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
@@ -86,11 +86,11 @@ class Programs:
     ) -> tuple[Learner, Any]:
         """Learn from a rollout, as the host loop does."""
         schedule = UpdateSchedule(now.updates, now.num_updates)
-        return learn(self.algorithm, self.plan, self.world.spec, config, learner, rollout, key, schedule)
+        return learn(self.algorithm, self.plan, self.env.spec, config, learner, rollout, key, schedule)
 
     def _initial_memory(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""
-        initial = self.algorithm.init_memory(config, self.world.spec)
+        initial = self.algorithm.init_memory(config, self.env.spec)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), initial
         )
@@ -100,18 +100,18 @@ class Programs:
     ) -> tuple[Rollout, Any, Lane]:
         """Take the iteration's steps in all environments of a lane, as far as its share goes."""
         key = keys.fast(key)
-        envs, spec, initial = self.plan.envs, self.world.spec, self._initial_memory(config)
+        num_envs, spec, initial = self.plan.envs, self.env.spec, self._initial_memory(config)
 
         def step(t: Any, carried: Any) -> Any:
-            of_worlds, memory, rows, ends = carried
+            env_states, memory, rows, ends = carried
             act_key, step_key, start_key = jax.random.split(jax.random.fold_in(key, t), 3)
-            action, memory = self._act(config, lane, memory, of_worlds.obs, act_key, now)
-            after, outcome = jax.vmap(self.world.step)(of_worlds, action, jax.random.split(step_key, envs))
-            parts = (of_worlds.obs, action, outcome.reward, outcome.next_obs, outcome.terminated, outcome.truncated)
-            row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(envs, -1) for part in parts], -1)
+            action, memory = self._act(config, lane, memory, env_states.obs, act_key, now)
+            after, outcome = jax.vmap(self.env.step)(env_states, action, jax.random.split(step_key, num_envs))
+            parts = (env_states.obs, action, outcome.reward, outcome.next_obs, outcome.terminated, outcome.truncated)
+            row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(num_envs, -1) for part in parts], -1)
 
             def renew() -> Any:
-                started = jax.vmap(self.world.start)(jax.random.split(start_key, envs)), initial
+                started = jax.vmap(self.env.start)(jax.random.split(start_key, num_envs)), initial
                 return jax.vmap(tree.where)(outcome.ended, started, (after, memory))
 
             # a branch: most steps end nothing, and beginning episodes can be dear
@@ -119,22 +119,22 @@ class Programs:
             found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
             return after, memory, rows.at[t].set(row), jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
 
-        shape = (self.plan.rollout_length, envs)
+        shape = (self.plan.rollout_length, num_envs)
         ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
-        begun = (lane.world, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
+        begun = (lane.env_states, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
         if self.plan.updates_per == "episode":
             most = jnp.minimum(now.steps, share.steps)
             count, (after, memory, rows, ends) = _while_playing(step, begun, most, share.episodes)
         else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched
             count, (after, memory, rows, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
         rollout = Rollout(rows, count, share.steps > 0, share.progress)
-        return rollout, ends, tree.replace(lane, world=after, memory=memory, iterations=lane.iterations + 1)
+        return rollout, ends, tree.replace(lane, env_states=after, memory=memory, iterations=lane.iterations + 1)
 
     def _act(
         self, config: Any, lane: Lane, memory: Any, obs: Array, key: jax.Array, now: Schedule
     ) -> tuple[Array, Any]:
         """Choose actions for all environments of a lane: uniformly, or by its policy."""
-        action_space = self.world.spec.action
+        action_space = self.env.spec.action
 
         def by_policy() -> Any:
             action, after = self.algorithm.act(config, lane.learner.state.policy, memory, obs, key, True)
@@ -166,10 +166,10 @@ def _while_playing(step: Callable[[Any, Any], Any], begun: Any, steps: Array, ep
     return count, after
 
 
-def _uniform(action_space: Any, envs: int, key: jax.Array) -> jax.Array:
+def _uniform(action_space: Any, num_envs: int, key: jax.Array) -> jax.Array:
     """Draw actions uniformly at random, `[env, ...]`."""
     if isinstance(action_space, Box):
-        return jax.random.uniform(key, (envs, action_space.size), minval=-1.0)
+        return jax.random.uniform(key, (num_envs, action_space.size), minval=-1.0)
     if isinstance(action_space, Discrete):
-        return jax.random.randint(key, (envs,), 0, action_space.n)
-    return jax.random.randint(key, (envs, len(action_space.sizes)), 0, jnp.array(action_space.sizes))
+        return jax.random.randint(key, (num_envs,), 0, action_space.n)
+    return jax.random.randint(key, (num_envs, len(action_space.sizes)), 0, jnp.array(action_space.sizes))

@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from polyak.envs.answers import reward_of, truth
-from polyak.envs.gymnasium import Environment, Worlds
+from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.errors import RunError
 from tests.walk import Walk
 
@@ -98,12 +98,12 @@ def test_training_and_evaluation_get_the_same_float(reward: Any) -> None:
     def make() -> Any:
         return Answering(lambda obs, _, *rest: (obs, reward, *rest))
 
-    env, worlds = Environment(make), Worlds(make, [3], 1)
+    env, envs = Environment(make), VectorEnv(make, [3], 1)
     env.reset(3)
     found = env.step(np.zeros(1, np.float32))[1]
     assert (type(found), found) == (float, 0.5)
-    worlds.step(np.zeros((1, 1, 1), np.float32), [0])
-    assert (worlds.reward[0, 0], worlds.totals[0][0]) == (0.5, 0.5)
+    envs.step(np.zeros((1, 1, 1), np.float32), [0])
+    assert (envs.reward[0, 0], envs.totals[0][0]) == (0.5, 0.5)
 
 
 @pytest.mark.parametrize("info", [{}, None, "seldom"], ids=repr)
@@ -131,9 +131,9 @@ def test_a_step_that_does_not_return_five_values_is_told_what_to_return(step: An
 
 
 def test_the_old_step_is_named_in_training_with_what_wraps_it() -> None:
-    worlds = Worlds(lambda: Answering(STEPS[0][0]), [3], 1)
+    envs = VectorEnv(lambda: Answering(STEPS[0][0]), [3], 1)
     with pytest.raises(RunError, match=r"terminated, truncated, info\); or wrap .* shimmy.GymV21CompatibilityV0"):
-        worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+        envs.step(np.zeros((1, 1, 1), np.float32), [0])
 
 
 ALONE: list[tuple[Any, Any]] = [
@@ -187,6 +187,6 @@ def test_an_index_outside_its_space_stops_training(seen: float) -> None:
         space = spaces.Discrete(5)
         return Answering(lambda _, *rest: (seen, *rest), lambda *_: (4, {}), space)
 
-    worlds = Worlds(corridor, [3], 1)
+    envs = VectorEnv(corridor, [3], 1)
     with pytest.raises(RunError, match=rf"at step 1 of episode 0 .* observation {seen} is not in Discrete\(5\)"):
-        worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+        envs.step(np.zeros((1, 1, 1), np.float32), [0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.envs.classic import TWINS
-from polyak.envs.functional import Functional, find
+from polyak.envs.functional import CompiledEnv, find
 from polyak.tree import replace
 
 EPISODES, STEPS = 4, 500
@@ -28,18 +28,18 @@ def name(request: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def world(name: str) -> Functional:
+def world(name: str) -> CompiledEnv:
     found = find(name)
     assert found is not None
     return found
 
 
 @pytest.fixture(scope="module")
-def step(world: Functional) -> Any:
+def step(world: CompiledEnv) -> Any:
     return jax.jit(world.step)
 
 
-def test_has_the_spaces_of_its_twin(name: str, world: Functional) -> None:
+def test_has_the_spaces_of_its_twin(name: str, world: CompiledEnv) -> None:
     env = gymnasium.make(name)
     assert world.observation_space == env.observation_space
     assert world.action_space == env.action_space
@@ -47,7 +47,7 @@ def test_has_the_spaces_of_its_twin(name: str, world: Functional) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("episode", range(EPISODES))
-def test_steps_as_its_twin_does(name: str, world: Functional, step: Any, episode: int) -> None:
+def test_steps_as_its_twin_does(name: str, world: CompiledEnv, step: Any, episode: int) -> None:
     """Observations, rewards and ends agree along whole episodes of random actions, those held for a while too."""
     env, rng = gymnasium.make(name), np.random.default_rng(episode)
     now = jax.jit(world.start)(jax.random.key(episode))
@@ -70,7 +70,7 @@ def test_steps_as_its_twin_does(name: str, world: Functional, step: Any, episode
         now = replace(now, state=jnp.asarray(env.unwrapped.state, jnp.float32))  # rounding must not add up
 
 
-def test_starts_as_its_twin_does(name: str, world: Functional) -> None:
+def test_starts_as_its_twin_does(name: str, world: CompiledEnv) -> None:
     """Mean and extent of many first observations agree."""
     ours = np.asarray(jax.jit(jax.vmap(world.start))(jax.random.split(jax.random.key(0), 2_000)).obs)
     env = gymnasium.make(name)

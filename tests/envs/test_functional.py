@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from polyak import UsageError
 from polyak.envs.classic import CartPole
-from polyak.envs.functional import Functional, find
+from polyak.envs.functional import CompiledEnv, find
 from polyak.envs.make import make
 from polyak.envs.spaces import ActionScale
 from polyak.types import Box, Discrete, EnvSpec
@@ -20,9 +20,9 @@ from tests.functions import Choice, Drift, Pictured
 KEY = jax.random.key(0)
 
 
-def world(env: Any = Drift, **members: Any) -> Functional:
+def world(env: Any = Drift, **members: Any) -> CompiledEnv:
     """Make a functional environment with some members replaced."""
-    return Functional("Odd", type("Odd", (env,), members)(), env.max_episode_steps)
+    return CompiledEnv("Odd", type("Odd", (env,), members)(), env.max_episode_steps)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_time_limit_is_counted_in_steps_and_none_means_none() -> None:
     still = {"terminal": lambda self, state, rng, params=None: jnp.zeros((), bool)}
 
     def ends(limit: int | None) -> list[bool]:
-        env = Functional("Odd", type("Odd", (Drift,), still)(), limit)
+        env = CompiledEnv("Odd", type("Odd", (Drift,), still)(), limit)
         now, found = env.start(KEY), []
         for _ in range(7):
             now, outcome = env.step(now, jnp.zeros(1), KEY)
@@ -145,7 +145,7 @@ def test_parameters_of_an_environment_are_handed_to_every_member() -> None:
             seen.append(params)
             return super().transition(state, action, rng)
 
-    Functional("Parametrized", Parametrized(), None)
+    CompiledEnv("Parametrized", Parametrized(), None)
     assert seen == [{"wind": 0.5}]
 
 

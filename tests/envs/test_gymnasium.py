@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from polyak.envs.gymnasium import Environment, Worlds, episode_seed
+from polyak.envs.gymnasium import Environment, VectorEnv, episode_seed
 from polyak.errors import RunError
 from polyak.types import Box, Discrete, EnvSpec
 from tests.walk import Kept, Walk
@@ -76,27 +76,27 @@ def test_observations_are_copied_so_that_an_environment_may_reuse_its_array() ->
         reused[:] = obs
         return reused
 
-    one = Worlds(lambda: Seeing(Walk().observation_space, see), [3], 2)
-    other = Worlds(Walk, [3], 2)
+    one = VectorEnv(lambda: Seeing(Walk().observation_space, see), [3], 2)
+    other = VectorEnv(Walk, [3], 2)
     for _ in range(30):
-        for worlds in (one, other):
-            worlds.step(np.full((1, 2, 1), 0.1, np.float32), [0])
+        for envs in (one, other):
+            envs.step(np.full((1, 2, 1), 0.1, np.float32), [0])
         np.testing.assert_array_equal(one.obs, other.obs)
         np.testing.assert_array_equal(one.next_obs, other.next_obs)
 
 
 def test_actions_reach_the_environment_in_its_own_units() -> None:
     kept = Kept(lambda: Recording(spaces.Box(0.0, 4.0, (1,), np.float32)))
-    worlds = Worlds(kept, [3], 1)
-    assert worlds.spec == EnvSpec(2, Box(1))
+    envs = VectorEnv(kept, [3], 1)
+    assert envs.spec == EnvSpec(2, Box(1))
     for action in (-1.0, 0.0, 0.5):
-        worlds.step(np.full((1, 1, 1), action, np.float32), [0])
+        envs.step(np.full((1, 1, 1), action, np.float32), [0])
     assert kept.made[0].given == [[0.0], [2.0], [3.0]]
 
 
 def test_actions_without_axes_are_arrays_all_the_same() -> None:
     kept = Kept(lambda: Recording(spaces.Box(0.0, 4.0, (), np.float32)))
-    Worlds(kept, [3], 1).step(np.full((1, 1, 1), 0.5, np.float32), [0])
+    VectorEnv(kept, [3], 1).step(np.full((1, 1, 1), 0.5, np.float32), [0])
     (given,) = kept.made[0].given
     assert (type(given), given.shape, given) == (np.ndarray, (), 3.0)
 
@@ -117,48 +117,48 @@ class Ending(Walk):
 @pytest.mark.parametrize("flag", ["terminated", "truncated"])
 @pytest.mark.parametrize("value", ["no", None, np.array([False, False]), np.array([]), np.nan], ids=str)
 def test_an_end_that_is_neither_true_nor_false_is_refused(flag: str, value: Any) -> None:
-    worlds = Worlds(lambda: Ending(**{flag: value}), [3], 1)
+    envs = VectorEnv(lambda: Ending(**{flag: value}), [3], 1)
     with pytest.raises(RunError, match=f"at step 1 of episode 0 of seed 3, environment 0: TypeError: {flag} is"):
-        worlds.step(np.zeros((1, 1, 1), np.float32), [0])
+        envs.step(np.zeros((1, 1, 1), np.float32), [0])
 
 
 @pytest.mark.parametrize("value", [True, np.True_, 1, np.array(True), np.array([1])], ids=repr)
 def test_an_end_may_be_any_type_of_truth(value: Any) -> None:
-    worlds = Worlds(lambda: Ending(terminated=value), [3], 1)
-    assert len(worlds.step(np.zeros((1, 1, 1), np.float32), [0])) == 1
-    assert worlds.terminated[0, 0] == 1
+    envs = VectorEnv(lambda: Ending(terminated=value), [3], 1)
+    assert len(envs.step(np.zeros((1, 1, 1), np.float32), [0])) == 1
+    assert envs.terminated[0, 0] == 1
 
 
 def test_indices_reach_the_environment_as_whole_numbers_from_its_start_on() -> None:
     kept = Kept(lambda: Recording(spaces.Discrete(3, start=5)))
-    worlds = Worlds(kept, [3], 2)
-    assert worlds.spec == EnvSpec(2, Discrete(3))
-    worlds.step(np.array([[0, 2]]), [0])
+    envs = VectorEnv(kept, [3], 2)
+    assert envs.spec == EnvSpec(2, Discrete(3))
+    envs.step(np.array([[0, 2]]), [0])
     assert [env.given for env in kept.made] == [[5], [7]]
     assert all(env.action_space.contains(env.given[0]) for env in kept.made)
 
 
 def test_only_the_lanes_asked_for_are_stepped() -> None:
-    worlds = Worlds(Walk, [3, 4], 1)
-    before = worlds.obs.copy()
-    worlds.step(np.ones((2, 1, 1), np.float32), [1])
-    np.testing.assert_array_equal(worlds.obs[0], before[0])
-    assert (worlds.obs[1] != before[1]).all()
-    assert [[len(taken) for taken in lane] for lane in worlds.actions] == [[0], [1]]
+    envs = VectorEnv(Walk, [3, 4], 1)
+    before = envs.obs.copy()
+    envs.step(np.ones((2, 1, 1), np.float32), [1])
+    np.testing.assert_array_equal(envs.obs[0], before[0])
+    assert (envs.obs[1] != before[1]).all()
+    assert [[len(taken) for taken in lane] for lane in envs.actions] == [[0], [1]]
 
 
 def test_after_an_end_the_last_observation_stays_and_the_next_episode_begins() -> None:
     kept = Kept(lambda: Walk(limit=3))
-    worlds = Worlds(kept, [3], 1)
+    envs = VectorEnv(kept, [3], 1)
     ended: list[Any] = []
     while not ended:
-        ended = worlds.step(np.zeros((1, 1, 1), np.float32), [0])
-    np.testing.assert_array_equal(worlds.next_obs[0, 0], kept.made[0].ends[0][0])
-    assert worlds.truncated[0, 0] == 1
-    assert worlds.obs[0, 0, 1] == 0  # a new walk has no speed
+        ended = envs.step(np.zeros((1, 1, 1), np.float32), [0])
+    np.testing.assert_array_equal(envs.next_obs[0, 0], kept.made[0].ends[0][0])
+    assert envs.truncated[0, 0] == 1
+    assert envs.obs[0, 0, 1] == 0  # a new walk has no speed
     assert (ended[0].lane, ended[0].env, ended[0].length) == (0, 0, 3)
-    assert (worlds.terminated[0, 0], worlds.truncated[0, 0]) == (0, 1)
-    assert worlds.episodes[0, 0] == 1
+    assert (envs.terminated[0, 0], envs.truncated[0, 0]) == (0, 1)
+    assert envs.episodes[0, 0] == 1
     assert kept.made[0].seeds == [episode_seed(3, 0, 0), episode_seed(3, 0, 1)]
 
 
@@ -167,13 +167,13 @@ def test_after_an_end_the_last_observation_stays_and_the_next_episode_begins() -
 def test_restore_brings_every_environment_to_where_it_was(actions: int | None, steps: int) -> None:
     rng = np.random.default_rng(0)
 
-    def walk(worlds: Worlds, steps: int, rng: Any) -> None:
+    def walk(envs: VectorEnv, steps: int, rng: Any) -> None:
         for _ in range(steps):
             taken = rng.integers(3, size=(2, 2)) if actions else rng.uniform(-1, 1, (2, 2, 1)).astype(np.float32)
-            worlds.step(taken, [0, 1])
+            envs.step(taken, [0, 1])
 
-    def fresh() -> Worlds:
-        return Worlds(lambda: Walk(actions=actions), [3, 4], 2)
+    def fresh() -> VectorEnv:
+        return VectorEnv(lambda: Walk(actions=actions), [3, 4], 2)
 
     original, restored = fresh(), fresh()
     walk(original, steps, rng)
@@ -182,8 +182,8 @@ def test_restore_brings_every_environment_to_where_it_was(actions: int | None, s
     assert restored.restore(original.episodes.copy(), taken, original.obs) == []
     np.testing.assert_array_equal(restored.obs, original.obs)
     assert restored.totals == original.totals
-    for worlds in (original, restored):
-        walk(worlds, 10, np.random.default_rng(1))
+    for envs in (original, restored):
+        walk(envs, 10, np.random.default_rng(1))
     np.testing.assert_array_equal(restored.obs, original.obs)
     np.testing.assert_array_equal(restored.episodes, original.episodes)
 
@@ -193,9 +193,9 @@ def test_a_failure_while_restoring_is_a_run_error() -> None:
         def step(self, action: Any) -> Any:
             raise ArithmeticError("the physics broke")
 
-    worlds = Worlds(Breaks, [3], 1)
+    envs = VectorEnv(Breaks, [3], 1)
     with pytest.raises(RunError, match="the physics broke"):
-        worlds.restore(np.array([[2]]), [[[np.float32([0.5])]]], worlds.obs)
+        envs.restore(np.array([[2]]), [[[np.float32([0.5])]]], envs.obs)
 
 
 class Unseeded(Walk):
@@ -216,13 +216,13 @@ class Unseeded(Walk):
 
 
 def test_an_environment_that_does_not_repeat_its_episode_begins_a_new_one() -> None:
-    worlds = Worlds(Unseeded, [3], 2)
+    envs = VectorEnv(Unseeded, [3], 2)
     taken = [[np.float32([0.1])] * 40, []]  # longer than any episode; none
-    assert worlds.restore(np.array([[5, 2]]), [taken], worlds.obs.copy()) == [(0, 0)]
-    assert worlds.episodes.tolist() == [[6, 2]]
-    assert [len(actions) for actions in worlds.actions[0]] == [0, 0]
-    assert worlds.totals == [[0.0, 0.0]]
-    worlds.step(np.zeros((1, 2, 1), np.float32), [0])
+    assert envs.restore(np.array([[5, 2]]), [taken], envs.obs.copy()) == [(0, 0)]
+    assert envs.episodes.tolist() == [[6, 2]]
+    assert [len(actions) for actions in envs.actions[0]] == [0, 0]
+    assert envs.totals == [[0.0, 0.0]]
+    envs.step(np.zeros((1, 2, 1), np.float32), [0])
 
 
 def test_close_closes_every_environment() -> None:
@@ -232,7 +232,7 @@ def test_close_closes_every_environment() -> None:
         def close(self) -> None:
             closed.append(1)
 
-    Worlds(Closing, [3, 4], 3).close()
+    VectorEnv(Closing, [3, 4], 3).close()
     assert len(closed) == 6
 
 
@@ -241,4 +241,4 @@ def test_an_environment_that_cannot_be_closed_hides_nothing() -> None:
         def close(self) -> None:
             raise RuntimeError("cannot close")
 
-    Worlds(Stuck, [3], 1).close()
+    VectorEnv(Stuck, [3], 1).close()

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.wrappers import NormalizeObservation
 
 from polyak.envs import functional
-from polyak.envs.gymnasium import Environment, Worlds
+from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.envs.make import Source, from_name, make, name_of
 from polyak.errors import UsageError
 from tests.walk import Kept, Walk
@@ -156,7 +156,7 @@ def test_copies_made_before_one_that_cannot_be_made_are_closed() -> None:
 
     Simulator.open = 0
     with pytest.raises(UsageError, match=r"third_fails cannot be made: it called sys.exit\('no more licenses'\)"):
-        Worlds(third_fails, [3, 4], 2)
+        VectorEnv(third_fails, [3, 4], 2)
     assert Simulator.open == 0
 
 
@@ -170,7 +170,7 @@ def test_a_functional_environment_that_is_looked_for_in_vain_is_closed() -> None
 def test_a_callable_that_returns_the_same_environment_again_is_refused(anew: Any) -> None:
     shared = Walk()
     with pytest.raises(UsageError, match="returned the same environment twice"):
-        Worlds(lambda: anew(shared), [3], 2)
+        VectorEnv(lambda: anew(shared), [3], 2)
     source = Source(lambda: anew(shared))
     source.make().close()
     with pytest.raises(UsageError, match="make a new environment in every call"):

@@ -20,7 +20,7 @@ import pytest
 
 import polyak
 from polyak.envs import worker
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.workers import START, Workers
 from polyak.errors import RunError, UsageError
 from polyak.training.host import Training
@@ -51,18 +51,18 @@ def three() -> Iterator[Workers]:  # for four environments
         yield workers
 
 
-def arrays(worlds: Any) -> dict[str, Any]:
+def arrays(envs: Any) -> dict[str, Any]:
     names = ("obs", "next_obs", "reward", "terminated", "truncated", "episodes")
-    numbers = {name: np.array(getattr(worlds, name)) for name in names}
-    return {**numbers, "actions": [[list(taken) for taken in lane] for lane in worlds.actions]}
+    numbers = {name: np.array(getattr(envs, name)) for name in names}
+    return {**numbers, "actions": [[list(taken) for taken in lane] for lane in envs.actions]}
 
 
-def steps(worlds: Any, count: int, lanes: Any = (0, 1), seed: int = 0) -> list[Any]:
+def steps(envs: Any, count: int, lanes: Any = (0, 1), seed: int = 0) -> list[Any]:
     """Step with random actions; return what all arrays were after each step, and the episodes that ended."""
     rng, seen = np.random.default_rng(seed), []
     for _ in range(count):
-        ended = worlds.step(rng.uniform(-1, 1, (len(SEEDS), ENVS, 1)).astype(np.float32), lanes)
-        seen.append((arrays(worlds), [vars(episode) for episode in ended]))
+        ended = envs.step(rng.uniform(-1, 1, (len(SEEDS), ENVS, 1)).astype(np.float32), lanes)
+        seen.append((arrays(envs), [vars(episode) for episode in ended]))
     return seen
 
 
@@ -72,7 +72,7 @@ def push(workers: Workers, count: int) -> None:
 
 
 def test_workers_step_restore_and_skip_lanes_as_one_process_does(three: Workers) -> None:
-    plain = Worlds(Walk, SEEDS, ENVS)
+    plain = VectorEnv(Walk, SEEDS, ENVS)
     assert_identical(arrays(three), arrays(plain))
     assert_identical(steps(three, 25), steps(plain, 25))
     at = plain.episodes.copy(), [[list(taken) for taken in lane] for lane in plain.actions], plain.obs.copy()
@@ -85,7 +85,7 @@ def test_workers_step_restore_and_skip_lanes_as_one_process_does(three: Workers)
 
 def test_workers_begin_a_new_episode_where_the_old_one_does_not_repeat(three: Workers) -> None:
     episodes, actions = np.zeros((2, 2), np.int64), [[[np.float32([0.1])] for _ in range(ENVS)] for _ in SEEDS]
-    plain = Worlds(Walk, SEEDS, ENVS)
+    plain = VectorEnv(Walk, SEEDS, ENVS)
     plain.step(np.full((2, ENVS, 1), 0.1, np.float32), [0, 1])
     seen = plain.obs.copy()
     seen[1, 0] += 1
@@ -96,7 +96,7 @@ def test_workers_begin_a_new_episode_where_the_old_one_does_not_repeat(three: Wo
 
 def test_a_run_with_workers_is_bit_for_bit_the_run_without() -> None:
     plan = Plan(env_steps=60, envs=ENVS, warmup=20, rollout_length=4, batch=4)
-    plain = toys.finish(Training(toys.linear, toys.Config(), plan, Worlds(Walk, SEEDS, ENVS), SEEDS))
+    plain = toys.finish(Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, SEEDS, ENVS), SEEDS))
     with closing(Workers(Walk, SEEDS, ENVS, workers=2)) as workers:
         training = Training(toys.linear, toys.Config(), plan, workers, SEEDS)
         while training.env_steps.min() < 36:
@@ -119,12 +119,12 @@ def test_an_error_names_step_seed_and_environment_as_without_workers() -> None:
 )
 def test_actions_of_every_kind_arrive_as_they_were_given(actions: Any, shape: Any, dtype: Any) -> None:
     env, rng = partial(Walk, 9, actions), np.random.default_rng(1)
-    plain = Worlds(env, (4,), 3)
+    plain = VectorEnv(env, (4,), 3)
     with closing(Workers(env, (4,), 3, workers=2)) as workers:
         for _ in range(8):
             numbers = rng.uniform(-1, 1, (1, 3, *shape)) if actions is None else rng.integers(0, actions, (1, 3))
-            for worlds in (plain, workers):
-                worlds.step(numbers.astype(dtype), [0])
+            for envs in (plain, workers):
+                envs.step(numbers.astype(dtype), [0])
             assert_identical(arrays(workers), arrays(plain))
 
 

@@ -16,7 +16,7 @@ from gymnasium import Env, spaces
 
 from polyak import tree
 from polyak.algorithms import ddpg
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import checkpoint
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -57,7 +57,7 @@ class Trial:
     def __init__(self, capacity: int):
         plan = Plan(env_steps=10 * CAPACITY, capacity=capacity, warmup=64, rollout_length=32, batch=16)
         config = ddpg.Config(actor_layers=(8,), critic_joint_layers=(8,))
-        self.training = Training(ddpg, config, plan, Worlds(Wide, SEEDS, 1), SEEDS)
+        self.training = Training(ddpg, config, plan, VectorEnv(Wide, SEEDS, 1), SEEDS)
 
     def learn(self) -> None:
         for _ in range(6):

@@ -11,7 +11,7 @@ import pytest
 
 import polyak
 from polyak.algorithms import ddpg
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
 from polyak.training.host import Training
@@ -105,18 +105,18 @@ def test_rows_written_after_the_last_checkpoint_are_not_repeated(finished: polya
 
 
 def test_a_second_ctrl_c_does_not_spoil_the_checkpoint(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
-    step, count = Worlds.step, 0
+    step, count = VectorEnv.step, 0
 
-    def impatient(worlds: Worlds, *arguments: Any) -> Any:
+    def impatient(envs: VectorEnv, *arguments: Any) -> Any:
         nonlocal count
         count += 1
         if count == 155:  # in the middle of a rollout
             small.press_ctrl_c()
             small.press_ctrl_c()
-        return step(worlds, *arguments)
+        return step(envs, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Worlds, "step", impatient)
+        patch.setattr(VectorEnv, "step", impatient)
         with pytest.raises(KeyboardInterrupt):
             small.train("parts")
     _assert_same(finished, polyak.resume("parts"))
@@ -126,12 +126,12 @@ def test_a_second_ctrl_c_does_not_spoil_the_checkpoint(finished: polyak.Run, mon
 def training() -> Iterator[Training]:
     """Some iterations into a training, with a rollout that waits to be learned from."""
     plan = Plan(env_steps=400, **small.PLAN)
-    worlds = Worlds(small.ENV, [0, 1], plan.envs)
-    made = Training(ddpg, ddpg.Config(**small.CONFIG), plan, worlds, [0, 1])
+    envs = VectorEnv(small.ENV, [0, 1], plan.envs)
+    made = Training(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1])
     for _ in range(7):
         made.advance()
     yield made
-    worlds.close()
+    envs.close()
 
 
 def test_a_checkpoint_brings_back_every_number(training: Training, tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 import polyak
 from polyak import UsageError
 from polyak.algorithms import ddpg, ppo
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import request
 from polyak.runs.watch import watch
 from tests.runs import small
@@ -154,7 +154,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     with pytest.raises(UsageError, match=r"would take 83.9 MiB \(2 × 1,000,000 transitions\)") as refused:
         small.train("large", steps=2_000_000, plan={"capacity": 1_000_000})
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
-    spec = Worlds(small.ENV, [0], 1).spec
+    spec = VectorEnv(small.ENV, [0], 1).spec
 
     def plan(capacity: int) -> polyak.Plan:
         return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, rollout_length=10)
@@ -174,7 +174,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
 
 def test_a_rollout_larger_than_memory_is_refused_with_a_chunk_that_fits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
-    spec = Worlds(small.ENV, [0], 1).spec
+    spec = VectorEnv(small.ENV, [0], 1).spec
 
     def check(rollout_length: int, epochs: int) -> None:
         plan = polyak.Plan(env_steps=10**9, envs=4, rollout_length=rollout_length, warmup=0)

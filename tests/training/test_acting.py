@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.probe import ActionReward
 from polyak.errors import UsageError
 from polyak.training.acting import Acting, Verdict
@@ -211,7 +211,7 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
-    training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, Worlds(Walk, SEEDS, 2), SEEDS))
+    training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS))
     assert not training.acting.in_numpy
     assert training.policy.updates.tolist() == [30, 30]
 
@@ -220,7 +220,7 @@ ON_POLICY = Plan(env_steps=3000, envs=10, rollout_length=10, warmup=0, updates=1
 
 
 def on_policy(plan: Plan = ON_POLICY) -> Training:
-    return Training(toys.on_policy, toys.Config(rate=0.05), plan, Worlds(ActionReward, SEEDS, plan.envs), SEEDS)
+    return Training(toys.on_policy, toys.Config(rate=0.05), plan, VectorEnv(ActionReward, SEEDS, plan.envs), SEEDS)
 
 
 def test_an_on_policy_algorithm_learns_from_rollouts() -> None:
@@ -256,7 +256,7 @@ def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any]
 def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
     offline = toys.variant(toys.linear, learns_from="dataset")
     with pytest.raises(UsageError, match="dataset"):
-        Training(offline, toys.Config(), Plan(), Worlds(Walk, (0,), 1), (0,))
+        Training(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,))
 
 
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
@@ -268,10 +268,10 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
 
     slowly = toys.variant(algorithm, update=slow)
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
-    training = Training(slowly, toys.Config(), plan, Worlds(Walk, SEEDS, 1), SEEDS)
+    training = Training(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS)
     while training.shared_updates == 0:  # compiles
         training.advance()
     training.acting.seed(training.env_steps)
     training._learn_from(training.pending)
-    training.acting(training.worlds.obs)
+    training.acting(training.envs.obs)
     assert not training.learner.state.policy.weight.is_ready()

@@ -12,7 +12,7 @@ from gymnasium.experimental.functional import FuncEnv
 
 from polyak import tree
 from polyak.envs import functional
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -36,7 +36,7 @@ class Counted:
 
 
 def on_host(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
-    return toys.finish(Training(algorithm, config, plan, Worlds(Walk, (3,), plan.envs), (3,)))
+    return toys.finish(Training(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
 
 
 def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)

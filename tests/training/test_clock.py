@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Clock
@@ -30,7 +30,7 @@ OFF_POLICY, ON_POLICY = telling(toys.linear), telling(toys.on_policy)
 
 
 def training(plan: Plan, algorithm: Any = OFF_POLICY) -> Training:
-    return Training(algorithm, toys.Config(), plan, Worlds(Walk, SEEDS, plan.envs), SEEDS)
+    return Training(algorithm, toys.Config(), plan, VectorEnv(Walk, SEEDS, plan.envs), SEEDS)
 
 
 def told(trained: Training, name: str = "progress") -> list[float]:

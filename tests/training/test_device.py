@@ -11,7 +11,7 @@ import pytest
 
 from polyak import UsageError
 from polyak.algorithms import a2c, ddpg, dqn
-from polyak.envs.functional import Functional
+from polyak.envs.functional import CompiledEnv
 from polyak.errors import RunError
 from polyak.training import schedule
 from polyak.training.device import DeviceTraining
@@ -28,8 +28,8 @@ from tests.functions import Breaking, Choice, Drift, Keyed
 PLAN = Plan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 
 
-def world(env: Any = Drift) -> Functional:
-    return Functional(env.__name__, env(), env.max_episode_steps)
+def world(env: Any = Drift) -> CompiledEnv:
+    return CompiledEnv(env.__name__, env(), env.max_episode_steps)
 
 
 def train(plan: Plan = PLAN, seeds: Any = (3,), env: Any = Drift, algorithm: Any = toys.linear, config: Any = None):
@@ -59,7 +59,7 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
     collecting = jax.random.fold_in(key, 2**32 - 1)
     state = toys.init(config, env.spec, init_key)
     starts = jax.random.split(jax.random.fold_in(collecting, 0), plan.envs)
-    worlds = [env.start(start) for start in starts]
+    envs = [env.start(start) for start in starts]
     memories, rows, updates, iteration = [toys.init_memory(config, env.spec)] * plan.envs, [], 0, 1
     while len(rows) < plan.env_steps:
         warming = len(rows) < plan.warmup
@@ -68,18 +68,18 @@ def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
             now = jax.random.fold_in(jax.random.fold_in(collecting, iteration), t)
             act_key, step_key, start_key = jax.random.split(now, 3)
             of_start = jax.random.split(start_key, plan.envs)
-            obs = jnp.stack([each.obs for each in worlds])
+            obs = jnp.stack([each.obs for each in envs])
             if warming:
                 actions = jax.random.uniform(act_key, (plan.envs, 1), minval=-1.0)
             else:
                 actions, after = toys.act(config, state.policy, jnp.stack(memories), obs, act_key, True)
                 memories = list(after)
             for e, env_key in enumerate(jax.random.split(step_key, plan.envs)):
-                worlds[e], outcome = env.step(worlds[e], actions[e], env_key)
+                envs[e], outcome = env.step(envs[e], actions[e], env_key)
                 ends = [outcome.terminated, outcome.truncated]
                 rows.append(np.concatenate([obs[e], actions[e], [outcome.reward], outcome.next_obs, ends]))
                 if outcome.ended:
-                    worlds[e], memories[e] = env.start(of_start[e]), toys.init_memory(config, env.spec)
+                    envs[e], memories[e] = env.start(of_start[e]), toys.init_memory(config, env.spec)
         iteration, began = iteration + 1, updates
         learning, progress = jax.random.fold_in(key, began), jnp.float32(0)
         batch_key, update_key = jax.random.split(learning)

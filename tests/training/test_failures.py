@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -39,7 +39,7 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 def run(how: Callable[..., Any], plan: Plan = PLAN) -> Training:
-    return Training(toys.linear, toys.Config(), plan, Worlds(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
+    return Training(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
 
 
 def until_it_fails(training: Training) -> str:
@@ -72,9 +72,9 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
     assert training.env_steps.tolist() == [30]
     assert training.shared_updates == 20
     np.testing.assert_array_equal(training.policy.weight, training.learner.state.policy.weight)
-    mended = Training(toys.linear, toys.Config(), plan, Worlds(Walk, (SEED,), 1), (SEED,))
+    mended = Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,))
     mended.restore(training.snapshot())
-    np.testing.assert_array_equal(mended.worlds.obs, where_it_stood(30, plan))
+    np.testing.assert_array_equal(mended.envs.obs, where_it_stood(30, plan))
     toys.finish(mended)
     assert mended.env_steps.tolist() == [60]
     assert mended.shared_updates == 50
@@ -93,7 +93,7 @@ def test_a_mended_run_equals_one_that_never_failed(overlap: bool) -> None:
 
 
 def test_a_policy_that_diverges_is_not_blamed_on_the_environment() -> None:
-    training = Training(toys.linear, toys.Config(rate=np.nan), PLAN, Worlds(Walk, (SEED,), 1), (SEED,))
+    training = Training(toys.linear, toys.Config(rate=np.nan), PLAN, VectorEnv(Walk, (SEED,), 1), (SEED,))
     said = until_it_fails(training)
     assert "action" in said
     assert "the environment returned" not in said
@@ -106,9 +106,9 @@ def test_a_reset_that_fails_is_named() -> None:
                 raise OSError("the door is shut")
             return super().reset(**arguments)
 
-    training = Training(toys.linear, toys.Config(), PLAN, Worlds(Closed, (SEED,), 1), (SEED,))
+    training = Training(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,))
     assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(training)
-    assert training.worlds.episodes.tolist() == [[0]]
+    assert training.envs.episodes.tolist() == [[0]]
 
 
 def where() -> tuple[int, int]:
@@ -131,4 +131,4 @@ def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:
     training = run(lambda *answer: answer, plan)
     while training.env_steps[0] < env_steps:
         training.advance()
-    return training.worlds.obs
+    return training.envs.obs

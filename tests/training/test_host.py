@@ -12,7 +12,7 @@ import pytest
 from polyak import replay
 from polyak.algorithms import ddpg
 from polyak.draws import LaneGenerators
-from polyak.envs.gymnasium import Worlds, episode_seed
+from polyak.envs.gymnasium import VectorEnv, episode_seed
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import replace, take
@@ -30,7 +30,7 @@ EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observation
 def train(
     plan: Plan, seeds: Any = (3,), make: Any = Walk, algorithm: Any = toys.linear, config: Any = None
 ) -> Training:
-    return toys.finish(Training(algorithm, config or toys.Config(), plan, Worlds(make, seeds, plan.envs), seeds))
+    return toys.finish(Training(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
 
 
 TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
@@ -136,7 +136,9 @@ def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
 
 
 def test_finished_episodes_are_reported_with_their_true_returns() -> None:
-    training = Training(toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), Worlds(Walk, (3,), 1), (3,))
+    training = Training(
+        toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,)
+    )
     episodes = []
     while not training.done:
         episodes += training.advance().episodes
@@ -149,7 +151,7 @@ def test_finished_episodes_are_reported_with_their_true_returns() -> None:
 
 def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4)
-    training = Training(toys.linear, toys.Config(sigma=0.0), plan, Worlds(Walk, (3,), 1), (3,))
+    training = Training(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,))
     policies = []
     while not training.finished.all():
         policies.append(training.policy)  # with which this iteration's steps are taken
@@ -163,7 +165,7 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
-    training = Training(toys.linear, toys.Config(), plan, Worlds(Walk, (3, 4), 1), (3, 4))
+    training = Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4))
     reports = [training.advance().metrics for _ in range(4)]
     assert reports[0] is None
     assert [report["step"].tolist() for report in reports[1:]] == [[4.5, 4.5], [14.5, 14.5], [24.5, 24.5]]
@@ -238,7 +240,7 @@ def lengths(training: Training) -> np.ndarray:
 def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
     kept = Kept(partial(Walk, limit=10**9))
-    training = Training(toys.linear, toys.Config(), plan, Worlds(kept, (3,), 1), (3,))
+    training = Training(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,))
     due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))
     ends = 10 * (1 + np.flatnonzero(np.diff(due)))  # of the rollouts after which an evaluation is due
     assert ends.tolist() == [30, 60]
@@ -246,9 +248,9 @@ def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment
         training.advance()
     assert training.pending is not None
     assert unpack(training.spec, training.pending.rows).truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
-    assert training.worlds.actions == [[[]]]
+    assert training.envs.actions == [[[]]]
     assert (training.acting.memory == 0).all()
     toys.finish(training)
     rows = unpack(training.spec, np.asarray(training.learner.buffer.rows))
     assert np.flatnonzero(rows.truncated[0]).tolist() == [29, 59]
-    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.worlds.episodes[0, 0]))
+    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.envs.episodes[0, 0]))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import ddpg
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import from_named_leaves, named_leaves
@@ -28,8 +28,8 @@ Make = Callable[[], Training]
 
 def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
     def make() -> Training:
-        worlds = Worlds(lambda: Walk(**walk), SEEDS, plan.envs)
-        return Training(algorithm, config or toys.Config(), plan, worlds, SEEDS)
+        envs = VectorEnv(lambda: Walk(**walk), SEEDS, plan.envs)
+        return Training(algorithm, config or toys.Config(), plan, envs, SEEDS)
 
     return make
 
@@ -44,7 +44,7 @@ def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
 def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
     training = advanced(maker(OVERLAPPED), 6)
     assert training.pending is not None
-    assert all(taken for lane in training.worlds.actions for taken in lane)  # every episode is under way
+    assert all(taken for lane in training.envs.actions for taken in lane)  # every episode is under way
     assert (training.acting.memory != 0).all()  # and its noise has drifted
 
 
@@ -150,7 +150,7 @@ def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: Plan) -
     changed = jax.tree.map(lambda new, old: np.argwhere(new != old), newest(training.snapshot()), newest(snapshot))
     (column,) = [place[-1] for places in jax.tree.leaves(changed) for place in places.tolist()]
     assert column == training.spec.row_size - 1  # `truncated`, of one transition
-    assert (training.worlds.episodes - snapshot["episodes"]).sum(1).tolist() == [0, 1]
+    assert (training.envs.episodes - snapshot["episodes"]).sum(1).tolist() == [0, 1]
     assert (training.acting.memory[1, 0] == 0).all()
     finished(training)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from polyak.envs import functional
-from polyak.envs.gymnasium import Worlds
+from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 from polyak.training.plan import Plan
@@ -25,7 +25,7 @@ LONGER = replace(PLAN, rollout_length=64, updates=2.0)
 
 
 def on_host(algorithm: Any, plan: Plan) -> Any:
-    return Training(algorithm, toys.Config(), plan, Worlds(Walk, (3,), plan.envs), (3,))
+    return Training(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,))
 
 
 def on_device(algorithm: Any, plan: Plan) -> Any:

@@ -31,7 +31,7 @@ class Environment(Protocol):
         """Release the environment."""
 
 
-class FunctionalWorld(Protocol):
+class CompiledEnv(Protocol):
     """What the device loop needs of an environment; `polyak.envs.functional` makes it of any FuncEnv."""
 
     @property
@@ -43,17 +43,17 @@ class FunctionalWorld(Protocol):
         """Most steps of an episode; None: there is no limit."""
 
     def start(self, key: jax.Array) -> Any:
-        """Begin an episode; return a world whose `obs` is what to act on."""
+        """Begin an episode; return the state of the environment, whose `obs` is what to act on."""
 
-    def step(self, world: Any, action: Any, key: jax.Array) -> tuple[Any, Any]:
-        """Take a step; return the world after it, and the outcome.
+    def step(self, before: Any, action: Any, key: jax.Array) -> tuple[Any, Any]:
+        """Take a step; return the state after it, and the outcome.
 
         The outcome has `next_obs`, `reward`, `terminated`, `truncated`, whether the episode `ended`, and its `length`
         and `total` so far.
         """
 
 
-class Worlds(Protocol):
+class VectorEnv(Protocol):
     """What the loop needs of the environments."""
 
     spec: EnvSpec

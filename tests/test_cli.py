@@ -21,7 +21,7 @@ import polyak
 from polyak.algorithms import REGISTRY
 from polyak.algorithms.ddpg import Config
 from polyak.cli import main
-from polyak.runs import session
+from polyak.runs import execute
 from polyak.training.plan import Plan
 from tests.runs.small import ENV, FLAGS, command, in_a_process
 
@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         envs.close()
         raise polyak.RunError("not now")
 
-    monkeypatch.setattr(session, "Training", remember)
+    monkeypatch.setattr(execute, "Training", remember)
     return asked
 
 
@@ -99,7 +99,7 @@ def test_the_other_flags_of_train(asked: dict[str, Any]):
     command("train", "ddpg", "Pendulum-v1", "--seed", "3", "--seeds", "2", "--out", "x/y", "--steps", "5000")
     assert (asked["seeds"], asked["plan"].env_steps) == ([3, 4], 5000)
     assert Path("x/y").is_dir()
-    command("train", "ddpg", "Pendulum-v1", "--preset=review", "--config.tau", "0.5")
+    command("train", "ddpg", "Pendulum-v1", "--preset=tutorial-per-step", "--config.tau", "0.5")
     assert (asked["config"].bound, asked["config"].tau, asked["plan"].env_steps) == ("clip", 0.5, 40_000)
 
 

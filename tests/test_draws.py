@@ -32,7 +32,7 @@ def test_at_another_moment_nothing_is_left_of_the_last_one() -> None:
     lanes = LaneGenerators([3, 4], [0, 0])
     lanes.normal((2, 3))
     lanes.uniform((2, 3))  # an odd number: half of a draw is left over
-    lanes.begin([5, 6])
+    lanes.seed([5, 6])
     np.testing.assert_array_equal(lanes.uniform((2, 3)), LaneGenerators([3, 4], [5, 6]).uniform((2, 3)))
 
 

@@ -45,7 +45,7 @@ def summary(agent: Agent) -> dict[str, Any]:
         **{
             f"mean size of {name}": rounded(np.abs(leaf).mean())
             for name, leaf in named_leaves(state).items()
-            if "moments" not in name
+            if "opt_state" not in name
         },
     }
 

@@ -47,7 +47,7 @@ def test_one_step_is_the_step_itself() -> None:
     one = transitions(EnvSpec(3, Box(2)), (1, 5))
     folded = maths.n_step(one, jnp.ones((1, 5), bool), 0.9)
     for name, part in vars(folded).items():
-        if name not in ("ahead", "weight"):
+        if name not in ("n_steps", "weight"):
             np.testing.assert_array_equal(part, vars(one)[name][0])
     np.testing.assert_array_equal(folded.n_steps, np.ones(5))
 

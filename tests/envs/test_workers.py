@@ -68,7 +68,7 @@ def steps(envs: Any, count: int, lanes: Any = (0, 1), seed: int = 0) -> list[Any
 
 def push(workers: Workers, count: int) -> None:
     for _ in range(count):
-        workers.step(np.zeros((workers.lanes, workers.envs, 1), np.float32), range(workers.lanes))
+        workers.step(np.zeros((workers.lanes, workers.num_envs, 1), np.float32), range(workers.lanes))
 
 
 def test_workers_step_restore_and_skip_lanes_as_one_process_does(three: Workers) -> None:

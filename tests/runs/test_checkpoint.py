@@ -92,10 +92,10 @@ def test_a_killed_run_whose_lanes_are_at_different_steps_goes_on(iteration: int,
 def test_rows_written_after_the_last_checkpoint_are_not_repeated(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     save = session.Session.save
 
-    def last_one_fails(session: session.Session) -> None:
-        if session.training.done:
+    def last_one_fails(one: session.Session) -> None:
+        if one.training.done:
             raise Killed
-        save(session)
+        save(one)
 
     with monkeypatch.context() as patch:
         patch.setattr(session.Session, "save", last_one_fails)

@@ -40,7 +40,7 @@ WRONG = {
     "train sac Pendulum-v1 --config.architecture simba --config.actor-layers 8 4": "the blocks of SimBa have one width",
     "train ddpg Pendulum-v1 --confg.gamma 1": "unknown flag --confg.gamma: did you mean --config.gamma?",
     "train ddpg Pendulum-v1 --config.gama 1": "unknown flag --config.gama: did you mean '--config.gamma'?",
-    "train ddpg Pendulum-v1 --plan.chnk=3": "did you mean '--plan.rollout-length'?",
+    "train ddpg Pendulum-v1 --plan.rollot-length=3": "did you mean '--plan.rollout-length'?",
     "train ddpg Pendulum-v1 --config.gamma 3": "gamma = 3.0 is too large: it must be at most 1",
     "train ddpg Pendulum-v1 --config.gamma nan": "gamma is not a number",
     "train ddpg Pendulum-v1 --config.loss hubr": "'huber'",

@@ -247,7 +247,7 @@ def test_the_best_policy_is_the_one_of_the_best_evaluation(monkeypatch: pytest.M
     returns = iter([[9.0, 9.0], [1.0, 5.0], [3.0, 4.0], [2.0, 6.0]])
     seen: list[Any] = []
 
-    def play(session: session.Session, policies: Any, episodes: int, lanes: np.ndarray) -> session.Scores:
+    def play(one: session.Session, policies: Any, episodes: int, lanes: np.ndarray) -> session.Scores:
         seen.append(policies.actor.mlp.layers[0].weight)
         scores = np.tile(np.array(next(returns))[:, None], episodes)
         return session.Scores(scores, np.ones_like(scores, dtype=int), np.zeros_like(scores, dtype=bool))

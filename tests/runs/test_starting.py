@@ -36,7 +36,7 @@ def test_by_command_what_is_given_differs(finished: polyak.Run):
 @pytest.mark.parametrize("words", [["Pendulum-v1"], ["ddpg", "Pendulum-v1"], ["Pendulum-v1", "DDPG"]])
 def test_another_environment(words: list[str], finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     asked: list[Any] = []
-    monkeypatch.setattr("polyak.runs.request.make_worlds", lambda *given: asked.append(given) or pytest.skip())
+    monkeypatch.setattr("polyak.runs.request.make_envs", lambda *given: asked.append(given) or pytest.skip())
     with pytest.raises(pytest.skip.Exception):
         polyak.cli.main(["train", *words, "--like", str(finished.folder)])  # type: ignore[attr-defined]
     _, source, lanes, plan = asked[0]

@@ -26,9 +26,9 @@ OBS = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 3, 2)).astype(np.float32)
 
 
 def acting(algorithm: Any = toys.linear, explore: bool = True, spec: EnvSpec = SPEC) -> Acting:
-    made = Acting(algorithm, toys.Config(), spec, SEEDS, envs=3, explore=explore)
+    made = Acting(algorithm, toys.Config(), spec, SEEDS, num_envs=3, explore=explore)
     made.set_policy(POLICIES)
-    made.begin([0, 0])
+    made.seed([0, 0])
     return made
 
 
@@ -99,7 +99,7 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
         return obs[..., :1] if isinstance(obs, np.ndarray) else obs[..., :1] + 0.0, obs
 
     algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
-    actor = Acting(algorithm, toys.Config(), SPEC, seeds, envs=3, explore=True)
+    actor = Acting(algorithm, toys.Config(), SPEC, seeds, num_envs=3, explore=True)
     actor.set_policy(jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
     assert actor.in_numpy
     obs = OBS[: len(seeds)].copy()
@@ -123,9 +123,9 @@ def test_an_act_may_change_in_place_what_it_returned() -> None:
     algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
     for policies in (POLICIES, jax.tree.map(lambda leaf: leaf[:1], POLICIES)):
         lanes = len(policies.updates)
-        actor = Acting(algorithm, toys.Config(), SPEC, SEEDS[:lanes], envs=3, explore=True)
+        actor = Acting(algorithm, toys.Config(), SPEC, SEEDS[:lanes], num_envs=3, explore=True)
         actor.set_policy(policies)
-        actor.begin([0] * lanes)
+        actor.seed([0] * lanes)
         assert actor.in_numpy
         assert actor.memory.dtype == np.float32
         first, second = actor(OBS[:lanes]), actor(-OBS[:lanes])
@@ -142,7 +142,7 @@ def test_a_memory_that_grew_wider_is_kept_as_it_began() -> None:
     actor(OBS)
     assert actor.carried.dtype == np.float64
     assert actor.memory.dtype == np.float32
-    actor.begin([1, 1])
+    actor.seed([1, 1])
     assert actor.carried.dtype == np.float32  # as it would be after a resume
 
 
@@ -165,7 +165,7 @@ def test_a_compiled_act_explores_with_every_lane_drawing_its_own_numbers() -> No
 def test_numbers_depend_on_seed_and_moment_alone(algorithm: Any) -> None:
     actors = [acting(algorithm) for _ in range(2)]
     for actor, moments in zip(actors, ([5, 9], [7, 9]), strict=True):
-        actor.begin(moments)
+        actor.seed(moments)
     one, other = (actor(OBS) for actor in actors)
     assert (one[0] != other[0]).any()
     np.testing.assert_array_equal(one[1], other[1])
@@ -184,9 +184,9 @@ def test_memory_drifts_and_one_environment_can_forget() -> None:
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
 def test_a_lane_that_acts_alone_acts_the_same(algorithm: Any) -> None:
     together = acting(algorithm)(OBS)
-    alone = Acting(algorithm, toys.Config(), SPEC, SEEDS[1:], envs=3, explore=True)
+    alone = Acting(algorithm, toys.Config(), SPEC, SEEDS[1:], num_envs=3, explore=True)
     alone.set_policy(jax.tree.map(lambda leaf: leaf[1:], POLICIES))
-    alone.begin([0])
+    alone.seed([0])
     np.testing.assert_array_equal(alone(OBS[1:]), together[1:])
 
 
@@ -195,14 +195,14 @@ def test_uniform_actions() -> None:
     assert (np.abs(numbers) <= 1).all()
     np.testing.assert_allclose(np.quantile(numbers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.05)
     chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, Discrete(3)), SEEDS, 3, explore=True)
-    chooser.begin([0, 0])
+    chooser.seed([0, 0])
     counts = np.bincount(chooser.uniform(np.zeros((2, 5000, 2))).reshape(-1), minlength=3)
     np.testing.assert_allclose(counts / 10_000, 1 / 3, atol=0.03)
 
 
 def test_uniform_choices_of_several_at_once_are_independent() -> None:
     chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, MultiDiscrete((2, 3))), SEEDS, 3, explore=True)
-    chooser.begin([0, 0])
+    chooser.seed([0, 0])
     actions = chooser.uniform(np.zeros((2, 6000, 2)))
     assert (actions.shape, actions.dtype) == ((2, 6000, 2), np.int64)
     counts = np.bincount((3 * actions[..., 0] + actions[..., 1]).reshape(-1))

@@ -60,7 +60,7 @@ def sit(run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audie
             training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
-        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds))
+        told = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, worlds.limit))
         for sentence in opening.told if opening.resumed else told:
             progress.say(sentence)
         if not training.verdict.in_numpy:

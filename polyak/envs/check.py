@@ -51,6 +51,8 @@ def check(source: Source, effort: Effort) -> tuple[Facts | None, list[Finding]]:
     What it prints meanwhile is not shown.
     """
     examination = Examination(Watched(source.maker, source.kwargs), effort)
+    with capturing(), contextlib.suppress(UsageError):
+        examination.source.found  # noqa: B018 (imports the module, whose threads are not left behind by a copy)
     before = Company.now()
     with capturing(), np.errstate(over="ignore"):  # what modules print when they are imported does no harm
         first = examination.make()

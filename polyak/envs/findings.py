@@ -91,8 +91,9 @@ def _speed(notes: Notes) -> Iterator[str]:
     each = notes.seconds / max(notes.steps, 1)
     if each > SLOW:
         yield (
-            f"a step takes {1000 * each:,.0f} ms, so {OFTEN:,} steps take {_duration(each * OFTEN)} in the environment"
-            f" alone: {option('plan.workers')} steps several seeds or environments in processes side by side"
+            f"a step takes {1000 * each:,.0f} ms, resets included, so {OFTEN:,} steps take {_duration(each * OFTEN)} in"
+            f" the environment alone: {option('plan.workers')} steps several seeds or environments in processes side"
+            " by side"
         )
 
 

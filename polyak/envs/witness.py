@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +18,22 @@ from polyak.errors import describe
 
 @dataclass
 class Notes:
-    """What was seen: the first of each kind of surprise in words, steps, and the seconds that the environment took."""
+    """What was seen: the first of each kind of surprise in words, and how many steps took how many seconds.
+
+    A copy's first reset and first step do not count: they may compile, or start a simulator.
+    """
 
     surprises: dict[str, str] = field(default_factory=dict)
     steps: int = 0
     seconds: float = 0.0
+
+    @contextlib.contextmanager
+    def timing(self, warm: bool, steps: int) -> Iterator[None]:
+        """Count the time that is spent in here, if the copy is warm."""
+        start = time.perf_counter()
+        yield
+        if warm:
+            self.steps, self.seconds = self.steps + steps, self.seconds + time.perf_counter() - start
 
     def note(self, kind: str, sentence: str) -> None:
         """Remember a surprise, unless one of its kind was seen before."""
@@ -34,24 +46,22 @@ class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], notes: Notes):
         super().__init__(env)
         self._cached_spec = env.spec  # not one that names this wrapper
-        self.notes = notes
+        self.notes, self.stepped = notes, False
         self.last: tuple[Any, np.ndarray] | None = None  # an observation as it was returned, and a flat copy of it
 
     def reset(self, **arguments: Any) -> Any:
         """Reset the environment."""
-        start = time.perf_counter()
-        answer: Any = self.env.reset(**arguments)
-        self.notes.seconds += time.perf_counter() - start
+        with self.notes.timing(self.stepped, 0):
+            answer: Any = self.env.reset(**arguments)
         with contextlib.suppress(Exception):  # what cannot be read is refused by whoever asked
             self._see(answer[0])
         return answer
 
     def step(self, action: Any) -> Any:
         """Step the environment."""
-        start = time.perf_counter()
-        answer: Any = self.env.step(action)
-        self.notes.seconds += time.perf_counter() - start
-        self.notes.steps += 1
+        with self.notes.timing(self.stepped, 1):
+            answer: Any = self.env.step(action)
+        self.stepped = True
         with contextlib.suppress(Exception):
             obs, reward, terminated, truncated, _ = answer
             self._see(obs)
@@ -122,7 +132,7 @@ def unlike(space: Any, obs: Any) -> str | None:
         if isinstance(obs, int | np.integer):
             return None
         return f"{_kind(obs)} where {space} has whole numbers; return int(…)"
-    if isinstance(obs, np.ndarray | np.generic) and (obs.dtype, obs.shape) == (space.dtype, space.shape):
+    if (getattr(obs, "dtype", None), getattr(obs, "shape", None)) == (space.dtype, space.shape):  # of JAX, too
         return None
     kind = np.dtype(space.dtype).name
     expected = f"{kind} numbers in the shape {space.shape}"

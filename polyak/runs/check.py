@@ -1,5 +1,6 @@
 """What an environment is for polyak, and all that would go wrong or surprise if it were trained: `polyak check`."""
 
+import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,7 +53,7 @@ class Report:
         for name, found in (("error", self.errors), ("warning", self.warnings)):
             if found:
                 lines.append(f"{len(found)} {name}{'s' * (len(found) > 1)}:")
-                lines += [f"  {i}. {sentence}" for i, sentence in enumerate(found, 1)]
+                lines += [line for i, sentence in enumerate(found, 1) for line in _item(i, sentence)]
         return "\n".join(lines if self.findings else [*lines, "No problems found."])
 
 
@@ -99,6 +100,13 @@ def _described(facts: Facts, able: tuple[str, ...]) -> list[str]:
         "compiled": "yes, with --backend device" if facts.compiled else "no (--backend device cannot be used)",
     }
     return [f"  {name:12} {value}" for name, value in rows.items()]
+
+
+def _item(number: int, sentence: str) -> list[str]:
+    first, rest = f"  {number}. ", "     "
+    return textwrap.wrap(
+        sentence, 100, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _range(pair: tuple[float, float]) -> str:

@@ -15,6 +15,7 @@ from polyak.envs.trial import Effort
 from polyak.errors import UsageError
 from polyak.types import Box, EnvSpec
 from tests.envs.small_faults import ERRORS, WARNINGS, Alone, Good, Spawning, Threaded, with_
+from tests.functions import Drift
 from tests.walk import Kept
 
 SHORT = Effort(steps=20)
@@ -163,6 +164,23 @@ def test_a_compiled_twin_is_known():
     facts, _ = found("CartPole-v1", action_bounds=None, sutton_barto_reward=True)
     assert facts is not None
     assert not facts.compiled
+
+
+def test_a_functional_environment_is_stepped_and_compiled():
+    facts, findings = found(Drift, Effort(episodes=1, steps=5))
+    assert findings == []  # neither its arrays, which are JAX's, nor the time that compiling takes
+    assert facts is not None
+    assert facts.compiled
+
+
+def test_an_interrupt_closes_both_copies():
+    class Interrupted(Alone):
+        def step(self, action: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(Interrupted)
+    assert Alone.open_now == []
 
 
 def test_normalizing_is_no_fault_where_statistics_are_frozen():

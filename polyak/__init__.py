@@ -10,13 +10,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from polyak.errors import RunError, UsageError
     from polyak.runs.audience import Progress
+    from polyak.runs.check import check_env
     from polyak.runs.plot import plot
     from polyak.runs.policy import Policy
     from polyak.runs.run import Run, load, resume, train
     from polyak.training.plan import Plan
 
 __version__ = "0.1.0"
-__all__ = ["Plan", "Policy", "Progress", "Run", "RunError", "UsageError", "load", "plot", "resume", "train"]
+__all__ = [
+    "Plan",
+    "Policy",
+    "Progress",
+    "Run",
+    "RunError",
+    "UsageError",
+    "check_env",
+    "load",
+    "plot",
+    "resume",
+    "train",
+]
 
 _WHERE = {
     "Plan": "polyak.training.plan",
@@ -25,6 +38,7 @@ _WHERE = {
     "Run": "polyak.runs.run",
     "RunError": "polyak.errors",
     "UsageError": "polyak.errors",
+    "check_env": "polyak.runs.check",
     "load": "polyak.runs.run",
     "plot": "polyak.runs.plot",
     "resume": "polyak.runs.run",

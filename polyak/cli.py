@@ -1,4 +1,4 @@
-"""The command: `polyak train | resume | evaluate | watch | plot | list`, its flags made from the dataclasses."""
+"""The command: `polyak train | resume | evaluate | watch | plot | check | list`; its flags come from dataclasses."""
 
 import dataclasses
 import os
@@ -26,6 +26,7 @@ polyak: deep reinforcement learning around deterministic policy gradients
   polyak evaluate RUN                  score a run's policies on fresh episodes
   polyak watch RUN                     show the agent in a window, or record it: --record agent.gif
   polyak plot RUN [RUN ...]            draw learning curves: --out curves.png
+  polyak check ENVIRONMENT             say what would go wrong with an environment, before it is trained
   polyak list                          algorithms, their presets, environments
 
 `polyak COMMAND --help` explains a command; `polyak train ddpg Pendulum-v1 --help` every setting there.
@@ -290,6 +291,14 @@ def plot(words: list[str]) -> None:
     print(options.out)
 
 
+def check(words: list[str]) -> None:
+    """Check an environment."""
+    from polyak import checking
+
+    trusting_here()
+    checking.check(words)
+
+
 def list_(words: list[str]) -> None:
     """List what there is."""
     parse(dataclasses.make_dataclass("List", [], namespace={"__doc__": "List what there is."}), words, "polyak list")
@@ -303,6 +312,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": evaluate,
     "watch": watch,
     "plot": plot,
+    "check": check,
     "list": list_,
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from polyak.lazy import jax, jnp
-from polyak.types import Array, Key
+from polyak.types import ActionSpace, Array, Box, Discrete, Key
 
 
 class LaneGenerators:
@@ -51,6 +51,14 @@ class LaneGenerators:
 def uniform(key: Key, shape: tuple[int, ...]) -> Array:
     """Draw float32 numbers uniformly from [0, 1)."""
     return key.uniform(shape) if isinstance(key, LaneGenerators) else jax.random.uniform(key, shape)
+
+
+def uniform_actions(draws: LaneGenerators, action_space: ActionSpace, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw actions of a kind, `[*shape, action]` in [-1, 1) or indices, all of them equally likely."""
+    if isinstance(action_space, Box):
+        return 2.0 * draws.uniform((*shape, action_space.size)) - 1.0
+    sizes = action_space.n if isinstance(action_space, Discrete) else np.array(action_space.sizes)
+    return (draws.uniform((*shape, *np.shape(sizes))) * sizes).astype(np.int64)
 
 
 def gumbel(key: Key, shape: tuple[int, ...]) -> Array:

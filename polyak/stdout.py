@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import io
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 
 
@@ -27,6 +29,32 @@ def keeping_quiet(json: bool) -> Iterator[None]:
         flush_c()
         point(1, kept)
         os.close(kept)
+
+
+class Captured:
+    """What was printed: the text, once it is known."""
+
+    text = ""
+
+
+@contextlib.contextmanager
+def capturing() -> Iterator[Captured]:
+    """Keep what is printed to standard output, by Python, by code in C or by programs that are started, to be read."""
+    captured, ours = Captured(), io.StringIO()
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(1)
+        point(1, file.fileno())
+        try:
+            with contextlib.redirect_stdout(ours):
+                yield captured
+        finally:
+            flush_c()
+            point(1, kept)
+            os.close(kept)
+            file.seek(0)
+            captured.text = ours.getvalue() + file.read().decode(errors="replace")
 
 
 def occupy_standard_streams() -> None:

@@ -55,6 +55,7 @@ def test_lane_of_a_vmap_equals_solo(agent: Agent) -> None:
         assert_close(take(together, lane), alone)
 
 
+@pytest.mark.thorough
 def test_changing_numbers_in_the_config_does_not_compile_anew(agent: Agent) -> None:
     traces = []
 
@@ -88,6 +89,7 @@ def test_minibatches_are_drawn_as_the_config_says(agent: Agent) -> None:
         assert asked.keys() <= {"gamma"}  # the rest would be asked for in vain
 
 
+@pytest.mark.thorough
 def test_finite_after_100_updates(agent: Agent) -> None:
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(agent.learned(100)))
 

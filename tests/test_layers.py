@@ -10,7 +10,7 @@ import polyak
 
 ROOT = Path(polyak.__file__).parent
 
-GROUND = {"errors", "fields", "forks", "lazy"}
+GROUND = {"errors", "fields", "forks", "lazy", "stdout"}
 WORDS = {"tree", "types"}
 MECHANISMS = {
     "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "flags": GROUND,
     "env_flags": GROUND,
     "terminal": set(),
-    "stdout": GROUND,
+    "checking": GROUND | {"env_flags", "envs", "flags", "runs", "tables"},
     "listing": {"algorithms", "runs"},
     "tables": GROUND | {"runs"},
     "cli": BELOW
@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "flags",
         "listing",
         "env_flags",
-        "stdout",
+        "checking",
         "tables",
         "terminal",
     },

@@ -62,7 +62,7 @@ def execute(
             training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
-        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, envs))
+        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, envs.limit))
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
         if not training.verdict.in_numpy:

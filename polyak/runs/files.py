@@ -112,8 +112,8 @@ def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str
 Fields = Mapping[str, Callable[[Any], bool]]
 
 
-def read_json(path: Path, fields: Fields, sealed: bool = False) -> dict[str, Any]:
-    """Read a JSON file of ours that has these fields, with a checksum if it was `sealed`.
+def read_json(path: Path, fields: Fields, sealed: bool = False, optional: Fields | None = None) -> dict[str, Any]:
+    """Read a JSON file of ours that has these fields and perhaps `optional` ones, with a checksum if it was `sealed`.
 
     Raises UsageError if it is missing, damaged, of a newer format, or lacks a field or has a wrong value in one.
     """
@@ -129,8 +129,8 @@ def read_json(path: Path, fields: Fields, sealed: bool = False) -> dict[str, Any
         raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
     if sealed and content.pop("sha256") != fingerprint(content):
         raise UsageError(f"{path} was changed or damaged: its checksum is not that of its content")
-    for name, fits in fields.items():
-        if not fits(content[name]):
+    for name, fits in {**fields, **(optional or {})}.items():
+        if name in content and not fits(content[name]):
             raise UsageError(f"{path} is damaged or was changed: {name} is {reprlib.repr(content[name])}")
     return content
 
@@ -207,6 +207,26 @@ def is_word(value: Any) -> bool:
 def is_count(value: Any) -> bool:
     """Say whether a JSON value is a whole number, at least 0."""
     return type(value) is int and 0 <= value < 2**63
+
+
+def is_number(value: Any) -> bool:
+    """Say whether a JSON value is a number."""
+    return type(value) in (int, float)
+
+
+def is_text(value: Any) -> bool:
+    """Say whether a JSON value is a text of any length."""
+    return isinstance(value, str)
+
+
+def none_or(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a check that lets null pass, too."""
+    return lambda value: value is None or fits(value)
+
+
+def list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a check for a list whose values all pass another."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
 
 
 def is_table(value: Any) -> bool:

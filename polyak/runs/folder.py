@@ -38,12 +38,24 @@ LATER: files.Fields = {  # which a run has when its training begins
     "devices": lambda value: files.is_count(value) and value > 0,
     "seconds": files.is_table,
 }
+OPTIONAL: files.Fields = {
+    "preset": files.none_or(files.is_text),
+    "warning": files.none_or(files.is_text),
+    "fitted": files.list_of(files.is_text),
+    "stop_at": files.none_or(files.is_number),
+    "env_steps": files.is_count,
+    "updates": files.is_count,
+    "exploring_returns": files.none_or(files.list_of(files.none_or(files.is_number))),
+    "scores": files.is_table,
+    "stopped": files.none_or(files.is_text),
+    "error": files.none_or(files.is_text),
+}
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """Read a run.json. Raises UsageError if it is missing, damaged, of a newer format, or not of polyak's."""
-    facts = files.read_json(path, FIELDS)
-    return facts if facts["status"] == "starting" else files.read_json(path, {**FIELDS, **LATER})
+    facts = files.read_json(path, FIELDS, optional=OPTIONAL)
+    return facts if facts["status"] == "starting" else files.read_json(path, {**FIELDS, **LATER}, optional=OPTIONAL)
 
 
 class Claim:

@@ -188,20 +188,20 @@ def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyEnvs], stop: Calla
 FEW_UPDATES = 100  # with fewer than this, nothing is learned
 
 
-def warnings_of(env: Source, plan: Plan, envs: AnyEnvs) -> Iterator[str]:
-    """Say what will surprise the user later."""
+def warnings_of(env: Source, plan: Plan, limit: int | None) -> Iterator[str]:
+    """Say what will surprise the user later; `limit` is the environment's time limit, None where it has none."""
     if not found_again(env):
         yield (
             f"{name_of(env)} cannot be found by this name later: resume, evaluate and watch need the environment given"
             " from Python, unless a module has it at its top level"
         )
-    fewest = plan.fewest_updates(envs.limit)
+    fewest = plan.fewest_updates(limit)
     if fewest is not None and fewest < FEW_UPDATES:
         yield (
-            f"updates come after each episode, and episodes of up to {envs.limit:,} steps may leave time for only"
+            f"updates come after each episode, and episodes of up to {limit:,} steps may leave time for only"
             f" {fewest:,} of them: train longer, or count updates by step ({option('plan.updates_per')})"
         )
-    if envs.limit is None and not plan.evaluation_steps:
+    if limit is None and not plan.evaluation_steps:
         yield (
             f"{name_of(env)} has no time limit: evaluation episodes are cut after"
             f" {plan.evaluation_limit(None):,} steps; {option('plan.evaluation_steps')} changes that"

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from polyak.draws import LaneGenerators
+from polyak.draws import LaneGenerators, uniform_actions
 from polyak.errors import reason
 from polyak.keys import key
 from polyak.lazy import jax
 from polyak.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
-from polyak.types import Algorithm, Box, Discrete, EnvSpec
+from polyak.types import Algorithm, Box, EnvSpec
 
 
 class Acting:
@@ -104,11 +104,7 @@ class Acting:
 
     def uniform(self, obs: np.ndarray) -> np.ndarray:
         """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
-        action_space = self.spec.action
-        if isinstance(action_space, Box):
-            return 2.0 * self.draws.uniform((*obs.shape[:2], action_space.size)) - 1.0
-        sizes = action_space.n if isinstance(action_space, Discrete) else np.array(action_space.sizes)
-        return (self.draws.uniform((*obs.shape[:2], *np.shape(sizes))) * sizes).astype(np.int64)
+        return uniform_actions(self.draws, self.spec.action, obs.shape[:2])
 
     def reset_memory(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""

@@ -170,7 +170,9 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", ["exit", "kill", "kill in a step"])
+@pytest.mark.parametrize(
+    "end", [*(pytest.param(end, marks=pytest.mark.slow) for end in ("exit", "kill")), "kill in a step"]
+)
 def test_no_worker_outlives_a_process_that_never_closes_them(end: str, tmp_path: Path) -> None:
     (tmp_path / "forgetful.py").write_text(FORGETFUL)
     words = [sys.executable, str(tmp_path / "forgetful.py"), {"kill": "wait", "exit": "exit"}.get(end, "step")]

@@ -1,0 +1,214 @@
+"""Everything that would go wrong with an environment, or surprise, found out before it is trained."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from polyak.envs import functional
+from polyak.envs.findings import surprises
+from polyak.envs.gymnasium import VectorEnv
+from polyak.envs.leftovers import Company, GlobalRandom
+from polyak.envs.make import Source
+from polyak.envs.trial import Effort, Trial
+from polyak.envs.witness import Notes, Watched
+from polyak.errors import RunError, UsageError, option
+from polyak.stdout import capturing
+from polyak.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and how grave it is: training is refused, it would fail, or it goes on and may surprise."""
+
+    kind: Literal["refused", "fails", "warning"]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an environment is for polyak. Pairs are the smallest and the largest; `returns` those of random actions."""
+
+    spec: EnvSpec
+    observation: str
+    action: str
+    limit: int | None
+    episodes: int
+    truncates: bool  # whether an episode was seen to be truncated
+    lengths: tuple[int, int]
+    returns: tuple[float, float]
+    rewards: tuple[float, float] | None
+    steps_per_second: float | None
+    compiled: bool
+
+
+def check(source: Source, effort: Effort) -> tuple[Facts | None, list[Finding]]:
+    """Try an environment; return what it is, None where it cannot be made, and all that was found.
+
+    What it prints meanwhile is not shown.
+    """
+    examination = Examination(Watched(source.maker, source.kwargs), effort)
+    with capturing(), contextlib.suppress(UsageError):
+        examination.source.found  # noqa: B018 (imports the module, whose threads are not left behind by a copy)
+    before = Company.now()
+    with capturing(), np.errstate(over="ignore"):  # what modules print when they are imported does no harm
+        first = examination.make()
+    if first is None:
+        return None, examination.findings
+    with capturing() as printed, np.errstate(over="ignore"):
+        trial = examination.examine(first)
+        left = before.joined()
+        compiled = examination.compiled(first)
+    if printed.text.strip():
+        line = printed.text.strip().splitlines()[0]
+        examination.warn(
+            f"it prints to standard output ({line[:60]!r}), which slows training down and disturbs its progress line:"
+            " remove the print, or use the logging module"
+        )
+    if left:
+        examination.warn(
+            f"after close() it leaves behind {', '.join(left)}: end in close() what the environment has started, or it"
+            " piles up with every copy"
+        )
+    return facts_of(trial, examination.source.notes, compiled), examination.findings
+
+
+class Examination:
+    """One environment, tried; what is found gathers in `findings`."""
+
+    def __init__(self, source: Watched, effort: Effort):
+        self.source, self.effort = source, effort
+        self.findings: list[Finding] = []
+
+    def warn(self, sentence: str) -> None:
+        """Add a warning."""
+        self.findings.append(Finding("warning", sentence))
+
+    def make(self) -> VectorEnv | None:
+        """Make a copy and reset it."""
+        with self._finding():
+            return VectorEnv(self.source, [self.effort.seed], 1)
+        return None
+
+    def examine(self, first: VectorEnv) -> Trial:
+        """Play in a copy, repeat an episode in another one, close both, and say what was seen."""
+        trial, shared, different = Trial(first, self.effort), GlobalRandom(), None
+        with contextlib.ExitStack() as copies:
+            copies.callback(first.close)
+            with self._finding():
+                trial.play()
+            failed = bool(self.findings)
+            with self._finding():
+                second = self._second(copies)
+                copies.callback(second.close)
+                different = None if failed else trial.difference(second)
+        self._tell_randomness(different, shared.used())
+        whole = [] if failed else trial.episodes
+        for sentence in surprises(first.copies[0][0].observation_space, whole, self.source.notes):
+            self.warn(sentence)
+        return trial
+
+    def _second(self, copies: contextlib.ExitStack) -> VectorEnv:
+        """Make a second copy beside the first, which `copies` closes, or after it where only one can be open."""
+        try:
+            return VectorEnv(self.source, [self.effort.seed], 1)
+        except UsageError as error:
+            refused = error
+        copies.close()
+        try:
+            second = VectorEnv(self.source, [self.effort.seed], 1)
+        except UsageError:
+            raise refused from None
+        self.warn(
+            f"only one copy can be open at a time ({refused}): train one seed with"
+            f" {option('plan.evaluation_envs', 0)} and {option('plan.envs', 1)}, which evaluates in the training copy"
+        )
+        return second
+
+    def _tell_randomness(self, different: str | None, used: list[str]) -> None:
+        shared = f"the global generator of {' and '.join(used)}"
+        if different:
+            cause = (
+                f"it draws from {shared}" if used else "it draws random numbers that no seed reaches, or keeps a state"
+            )
+            self.warn(
+                f"{different} ({cause}): runs cannot be repeated, and a resumed run has to begin new episodes; call"
+                " super().reset(seed=seed) in reset() and draw from self.np_random only"
+            )
+        elif used:
+            self.warn(
+                f"it seeds or draws from {shared}, which all copies and other code share: draw from self.np_random"
+                " instead"
+            )
+
+    def compiled(self, first: VectorEnv) -> bool:
+        """Say whether the device loop takes the environment."""
+        # nothing else than an id of Gymnasium's or a FuncEnv may be, and that would have to be made once more
+        if not (isinstance(self.source.found, str) or _unwrapped(first).__name__ == "FunctionalJaxEnv"):
+            return False
+        try:
+            return functional.find(Source(self.source.maker, self.source.kwargs)) is not None
+        except UsageError as error:
+            self.warn(f"{option('backend', 'device')} refuses it: {error}")
+            return False
+
+    @contextlib.contextmanager
+    def _finding(self) -> Iterator[None]:
+        """Turn what training would stop with into a finding."""
+        try:
+            yield
+        except UsageError as error:
+            self.findings.append(Finding("refused", str(error)))
+        except RunError as error:
+            self.findings.append(Finding("fails", str(error)))
+
+
+def _unwrapped(envs: VectorEnv) -> type:
+    return type(envs.copies[0][0].env.unwrapped)
+
+
+def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
+    """Sum up what was seen."""
+    environment, played = trial.envs.copies[0][0], trial.episodes
+    lengths, returns = ([measure(one.rewards) for one in played] for measure in (len, sum))
+    rewards = [reward for one in played for reward in one.rewards]
+    return Facts(
+        spec=trial.spec,
+        observation=observation_in_words(environment.observation_space, trial.spec.obs_size),
+        action=action_in_words(environment.action_space),
+        limit=environment.limit,
+        episodes=len(played),
+        truncates=any(one.truncated for one in played),
+        lengths=(int(min(lengths)), int(max(lengths))),
+        returns=(float(min(returns)), float(max(returns))),
+        rewards=(min(rewards), max(rewards)) if rewards else None,
+        steps_per_second=notes.steps / notes.seconds if notes.steps and notes.seconds else None,
+        compiled=compiled,
+    )
+
+
+def observation_in_words(space: Any, size: int) -> str:
+    """Describe observations as they are after flattening."""
+    numbers = f"{size:,} number{'s' * (size != 1)}"
+    if isinstance(space, spaces.Dict | spaces.Tuple):
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        return f"{numbers} ({', '.join(f'{key}: {spaces.flatdim(part):,}' for key, part in parts)})"
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        return f"{numbers} (one-hot, of {space})"
+    return numbers if len(space.shape) == 1 else f"{numbers} (an array of shape {space.shape})"
+
+
+def action_in_words(space: Any) -> str:
+    """Describe actions in the environment's own units."""
+    if isinstance(space, spaces.Discrete):
+        return f"one of {space.n:,}"
+    if not isinstance(space, spaces.Box):
+        return f"several choices, {space}"
+    size, low, high = int(np.prod(space.shape)), space.low.reshape(-1), space.high.reshape(-1)
+    each = "each " * (size > 1)
+    alike = (low == low[0]).all() and (high == high[0]).all()
+    bounds = f"{each}from {low[0]:g} to {high[0]:g}" if alike else f"each within its own bounds, from {low} to {high}"
+    return f"{size} number{'s' * (size > 1)}, {' '.join(bounds.split())}"

@@ -1,0 +1,124 @@
+"""A few episodes with random actions, played as training plays them, and one of them repeated in another copy."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from polyak.draws import LaneGenerators, uniform_actions
+from polyak.envs.flatten import refuse_nonfinite
+from polyak.envs.gymnasium import VectorEnv
+from polyak.errors import RunError
+from polyak.fields import check, number
+from polyak.types import EnvSpec
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long to try an environment."""
+
+    episodes: int = number(default=3, least=1)
+    """Episodes to play with random actions, at least."""
+    steps: int = number(default=1_000, least=1)
+    """Steps to play in all, at least; an episode is cut after as many."""
+    seconds: float = number(default=10.0, above=0.0)
+    """Seconds to play for at most; repeating an episode may take as long again."""
+    seed: int = number(default=0, least=0, most=2**32 - 1)
+    """Choose other episodes and actions."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        check(self)
+
+
+@dataclass
+class Played:
+    """One episode: `obs` has one row more than there were steps."""
+
+    number: int
+    obs: list[np.ndarray]
+    actions: list[np.ndarray] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    terminated: bool = False
+    truncated: bool = False
+
+    @property
+    def ended(self) -> bool:
+        """Whether the environment ended the episode."""
+        return self.terminated or self.truncated
+
+
+class Trial:
+    """Episodes in an environment, in a `VectorEnv` of its own."""
+
+    def __init__(self, envs: VectorEnv, effort: Effort):
+        self.envs, self.effort = envs, effort
+        self.spec: EnvSpec = envs.spec
+        self.episodes: list[Played] = []
+        self.draws = LaneGenerators([effort.seed], [0])
+
+    def play(self) -> None:
+        """Play the episodes. Raises RunError where the environment fails, or returns what is not finite."""
+        until = time.monotonic() + self.effort.seconds
+        while not self.episodes or (self._too_few() and time.monotonic() < until):
+            played = Played(int(self.envs.episodes[0, 0]), [self.envs.obs[0, 0].copy()])
+            self.episodes.append(played)
+            self._play(played, until)
+
+    def _too_few(self) -> bool:
+        steps = sum(len(played.rewards) for played in self.episodes)
+        return len(self.episodes) < self.effort.episodes or steps < self.effort.steps
+
+    def _play(self, played: Played, until: float) -> None:
+        _refuse_nonfinite(played)
+        while not played.ended:
+            if len(played.rewards) >= self.effort.steps or (played.rewards and time.monotonic() > until):
+                self.envs.restore(self.envs.episodes + 1, [[[]]], self.envs.obs)  # cut: begin the next
+                return
+            action = uniform_actions(self.draws, self.spec.action, (1, 1))
+            _step(self.envs, played, action.astype(np.float32) if action.dtype.kind == "f" else action)
+            _refuse_nonfinite(played)
+
+    def difference(self, copy: VectorEnv) -> str | None:
+        """Repeat the last episode in another copy; say what comes out differently, if anything does.
+
+        Raises RunError where the environment fails.
+        """
+        before, until = self.episodes[-1], time.monotonic() + self.effort.seconds
+        copy.restore(np.array([[before.number]]), [[[]]], copy.obs)
+        again = Played(before.number, [copy.obs[0, 0].copy()])
+        if not np.array_equal(again.obs[0], before.obs[0]):
+            return "two resets with the same seed gave different observations"
+        for i, action in enumerate(before.actions):
+            _step(copy, again, action)
+            last = i + 1 == len(before.actions)
+            told = {
+                "observation": not np.array_equal(again.obs[-1], before.obs[i + 1]),
+                "reward": again.rewards[i] != before.rewards[i],
+                "end": again.ended != (last and before.ended),
+            }
+            for what, differs in told.items():
+                if differs:
+                    return f"the same seed and the same actions gave another {what} at step {i + 1}"
+            if time.monotonic() > until:
+                break
+        return None
+
+
+def _step(envs: VectorEnv, played: Played, action: np.ndarray) -> None:
+    """Take a step `[1, 1, ...]` and write down what came of it."""
+    envs.step(action, [0])
+    played.actions.append(action)
+    played.obs.append(envs.next_obs[0, 0].copy())
+    played.rewards.append(float(envs.reward[0, 0]))
+    played.terminated, played.truncated = bool(envs.terminated[0, 0]), bool(envs.truncated[0, 0])
+
+
+def _refuse_nonfinite(played: Played) -> None:
+    where = f"at step {len(played.rewards)} of episode {played.number}"
+    try:
+        refuse_nonfinite(played.obs[-1][None])
+    except ValueError as error:
+        raise RunError(f"the environment returned an observation that is not finite {where}: {error}") from error
+    if played.rewards and not np.isfinite(played.rewards[-1]):
+        raise RunError(f"the environment returned a reward that is not finite {where}")

@@ -91,7 +91,7 @@ def test_commands_are_not_refused(page: str, command: str, monkeypatch: pytest.M
     def accept(*_: Any) -> None:
         raise AcceptedError
 
-    name, *_ = words = shlex.split(command)
+    name, *_ = words = shlex.split(re.sub(r"--from \S+", "", command))  # from a run that the page has trained
     if name in NOT_HERE:
         pytest.skip(NOT_HERE[name])
     assert name in REGISTRY

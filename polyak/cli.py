@@ -95,8 +95,8 @@ def trusting_here() -> None:
 def train(words: list[str]) -> None:
     """Train agents."""
     from polyak import algorithms
-    from polyak.runs import presets, starting
     from polyak.runs import run as runs
+    from polyak.runs import starting
     from polyak.runs.other_words import explained
     from polyak.training import devices
     from polyak.training.plan import Plan
@@ -112,17 +112,14 @@ def train(words: list[str]) -> None:
         listing.explain_train()
         return
     if algorithm is None or not (env or explain or repeated):
-        raise UsageError("train what on what? for example: polyak train ddpg Pendulum-v1")
+        raise UsageError("name an algorithm and an environment, for example: polyak train ddpg Pendulum-v1")
     if ":" in (env or "") or (typed and not algorithms.registered(typed)) or trust:
         trusting_here()
     usual = len(repeated.facts["seeds"]) if repeated else 1
     devices.prepare(flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
     named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
     name, module = algorithms.find(algorithm, named_in)
-    preset = value_of("--preset", rest) or "default"
-    start = starting.settings_of(repeated) if repeated else presets.find(name, preset, env or "", module.learns_from)
-    if donor and not repeated and value_of("--preset", rest) is None:
-        start = dataclasses.replace(start, config=starting.settings_of(donor).config)
+    start = starting.begun_with(name, module, env or "", value_of("--preset", rest), repeated, donor)
     offered = flags.training(flags.asking(module.Config, Plan, start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))
@@ -147,12 +144,12 @@ def train(words: list[str]) -> None:
 def told_apart(named: list[str], repeats: bool) -> tuple[str | None, str | None]:
     """Tell the algorithm and the environment apart, in either order; None for what is not named."""
     from polyak import algorithms
+    from polyak.runs.starting import in_order
 
     first, second = [*named, None, None][:2]
-    if second is None:
-        return (None, first) if repeats and first and not algorithms.registered(first) else (first, None)
-    swapped = algorithms.registered(second) and not algorithms.registered(str(first))
-    return (second, first) if swapped else (first, second)
+    if second is None and repeats and first and not algorithms.registered(first):
+        return None, first
+    return in_order(first, second)
 
 
 @dataclasses.dataclass(frozen=True)

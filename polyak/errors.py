@@ -102,18 +102,24 @@ def command_line() -> Iterator[None]:
 
 
 def option(name: str, value: Any = None) -> str:
-    """Name a setting as the user writes it: `--plan.warmup 10` at the command line, else `plan={"warmup": 10}`."""
+    """Name a setting as the user writes it: `--plan.warmup 10` at the command line, else `plan={"warmup": 10}`.
+
+    Those of the environment are in the group `env`: `--env.g 4.0`, or `env_kwargs={"g": 4.0}`.
+    """
     if _ON_COMMAND_LINE.get():
-        flag = f"--{name.replace('_', '-')}"
+        flag, value = f"--{name.replace('_', '-')}", " ".join(map(str, value)) if isinstance(value, tuple) else value
         return flag if value is None or value is True else f"{flag} {value}"
     group, _, field = name.rpartition(".")
     shown = "…" if value is None else f'"{value}"' if isinstance(value, str) else repr(value)
+    group = "env_kwargs" if group == "env" else group
     return f'{group}={{"{field}": {shown}}}' if group else f"{field}={shown}"
 
 
-def call(name: str, argument: Any) -> str:
+def call(name: str, argument: Any, trust: bool = False) -> str:
     """Name one of polyak's commands as the user gives it: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
-    return f"polyak {name} {argument}" if _ON_COMMAND_LINE.get() else f'polyak.{name}("{argument}")'
+    if _ON_COMMAND_LINE.get():
+        return f"polyak {name} {argument}{' --trust' if trust else ''}"
+    return f'polyak.{name}("{argument}"{", trust=True" if trust else ""})'
 
 
 def shortened(text: str, longest: int = 120) -> str:

@@ -9,6 +9,8 @@ def report(run: Any, options: Any) -> None:
     if options.json:
         print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
     elif not options.quiet:
+        from polyak.runs import trust
+
         table(run.scores)
         exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
         if exploring:
@@ -16,7 +18,7 @@ def report(run: Any, options: Any) -> None:
             print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
         if run.facts.get("warning"):
             print(run.facts["warning"])
-        print(f"run: {run.folder}  (polyak watch {run.folder})")
+        print(f"run: {run.folder}  ({trust.command('watch', run.folder, run.facts)})")
 
 
 def one_object(content: dict[str, Any]) -> str:
@@ -55,5 +57,6 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
         if cut := result.get("cut_episodes"):
             played = result["episodes"] * len(result["per_seed"])
             print(
-                f"{cut} of {played} episodes of the {which} policy were cut before they ended: --plan.evaluation-steps"
+                f"{cut} of {played} episodes of the {which} policy were cut before they ended;"
+                " --plan.evaluation-steps sets after how many steps"
             )

@@ -240,7 +240,7 @@ def test_training_shows_progress_and_a_table(capsys: pytest.CaptureFixture[str])
     assert "best policy" in out
     assert "final policy" in out
     assert "over episodes" in out  # a single seed has no spread but that
-    assert "run: shown  (polyak watch shown)" in out
+    assert "run: shown  (polyak watch shown --trust)" in out  # whose environment a new process must import
 
 
 def test_a_run_is_recorded_and_plotted(trained: tuple[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]):

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 
 LIMIT = "max_episode_steps"
 BOUNDS = "action_bounds"  # which no maker is given: polyak acts within them
@@ -49,7 +49,8 @@ def checked_bounds(value: Any) -> tuple[float, float] | None:
         or len(value) != 2
         or any(type(bound) not in (int, float) for bound in value)
     ):
-        raise UsageError(f"{BOUNDS} = {value!r} must be two numbers, the lower one first: --env.action-bounds -1 1")
+        bounds = option(f"env.{BOUNDS}", (-1, 1))
+        raise UsageError(f"{BOUNDS} = {value!r} must be two numbers, the lower one first: {bounds}")
     return float(value[0]), float(value[1])
 
 

@@ -182,6 +182,7 @@ def limit_of(env: Any, given: int | None = None) -> int | None:
 
 
 def _from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    _refuse_file(env)
     drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every one takes it
     checked_limit(kwargs.get(LIMIT), LIMIT)
     try:
@@ -203,6 +204,16 @@ def _from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) ->
         raise UsageError(f"unknown environment {env!r}: {_what_there_is(env)}") from error
     except BaseException as error:  # the user's own module or environment: whatever it raises is theirs to mend
         raise UsageError(f"{env} cannot be made: {describe(error)}") from error
+
+
+def _refuse_file(env: str) -> None:
+    """Raise UsageError for the path of a file in place of a module's name."""
+    file, _, name = env.partition(":")
+    if file.endswith(".py") or (name and re.search(r"[/\\]", file)):
+        module = ".".join(part for part in re.split(r"[/\\]", file.removesuffix(".py")) if part not in ("", ".", ".."))
+        raise UsageError(
+            f"{env}: name the module as Python imports it, not its file: {module}:{name or 'MyEnvironment'}"
+        )
 
 
 def _refuse_unknown(env: str, kwargs: dict[str, Any]) -> None:
@@ -261,6 +272,12 @@ def found_again(source: Source) -> bool:
     return module != "__main__" and found is source.maker
 
 
+def has_no_name(name: str) -> bool:
+    """Say whether what is written down of a callable is no name that leads to it again: a lambda's, or a script's."""
+    module, _, attribute = name.partition(":")
+    return module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")")))
+
+
 def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., Any]:
     """Turn what a run wrote down into something that can be made again. Raises UsageError.
 
@@ -268,7 +285,7 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., An
     it must be an id that Gymnasium knows already.
     """
     module, _, attribute = name.partition(":")
-    nameless = module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")")))
+    nameless = has_no_name(name)
     if named_in is not None and ":" in name:
         if attribute in gymnasium.registry:
             return attribute

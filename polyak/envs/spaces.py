@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
 
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
@@ -76,8 +76,9 @@ def _action_space_of(space: gymnasium.Space[Any]) -> ActionSpace:
         return MultiDiscrete(tuple(int(n) for n in choices))
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise UsageError(
-            f"the action space {space} is unbounded: give the bounds to act within, as in --env.action-bounds -1 1, or"
-            " wrap the environment in gymnasium.wrappers.TransformAction with a finite action space"
+            f"the action space {space} is unbounded: give bounds to act within, as in"
+            f" {option('env.action_bounds', (-1, 1))}, or wrap the environment in"
+            " gymnasium.wrappers.TransformAction with a finite action space"
         )
     if (space.low > space.high).any() or (space.low == space.high).all():
         raise UsageError(f"the action space {space} leaves no choice: lower bounds must be below upper bounds")

@@ -6,11 +6,11 @@ from typing import Any
 import gymnasium
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeLimit
 
-from polyak.errors import UsageError
+from polyak.errors import UsageError, option
 
-OURS: dict[type, str] = {
-    NormalizeObservation: "normalize_observations = True (--config.normalize-observations)",
-    NormalizeReward: "reward_scale (--config.reward-scale), or normalize_rewards = True with ppo",
+OURS: dict[type, tuple[tuple[str, Any], ...]] = {  # what to set in place of a wrapper: settings and their values
+    NormalizeObservation: (("config.normalize_observations", True),),
+    NormalizeReward: (("config.reward_scale", None), ("config.normalize_rewards", True)),
 }
 
 
@@ -34,8 +34,9 @@ def refuse_statistics(name: str, env: Any) -> None:
     for layer in chain(env):
         for wrapper, ours in OURS.items():
             if isinstance(layer, wrapper) and getattr(layer, "update_running_mean", True):  # not where it is frozen
+                settings = " or, if the algorithm has it, ".join(option(*setting) for setting in ours)
                 raise UsageError(
                     f"{name} uses {wrapper.__name__}, and every copy of the environment would keep its own statistics:"
                     " policies would be evaluated on another scale than they were trained on; remove the wrapper and"
-                    f" set the algorithm's {ours}"
+                    f" set {settings}"
                 )

@@ -9,9 +9,9 @@ from typing import Any
 
 from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import episode_seed
-from polyak.errors import Interrupted, RunError, UsageError, call
+from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import folder as folders
-from polyak.runs import interrupts, request, scores
+from polyak.runs import interrupts, request, scores, trust
 from polyak.runs.audience import Audience
 from polyak.runs.interrupts import Interrupts
 from polyak.runs.opening import Opening
@@ -49,7 +49,7 @@ def execute(
     seeds, stepped, heard = run.facts["seeds"], not isinstance(envs, CompiledEnv), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
     progress = ProgressLine(plan.env_steps, len(seeds), shown)
-    going_on = f"went on: {call('resume', run.folder)}" if opening.resumed else "began"
+    going_on = f"went on: {trust.command('resume', run.folder, run.facts)}" if opening.resumed else "began"
     heard.last_words = lambda: f"stopped before training {going_on}"
     with (
         devices.Compiling() as compiling,

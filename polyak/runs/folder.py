@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from polyak.errors import RunError, UsageError, call, option, reason
-from polyak.runs import files
+from polyak.errors import RunError, UsageError, option, reason
+from polyak.runs import files, trust
 from polyak.runs.lock import Lock
 
 STATUSES = ("starting", "training", "interrupted", "failed", "finished")
@@ -206,7 +206,7 @@ def _refuse(folder: Path, force: bool) -> None:
         if not force:
             raise UsageError(
                 f"{folder} already holds a run: {elsewhere}, replace it with {option('force', True)},"
-                f" or go on with {call('resume', folder)}"
+                f" or go on with {trust.command('resume', folder, read_facts(folder / 'run.json'))}"
             )
         _refuse_place(folder)
     if foreign is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import UsageError, option
-from polyak.runs.settings import is_count, left_over
+from polyak.runs.settings import left_over, whole_steps
 from polyak.training.plan import Plan
 
 
@@ -26,21 +26,20 @@ def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Pl
 
     Raises UsageError where the run has taken as many already, or is to end after episodes.
     """
-    if not is_count(steps, least=1):
-        raise UsageError(f"steps = {steps!r} must be a whole number, at least 1")
+    steps = whole_steps(steps)
     if plan.episodes is not None:
         raise UsageError(f"the run ends after {plan.episodes:,} episodes: steps do not make it longer")
     unit = plan.envs * (plan.rollout_length if learns_from == "rollout" else 1)
-    whole = int(steps) // unit * unit
+    whole = steps // unit * unit
     if whole <= taken:
         raise UsageError(
-            f"the run has taken {taken:,} steps: {option('steps', steps)} must be at least {taken + unit:,}, as it"
-            " counts those before too"
+            f"the run has already taken {taken:,} steps: {option('steps')} is the total, and must be at least"
+            f" {taken + unit:,}"
         )
-    messages = [left_over(learns_from, int(steps), whole, unit)] if whole < steps else []
+    messages = [left_over(learns_from, steps, whole, unit)] if whole < steps else []
     messages.append(
-        f"goes on from step {taken:,} to {whole:,}, planned were {plan.env_steps:,}: whatever changes in the course of"
-        " the run, such as annealed rates, now follows the new length"
+        f"continues from step {taken:,} to {whole:,} instead of {plan.env_steps:,}: schedules, such as annealed"
+        " learning rates, now follow the new length"
     )
     return dataclasses.replace(plan, env_steps=whole), tuple(messages)
 

@@ -1,10 +1,11 @@
 """What other libraries, papers and tutorials call a setting, and what it is called here."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from polyak import algorithms
-from polyak.errors import option
+from polyak.errors import UsageError, option
 from polyak.training.plan import Plan
 
 TOP = ("steps", "seeds", "preset", "backend", "out", "quiet")  # arguments beside config and plan
@@ -27,7 +28,7 @@ SAID = {
     "env": "name the algorithm and the environment first: polyak train ddpg Pendulum-v1",
     "load": "`polyak resume RUN` continues a run, and `polyak train ddpg ENV --from RUN` starts another from it",
     "render": "training draws nothing: `polyak watch RUN` shows the agent",
-    "verbose": "progress is shown unless quiet is asked for",
+    "verbose": "progress is shown by default; quiet turns it off",
 }
 
 # a word, without underscores → settings, of which those are suggested that the algorithm has; or a sentence
@@ -105,6 +106,30 @@ def explained(word: str, module: Any) -> str:
         found = algorithms.with_setting(ours)
         elsewhere = elsewhere or (f"{found}, as {ours}" if found else "")
     return elsewhere
+
+
+def refuse_arguments(function: str, given: Iterable[str], algorithm: Any = None) -> None:
+    """Raise UsageError for keyword arguments that one of polyak's functions lacks, and say what they may mean.
+
+    `algorithm` is what is trained with the settings that they may be, if anything is.
+    """
+    for word in given:
+        hint = ARGUMENTS[function].get(word.replace("_", "").lower(), "")
+        if not hint and function == "train":
+            name = algorithms.registered(algorithm) if isinstance(algorithm, str) else None
+            hint = explained(word, algorithms.REGISTRY[name or "ddpg"])
+        raise UsageError(f"{function} has no argument {word!r}{f': {hint}' if hint else ''}")
+
+
+STEPS = dict.fromkeys(("totaltimesteps", "timesteps", "totalsteps", "numtimesteps"), "it is called steps")
+CALLBACK = dict.fromkeys(("callback", "callbacks"), "on_report is called while a run trains")
+VERBOSE = dict.fromkeys(("verbose", "progressbar"), SAID["verbose"])
+EPISODES = dict.fromkeys(("nevalepisodes", "numepisodes", "nepisodes"), "it is called episodes")
+ARGUMENTS: dict[str, dict[str, str]] = {  # of functions: other words, without underscores
+    "train": {**CALLBACK, "seed": "seeds is the number of agents, or a list of their seeds: seeds=[3]"},
+    "resume": {**STEPS, **CALLBACK, **VERBOSE},
+    "evaluate": {**EPISODES, "explore": "it is called deterministic, and is its opposite"},
+}
 
 
 def _known(module: Any) -> list[str]:

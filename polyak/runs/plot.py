@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training a
     from matplotlib.figure import Figure
 
 FEW = 3  # runs in a panel that leave room for more than their curves
+LABEL = 40  # letters of a line beside an axis, which is about 3 inches high
 LONGEST = 60  # letters of a label; of a longer one the middle is left out
 LINES = ("-", "--", ":", "-.")  # the style changes when the ten colors are used up
 NEEDED = {"algorithm": files.is_word, "env": files.is_word, "seeds": files.are_seeds}  # of run.json
@@ -61,7 +63,7 @@ def plot(
     if not folders:
         raise UsageError("plot which runs? name the folder of at least one")
     if labels and len(labels) != len(folders):
-        raise UsageError(f"the number of labels is {len(labels)}, of runs {len(folders)}: give one for each, in order")
+        raise UsageError(f"{len(labels)} labels for {len(folders)} runs: give one for each run, in the same order")
     if smooth < 1:
         raise UsageError(f"smooth = {smooth} is too small: it must be at least 1, which smooths nothing")
     panels: dict[str, list[Line]] = {}
@@ -165,7 +167,7 @@ def _about(lines: list[Line]) -> str:
     what, _, mean = kinds.pop().partition(", ")
     seeds = "IQM over seeds, 95 % interval" if any(line.seeds > 1 for line in lines) else ""
     parts = [mean, seeds] if not kinds else [seeds]  # of means of several lengths no one can be named
-    return "\n".join(filter(None, [what, "; ".join(filter(None, parts))]))
+    return "\n".join([what, *textwrap.wrap("; ".join(filter(None, parts)), LABEL)])
 
 
 def _save(figure: "Figure", out: str | Path) -> None:

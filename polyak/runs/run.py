@@ -7,7 +7,7 @@ import numbers
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from polyak import algorithms
 from polyak.envs.functional import CompiledEnv
@@ -19,6 +19,7 @@ from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.inheritance import inherited
 from polyak.runs.opening import Opening, lengthened, steps_taken
+from polyak.runs.other_words import refuse_arguments
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.settings import Asked, settings_for
 from polyak.training.evaluate import Evaluator
@@ -97,12 +98,14 @@ class Run:
         seed: int = 0,
         env: Maker | None = None,
         env_kwargs: dict[str, Any] | None = None,
+        **others: Never,
     ) -> dict[str, Any]:
         """Play fresh episodes with every seed's policy and summarize them; `seed` chooses other episodes.
 
         `env` and `env_kwargs` name another environment than the run's, which must have the same spaces.
         Raises UsageError for a damaged run, RunError where the environment fails.
         """
+        refuse_arguments("evaluate", others)
         for name, value, least in (("episodes", episodes, 1), ("seed", seed, 0)):
             if isinstance(value, bool) or not isinstance(value, numbers.Integral):
                 raise UsageError(f"{name} = {value!r} must be a whole number")
@@ -141,6 +144,7 @@ def train(
     quiet: bool | None = None,
     on_report: Callable[[Progress], Any] | None = None,
     stop_at: float | None = None,
+    **others: Never,
 ) -> Run:
     """Train independent agents, one unless `seeds` says otherwise, and return the finished run.
 
@@ -161,6 +165,7 @@ def train(
     Raises UsageError for a request that cannot work, before anything is written; RunError where the environment fails;
     KeyboardInterrupt after saving when interrupted.
     """
+    refuse_arguments("train", others, algorithm)
     repeated, donor = (None if each is None else load(each, trust=trust) for each in (like, start_from))
     wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
     execute.prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
@@ -201,6 +206,7 @@ def resume(
     trust: bool = False,
     on_report: Callable[[Progress], Any] | None = None,
     stop_at: float | None = None,
+    **others: Never,
 ) -> Run:
     """Continue a run from its checkpoint to its end, with as many workers as before or as given.
 
@@ -211,6 +217,7 @@ def resume(
 
     Raises as `train` and `load` do.
     """
+    refuse_arguments("resume", others)
     shown = load(folder, trust=trust).folder
     with contextlib.closing(folders.Claim(shown)) as claim:
         run = load(shown, trust=trust)  # once more, now that nobody else writes to it
@@ -224,7 +231,7 @@ def resume(
 def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, audience: Audience) -> Run:
     if run.facts["status"] == "finished" and steps is None:
         more = option("steps", 2 * run.facts["env_steps"])
-        raise UsageError(f"{run.folder} is finished: there is nothing to resume, but {more} makes it go on")
+        raise UsageError(f"{run.folder} is finished; to train it further, give the total number of steps: {more}")
     taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts)))
     execute.prepare(run.facts["seeds"])
     path = run.folder / "run.json"

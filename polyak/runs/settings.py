@@ -44,7 +44,9 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
     ):
         if not (given is None or isinstance(given, dict | cls)):
             raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
-    given = _values(asked.plan) if asked.steps is None else {**_values(asked.plan), "env_steps": asked.steps}
+    given = _values(asked.plan)
+    if asked.steps is not None:
+        given = {**given, "env_steps": whole_steps(asked.steps)}
     values, messages = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
     plan: Plan = _construct(module, Plan, values)
     given_config = _values(asked.config)
@@ -56,7 +58,7 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
         *_changes(start.config, module.Config, config, set(given_config)),
     ]
     if changed:
-        messages.append(f"to fit {plan.env_steps:,} steps: {', '.join(changed)}")
+        messages.append(f"to fit {plan.env_steps:,} step{'s' * (plan.env_steps > 1)}: {', '.join(changed)}")
     return Settings(config, plan, tuple(messages))
 
 
@@ -108,6 +110,15 @@ def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> t
 def is_count(value: Any, least: int) -> bool:
     """Say whether a value is a whole number, and large enough."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def whole_steps(steps: Any) -> int:
+    """Return a number of steps that may be written as 2e4. Raises UsageError where it is no whole number above 0."""
+    if isinstance(steps, float) and steps.is_integer():
+        steps = int(steps)
+    if not is_count(steps, least=1):
+        raise UsageError(f"steps = {steps!r} must be a whole number, at least 1")
+    return int(steps)
 
 
 def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:

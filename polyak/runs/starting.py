@@ -72,6 +72,28 @@ def settings_of(run: Any) -> Preset:
     return Preset(f"the settings of {run.folder}", config=config, plan=plan)
 
 
+def in_order(first: Any, second: Any) -> tuple[Any, Any]:
+    """Return algorithm and environment in this order, also where they were named in the other."""
+    named = [isinstance(word, str) and algorithms.registered(word) is not None for word in (first, second)]
+    return (second, first) if named == [False, True] and first is not None else (first, second)
+
+
+def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: Any, donor: Any) -> Preset:
+    """Return the settings to begin with: those of a run that is repeated, else a preset's, with a donor's config.
+
+    Raises UsageError where one of these runs trained another algorithm.
+    """
+    for run, remedy in ((repeated, "leave out the algorithm"), (donor, "train the same algorithm")):
+        if run and name != run.facts["algorithm"]:
+            raise UsageError(
+                f"{run.folder} trained {run.facts['algorithm']}, whose settings do not fit {name}: {remedy}"
+            )
+    if repeated:
+        return settings_of(repeated)
+    settings = presets.find(name, "default" if preset is None else preset, env, module.learns_from)
+    return dataclasses.replace(settings, config=settings_of(donor).config) if donor and preset is None else settings
+
+
 def lanes_of(wish: Wish, repeated: Any = None) -> list[int]:
     """List the seeds: where they are left open those of the run that is repeated, or one."""
     usual = repeated.facts["seeds"] if repeated else 1
@@ -83,20 +105,15 @@ def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
 
     `repeated` is a run whose settings it starts from, `donor` one that gives what it has learned, and its config.
     """
+    first, second = in_order(wish.algorithm, wish.env)
+    wish = dataclasses.replace(wish, algorithm=first, env=second)
     lanes, wish = lanes_of(wish, repeated), _like(repeated, wish) if repeated else wish
     if wish.algorithm is None or wish.env is None:
         raise UsageError(f"name an algorithm and an environment, or a run to repeat: {option('like', 'runs/a')}")
     source = Source.of(wish.env, request.json_kwargs(wish.env_kwargs))
     name, module = algorithms.find(wish.algorithm)
-    if repeated and name != repeated.facts["algorithm"]:
-        trained = repeated.facts["algorithm"]
-        raise UsageError(f"{repeated.folder} trained {trained}, whose settings are for no other algorithm")
-    if donor and name != donor.facts["algorithm"]:
-        raise UsageError(f"{donor.folder} trained {donor.facts['algorithm']}: {name} cannot start from it")
+    settings = begun_with(name, module, name_of(source), wish.preset, repeated, donor)
     preset = "default" if wish.preset is None else wish.preset
-    settings = settings_of(repeated) if repeated else presets.find(name, preset, name_of(source), module.learns_from)
-    if donor and wish.preset is None and not repeated:
-        settings = dataclasses.replace(settings, config=settings_of(donor).config)
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from polyak.errors import call
+from polyak.runs import trust
 from polyak.runs.session import Session
 from polyak.training.devices import Compiling
 
@@ -17,7 +17,7 @@ class Status:
     def __init__(self, folder: Path, facts: dict[str, Any], session: Session, compiling: Compiling):
         self.folder, self.facts, self.session, self.compiling = folder, facts, session, compiling
         self.began, self.setup = time.monotonic(), 0.0
-        self.writing, self.resuming = threading.Lock(), call("resume", folder)
+        self.writing, self.resuming = threading.Lock(), trust.command("resume", folder, facts)
 
     def write(self, status: str, error: str | None = None) -> None:
         """Write run.json."""

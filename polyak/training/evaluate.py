@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from polyak import tree
-from polyak.errors import RunError, UsageError, describe
+from polyak.errors import RunError, UsageError, describe, option
 from polyak.training.acting import Acting, Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Environment, VectorEnv
@@ -71,8 +71,11 @@ class Evaluator:
             while len(self.environments) < count:
                 self.environments.append(self.make())
         except UsageError as error:
-            number = len(self.environments) + 1
-            raise RunError(f"environment {number} of {count} for evaluation could not be made: {error}") from error
+            made = len(self.environments)
+            raise RunError(
+                f"environment {made + 1} of {count} for evaluation could not be made: {error}; if no more can be"
+                f" open at once, train with {option('plan.evaluation_envs', made)}"
+            ) from error
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:

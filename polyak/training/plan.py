@@ -28,7 +28,7 @@ class Plan:
     workers: int = number(default=0, least=0)
     """Processes that step the environments, for environments that are slow; 0: this process does."""
     rollout_length: int = number(default=128, least=1)
-    """Steps of every environment between two visits to the learner."""
+    """Steps that each environment takes between two rounds of updates."""
     updates: float = number(default=1.0, above=0)
     """Gradient updates per environment step, per rollout or per episode."""
     updates_per: Literal["step", "rollout", "episode"] = "step"

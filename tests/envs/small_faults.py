@@ -197,7 +197,7 @@ WARNINGS: dict[str, tuple[Any, str]] = {
 ONE = Good()
 ERRORS: dict[str, tuple[Any, str, str]] = {
     "unknown": ("Pendulun-v1", "refused", "did you mean 'Pendulum-v1'?"),
-    "actions": (with_(action_space=_box(1)), "refused", "is unbounded: give the bounds"),
+    "actions": (with_(action_space=_box(1)), "refused", "is unbounded: give bounds"),
     "observations": (with_(observation_space=spaces.Text(5)), "refused", "are a Text space"),
     "same": (lambda: ONE, "refused", "returned the same environment twice"),
     "statistics": (lambda: gymnasium.wrappers.NormalizeObservation(Good()), "refused", "uses NormalizeObservation"),

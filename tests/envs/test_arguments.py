@@ -10,7 +10,7 @@ import pytest
 from polyak.envs import functional
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Source
-from polyak.errors import UsageError
+from polyak.errors import UsageError, command_line
 from tests.walk import Walk
 
 
@@ -89,7 +89,9 @@ class Unbounded(Walk):
 
 @pytest.mark.parametrize("maker", [Unbounded, lambda **kwargs: Unbounded(**kwargs)])
 def test_infinite_actions_are_taken_within_the_bounds_given(maker: Any) -> None:
-    with pytest.raises(UsageError, match=r"--env\.action-bounds"):
+    with pytest.raises(UsageError, match=r'within, as in env_kwargs=\{"action_bounds": \(-1, 1\)\}, or wrap'):
+        Environment(maker)
+    with command_line(), pytest.raises(UsageError, match=r"within, as in --env\.action-bounds -1 1, or wrap"):
         Environment(maker)
     env = Environment(Source(maker, {"action_bounds": [-2, 3]}))
     assert env.scale(np.float32([[-1], [1]])).tolist() == [[-2], [3]]

@@ -84,7 +84,7 @@ def test_kinds_of_action() -> None:
         (UNIT, spaces.Box(-1, 1, (0,)), "is empty"),
         (UNIT, spaces.MultiDiscrete(np.zeros(0, int)), "is empty"),
         (UNIT, spaces.Dict({"a": UNIT}), "actions are a Dict space: use Box"),
-        (UNIT, spaces.Box(-np.inf, 1, (1,)), "is unbounded: give the bounds to act within, as in --env.action-bounds"),
+        (UNIT, spaces.Box(-np.inf, 1, (1,)), "is unbounded: give bounds to act within, as in env_kwargs="),
         (UNIT, spaces.Box(-1, np.inf, (1,)), "gymnasium.wrappers.TransformAction with a finite action space"),
         (UNIT, box([0, 1], [0, 1]), "leaves no choice"),
         (UNIT, spaces.Discrete(10**9), "an action would take 1,000,000,000 numbers"),

@@ -29,7 +29,10 @@ def test_the_time_limit_is_found_in_the_chain_of_wrappers(env: Any, limit: int |
 
 @pytest.mark.parametrize(
     ("wrap", "ours"),
-    [(NormalizeObservation, "--config.normalize-observations"), (NormalizeReward, "--config.reward-scale")],
+    [
+        (NormalizeObservation, r'set config=\{"normalize_observations": True\}$'),
+        (NormalizeReward, r'set config=\{"reward_scale": …\} or, if the algorithm has it, config=\{"normalize_rewards'),
+    ],
 )
 def test_wrappers_that_keep_statistics_are_refused_with_our_setting(wrap: Any, ours: str) -> None:
     with pytest.raises(UsageError, match=f"{wrap.__name__}.*{ours}"):

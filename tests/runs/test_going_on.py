@@ -38,8 +38,8 @@ def test_rollouts_go_on_to_the_last_whole_one(capsys: pytest.CaptureFixture[str]
     run = polyak.resume("run", steps=110, quiet=False)
     assert run.facts["env_steps"] == 100
     assert run.facts["fitted"][0] == "110 steps are 5 rollouts of 20; the last 10 are not taken"
-    assert "goes on from step 60 to 100, planned were 60" in run.facts["fitted"][1]
-    assert "goes on from step 60 to 100" in capsys.readouterr().err
+    assert "continues from step 60 to 100 instead of 60" in run.facts["fitted"][1]
+    assert "continues from step 60 to 100" in capsys.readouterr().err
 
 
 def test_updates_per_episode_go_on_in_every_lane():
@@ -102,7 +102,7 @@ def test_a_run_that_stopped_early_goes_on_without_stopping_again():
 def test_by_command(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
     shutil.copytree(finished.folder, "run")
     assert small.command("resume", "run") == 2
-    assert "is finished: there is nothing to resume, but --steps 800 makes it go on" in capsys.readouterr().err
+    assert "is finished; to train it further, give the total number of steps: --steps 800" in capsys.readouterr().err
     assert small.command("resume", "run", "--steps", "0.5k", "--json") == 0
     assert json.loads(capsys.readouterr().out)["run"] == "run"
     assert polyak.load("run").facts["env_steps"] == 500
@@ -111,7 +111,7 @@ def test_by_command(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("steps", "says"),
     [
-        (400, "the run has taken 400 steps: steps=400 must be at least 401, as it counts those before too"),
+        (400, "the run has already taken 400 steps: steps=… is the total, and must be at least 401"),
         (0, "steps = 0 must be a whole number, at least 1"),
         ("more", "steps = 'more' must be a whole number"),
         (True, "steps = True must be a whole number"),

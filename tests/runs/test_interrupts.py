@@ -227,14 +227,16 @@ def test_ctrl_c_in_the_last_save_leaves_out_the_scores(monkeypatch: pytest.Monke
         patch.setattr(polyak.runs.session.Session, "save", pressed)
         with pytest.raises(KeyboardInterrupt) as interrupted:
             small.train("parts")
-    assert str(interrupted.value) == 'stopped at 400 of 400 steps; everything is saved: polyak.resume("parts")'
+    assert (
+        str(interrupted.value) == 'stopped at 400 of 400 steps; everything is saved: polyak.resume("parts", trust=True)'
+    )
     assert set(polyak.resume("parts").scores) == {"best", "final"}
 
 
 def test_an_environment_that_fails_because_of_ctrl_c_is_interrupted():
     """A terminal sends it to the environment's helper processes too."""
     said = small.train_and_stop("parts", iteration=5, env="tests.runs.worlds:Raising-v0", plan={"evaluations": 0})
-    assert said == 'stopped at 40 of 400 steps; everything is saved: polyak.resume("parts")'
+    assert said == 'stopped at 40 of 400 steps; everything is saved: polyak.resume("parts", trust=True)'
     assert np.isfinite(polyak.load("parts").policy(np.zeros(3))).all()
 
 

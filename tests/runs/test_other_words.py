@@ -1,6 +1,9 @@
 """Words of other libraries lead to the setting that the algorithm at hand has."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +45,7 @@ def test_every_word_leads_to_settings_that_exist():
         ("dqn", "--n-steps 5", "it is called --config.n-step"),
         ("dqn", "--net-arch 5", "it is called --config.layers"),
         ("ddpg", "--device cpu", "set JAX_PLATFORMS=cpu"),
-        ("ddpg", "--verbose 1", "progress is shown unless"),
+        ("ddpg", "--verbose 1", "progress is shown by default"),
         ("dqn", "--buffer-size 1", "it is called --plan.capacity"),
         ("ppo", "--buffer-size 1", "see polyak train ppo ENVIRONMENT --help"),
         ("ppo", "--n-envs 1", "it is called --plan.envs"),
@@ -80,6 +83,25 @@ def test_flags(algorithm: str, words: str, says: str, capsys: pytest.CaptureFixt
 def test_fields_from_python(settings: dict[str, dict[str, int]], says: str):
     with pytest.raises(UsageError, match=says):
         polyak.train("ddpg", "Pendulum-v1", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: polyak.train("ddpg", "Pendulum-v1", total_timesteps=9), "called steps=…"),
+        (lambda: polyak.train("DDPG", "Pendulum-v1", lr=1e-3), r'config=\{"actor_learning_rate": …\} or'),
+        (lambda: polyak.train("ppo", "CartPole-v1", batch_size=9), r'called config=\{"minibatch": …\}'),
+        (lambda: polyak.train("ddpg", "Pendulum-v1", seed=3), r"list of their seeds: seeds=\[3\]"),
+        (lambda: polyak.train("ddpg", "Pendulum-v1", callback=print), "on_report is called"),
+        (lambda: polyak.train("ddpg", "Pendulum-v1", verbose=1), "shown by default"),
+        (lambda: polyak.train("ddpg", "Pendulum-v1", xyzzy=1), "train has no argument 'xyzzy'$"),
+        (lambda: polyak.resume("nowhere", total_timesteps=1), "called steps"),
+        (lambda: polyak.Run(Path(), {}).evaluate(n_eval_episodes=1), "called episodes"),
+    ],
+)
+def test_arguments_from_python(call: Callable[[], Any], says: str):
+    with pytest.raises(UsageError, match=says):
+        call()
 
 
 def test_a_word_that_nobody_uses_is_not_explained():

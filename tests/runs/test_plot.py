@@ -150,10 +150,20 @@ def test_labels_and_title_replace_the_names(picture: Picture):
 def test_the_axes_say_what_they_show_with_separated_thousands(picture: Picture):
     (axes,) = picture.draw(1)
     assert axes.get_ylabel() == (
-        "evaluation return without exploration\nmean of 2 episodes; IQM over seeds, 95 % interval"
+        "evaluation return without exploration\nmean of 2 episodes; IQM over seeds, 95 %\ninterval"
     )
     written = [axes.yaxis.get_major_formatter()(value, 0) for value in (-1_234_567.0, 0.1 + 0.2, 20_000.0)]
     assert written == ["−1,234,567", "0.3", "20,000"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"smooth": 3}, {"what": "training", "smooth": 30}], ids=str)
+@pytest.mark.parametrize(("runs", "tasks"), [(1, 1), (6, 1), (4, 4)])
+def test_what_the_axes_say_fits_into_the_picture(runs: int, tasks: int, asked: dict[str, Any], picture: Picture):
+    axes = picture.draw(runs, tasks, **asked)[0]
+    picture.figure.draw_without_rendering()
+    label = axes.yaxis.label.get_window_extent()
+    assert label.y0 >= 0
+    assert label.y1 <= picture.figure.bbox.y1
 
 
 def test_what_is_drawn_can_be_chosen(picture: Picture):
@@ -164,7 +174,7 @@ def test_what_is_drawn_can_be_chosen(picture: Picture):
 
 @pytest.mark.parametrize(
     ("asked", "says"),
-    [({"labels": ["a", "b"]}, "number of labels is 2, of runs 1"), ({"smooth": 0}, "smooth = 0 is too small")],
+    [({"labels": ["a", "b"]}, "2 labels for 1 runs: give"), ({"smooth": 0}, "smooth = 0 is too small")],
 )
 def test_wrong_wishes_are_refused(picture: Picture, asked: dict[str, Any], says: str):
     with pytest.raises(UsageError, match=says):

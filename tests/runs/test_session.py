@@ -27,7 +27,7 @@ FAILURES = {
 def test_ctrl_c_saves_and_says_how_to_go_on():
     said = small.train_and_stop("stopped", iteration=18)
     facts = polyak.load("stopped").facts
-    assert said == 'stopped at 180 of 400 steps; everything is saved: polyak.resume("stopped")'
+    assert said == 'stopped at 180 of 400 steps; everything is saved: polyak.resume("stopped", trust=True)'
     assert (facts["status"], facts["env_steps"], facts["error"]) == ("interrupted", 180, None)
     assert files.read_json(Path("stopped/checkpoint/checkpoint.json"), {})["env_steps"] == [180, 180]
     assert polyak.load("stopped").scores == {}
@@ -54,7 +54,7 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_kept(monkeypatch: pytest
         small.before_iteration(patch, 18, twice)
         with pytest.raises(KeyboardInterrupt) as interrupted:
             small.train("hasty")
-    kept = 'the checkpoint has 0 of them: polyak.resume("hasty")'
+    kept = 'the checkpoint has 0 of them: polyak.resume("hasty", trust=True)'
     assert str(interrupted.value) == f"stopped at 170 of 400 steps; {kept}"
     facts = polyak.load("hasty").facts
     assert (facts["status"], facts["env_steps"], facts["updates"]) == ("interrupted", 0, 0)
@@ -62,7 +62,7 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_kept(monkeypatch: pytest
 
 
 def test_a_finished_run_is_not_resumed(finished: polyak.Run):
-    with pytest.raises(polyak.UsageError, match="nothing to resume"):
+    with pytest.raises(polyak.UsageError, match="is finished; to train it further"):
         polyak.resume(finished.folder)
 
 
@@ -77,7 +77,7 @@ def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: py
         with pytest.raises(KeyboardInterrupt) as interrupted:
             small.train("parts")
     assert isinstance(interrupted.value, Interrupted)
-    assert 'polyak.resume("parts")' in str(interrupted.value)
+    assert 'polyak.resume("parts", trust=True)' in str(interrupted.value)
     assert polyak.load("parts").facts["status"] == "interrupted"
     assert polyak.resume("parts").scores == finished.scores
 
@@ -192,7 +192,7 @@ def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
             raise OSError("no more licenses")
         return Lopsided()
 
-    with pytest.raises(RunError, match=r"environment 2 of 2 for evaluation could not be made: .*no more licenses"):
+    with pytest.raises(RunError, match=r"2 of 2 for evaluation could not be made: .*no more licenses"):
         small.train("failed", env=fourth_fails, seeds=1)
     facts = polyak.load("failed").facts
     assert (facts["status"], facts["env_steps"]) == ("failed", 0)  # found before any training, by the first evaluation

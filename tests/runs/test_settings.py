@@ -91,7 +91,7 @@ def test_every_change_is_told(algorithm: str, asked: dict[str, Any], told: list[
         ("ppo", {"steps": 10, "plan": {"rollout_length": 20}}, "not a multiple of rollout_length × envs = 20"),
         ("ppo", {"config": {"minibatch": 96}}, "minibatch = 96 does not divide"),
         ("dqn", {"steps": 5, "config": {"n_step": 6}}, "n_step = 6 does not fit"),
-        ("ddpg", {"steps": "many"}, "env_steps = 'many' has the wrong type"),
+        ("ddpg", {"steps": "many"}, "steps = 'many' must be a whole number"),
         ("ddpg", {"plan": {"batch": None}}, "batch = None has the wrong type"),
     ],
     ids=str,
@@ -118,3 +118,13 @@ def test_a_run_remembers_what_was_fitted(tmp_path: Any):
     assert polyak.load(run.folder).facts["fitted"] == [
         "61 steps are 30 in each of 2 environments; the last one is not taken"
     ]
+
+
+@pytest.mark.parametrize("steps", [0, -5, 1.5, float("inf"), True, "20k", [1]], ids=str)
+def test_steps_that_are_no_whole_number_are_refused_by_the_name_that_was_given(steps: Any):
+    with pytest.raises(UsageError, match=r"^steps = .* must be a whole number, at least 1$"):
+        fitted("ddpg", steps=steps)
+
+
+def test_steps_may_be_a_float_that_is_whole():
+    assert fitted("ddpg", steps=2e4).plan == fitted("ddpg", steps=20_000).plan

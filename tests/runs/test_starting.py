@@ -10,6 +10,8 @@ import pytest
 
 import polyak
 from polyak import UsageError
+from polyak.runs import starting
+from polyak.runs.starting import in_order
 from tests.runs import small
 
 
@@ -56,7 +58,7 @@ def test_what_another_run_names_is_not_imported_without_trust(finished: polyak.R
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"algorithm": "td3"}, "trained ddpg, whose settings are for no other algorithm"),
+        ({"algorithm": "td3"}, "trained ddpg, whose settings do not fit td3: leave out the algorithm"),
         ({"preset": "paper"}, "the settings are either those of .* or of a preset"),
         ({"config": {"actor_layers": (0,)}}, "actor_layers = 0 is too small"),
         ({"like": "nowhere"}, "there is no run folder nowhere"),
@@ -67,6 +69,23 @@ def test_what_another_run_names_is_not_imported_without_trust(finished: polyak.R
 def test_what_does_not_fit_is_refused(wrong: dict[str, Any], says: str, finished: polyak.Run):
     with pytest.raises(UsageError, match=says):
         polyak.train(**{"like": finished.folder, "out": "new", **wrong})
+
+
+@pytest.mark.parametrize("flag", ["--like", "--from"])
+def test_by_command_another_algorithm_is_refused(flag: str, finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
+    assert small.command("train", "ppo", "CartPole-v1", flag, str(finished.folder)) == 2
+    assert "trained ddpg, whose settings do not fit ppo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("Pendulum-v1", "DDPG"), ("ddpg", "Pendulum-v1"), ("ppo", "sac"), ("a", "b")])
+def test_algorithm_and_environment_may_be_named_in_either_order(words: tuple[str, str]):
+    assert in_order(*words) == (("DDPG", "Pendulum-v1") if "DDPG" in words else words)
+
+
+def test_words_that_are_swapped_are_understood_from_python():
+    wish = starting.Wish("Pendulum-v1", "ddpg")
+    start = starting.start_of(wish)
+    assert (start.name, start.source.maker) == ("ddpg", "Pendulum-v1")
 
 
 SHORT: dict[str, Any] = {"steps": 60, "plan": {"warmup": 50, "evaluations": 0, "score_episodes": 1}}
@@ -119,7 +138,7 @@ def test_by_command_and_compiled(tmp_path: Any):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"algorithm": "td3"}, "trained ddpg: td3 cannot start from it"),
+        ({"algorithm": "td3"}, "trained ddpg, whose settings do not fit td3: train the same algorithm"),
         ({"env": "Pendulum-v1"}, "was trained on other spaces: observations of 3 numbers and Box.*2.*, not"),
         ({"config": {"actor_layers": (9,)}}, "has learned does not fit: its networks, or what is learned beside them"),
         ({"config": {"normalize_observations": True}}, "has learned does not fit"),

@@ -13,6 +13,8 @@ import pytest
 import polyak
 from polyak import UsageError
 from polyak.envs.make import from_name, refuse_untrusted
+from polyak.errors import command_line
+from polyak.runs import trust
 from tests.runs import small, tampering
 from tests.runs.worlds import Lopsided
 
@@ -68,6 +70,27 @@ def test_what_is_registered_needs_no_trust(given: Path):
     assert from_name("Pendulum-v1", given) == "Pendulum-v1"
     assert from_name(small.ENV, given) == "Lopsided-v0"  # these tests have registered it: nothing is imported for it
     assert polyak.load(given).evaluate(1)["episodes"] == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        ({}, False),
+        ({"env": "module:Id-v0"}, True),
+        ({"env": "module:Outer.Env"}, True),
+        ({"env": "__main__:World"}, False),  # trust does not help: it cannot be found
+        ({"env": "module:<lambda>"}, False),
+        ({"env_kwargs": {"file": "robot.xml"}}, True),
+        ({"env_kwargs": {"g": 9.8}}, False),
+        ({"algorithm": "own_algorithm"}, True),
+    ],
+    ids=str,
+)
+def test_a_command_for_a_run_has_the_word_of_trust_where_it_is_needed(changed: dict[str, Any], needed: bool):
+    facts = {"algorithm": "ddpg", "env": "Pendulum-v1", "env_kwargs": {}, **changed}
+    assert trust.command("resume", "runs/a", facts) == f'polyak.resume("runs/a"{", trust=True" * needed})'
+    with command_line():
+        assert trust.command("watch", "runs/a", facts) == f"polyak watch runs/a{' --trust' * needed}"
 
 
 def test_an_environment_that_the_user_gives_needs_no_trust(given: Path):

@@ -51,7 +51,7 @@ def train(setup: str, out: Path) -> list[str]:
 
 def command(*words: str) -> int:
     """Run the command in this process, where everything is compiled already; return its exit code."""
-    from polyak.cli import main as polyak
+    from polyak.cli.main import main as polyak
 
     try:
         with _at_most(PATIENCE):

@@ -101,7 +101,7 @@ def run_one(algorithm: str, env: str, flags: list[str]) -> None:
 def parse(algorithm: str, env: str, flags: list[str]) -> Any:
     """Read the flags, whose defaults are the preset's."""
     from polyak import algorithms
-    from polyak.flags import parse, value_of
+    from polyak.cli.flags import parse, value_of
     from polyak.runs import presets
 
     name, module = algorithms.find(algorithm)
@@ -111,7 +111,7 @@ def parse(algorithm: str, env: str, flags: list[str]) -> Any:
 
 def flags_of(module: Any, start: Any) -> Any:
     """Make the dataclass of the flags."""
-    from polyak.flags import asking
+    from polyak.cli.flags import asking
     from polyak.training.plan import Plan
 
     @dataclasses.dataclass(frozen=True)
@@ -134,7 +134,7 @@ def flags_of(module: Any, start: Any) -> Any:
 
 def asked_for(options: Any, flags: list[str]) -> dict[str, Any]:
     """Return the arguments of `polyak.train` that the flags give, with the defaults of this script."""
-    from polyak.flags import names_in, seeds_of
+    from polyak.cli.flags import names_in, seeds_of
 
     seeds = seeds_of(options.seeds, options.seed, names_in(flags))
     return {**options.asked(flags), "preset": options.preset, "seeds": seeds}

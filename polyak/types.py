@@ -148,7 +148,7 @@ class Algorithm(Protocol):
 
     `act` sees only the policy, so that it can run on another device, one iteration behind, or without the learner.
     It is written for one lane on JAX arrays. Where it also gives right answers on NumPy arrays, both such and with one
-    more leading axis, the lane, on everything (which `x @ w + b[..., None, :]` and `polyak.draws` do), the host loop
+    more leading axis, the lane, on everything (which `x @ w + b[..., None, :]` and `numerics.draws` do), the host loop
     uses that: for small networks it is several times faster. The loop finds out by trying; nothing is to be declared.
 
     Three more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.draws import LaneGenerators
+from polyak.numerics.draws import LaneGenerators
 from polyak.training.acting import Acting, try_in_numpy
 from polyak.tree import from_named_leaves, named_leaves, replace, take
 from polyak.types import Box, Discrete, Sampling
-from tests.agents import QUICKLY, Agent, clock, every_agent, label
-from tests.compare import assert_close, assert_identical, differs, stack
+from tests.fixtures.agents import QUICKLY, Agent, clock, every_agent, label
+from tests.fixtures.compare import assert_close, assert_identical, differs, stack
 
 LANES, ENVS = 3, 5
 DRAWN = {"gamma": 0.51, "n_step": 7, "priority_alpha": 0.33, "priority_beta": 0.22}  # no default, no two alike

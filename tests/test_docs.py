@@ -10,11 +10,11 @@ from typing import Any
 import jax
 import pytest
 
-from polyak import cli
 from polyak.algorithms import REGISTRY
+from polyak.cli import main
 from polyak.runs import request
 from polyak.training import devices
-from tests.agents import clock, every_agent
+from tests.fixtures.agents import clock, every_agent
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md")])
@@ -101,7 +101,7 @@ def test_commands_are_not_refused(page: str, command: str, monkeypatch: pytest.M
         at = words.index(flag)
         del words[at : at + 2]
     with pytest.raises(AcceptedError):
-        cli.train(words)
+        main.train(words)
 
 
 def test_commands_are_found() -> None:

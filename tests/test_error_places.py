@@ -10,7 +10,7 @@ from gymnasium.wrappers import TimeLimit
 
 from polyak.envs.gymnasium import Environment
 from polyak.errors import describe
-from tests.walk import Walk
+from tests.fixtures.walk import Walk
 
 
 class MuteError(RuntimeError):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from polyak.tree import named_leaves
-from tests.agents import Agent, every_agent, label
+from tests.fixtures.agents import Agent, every_agent, label
 
 FOLDER = Path(__file__).parent / "golden"
 UPDATES = 20

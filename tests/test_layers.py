@@ -10,44 +10,24 @@ import polyak
 
 ROOT = Path(polyak.__file__).parent
 
-GROUND = {"errors", "fields", "forks", "lazy", "stdout"}
+GROUND = {"errors", "fields", "lazy"}
 WORDS = {"tree", "types"}
-MECHANISMS = {
-    "nets", "simba", "actors", "critics", "distributions", "maths", "noise", "optimize", "normalize", "replay",
-    "priorities", "batch_norm", "draws", "keys", "precision", "structure",
-}  # fmt: skip
-BELOW = GROUND | WORDS | MECHANISMS
+MATHEMATICS = {"numerics", "replay", "networks"}
+BELOW = GROUND | WORDS | MATHEMATICS
 
-# a part (a module of polyak, or a folder of modules) → the parts that it may import besides itself
+# a room (a module of polyak, or a folder of modules) → the rooms that it may import besides itself
 MAY_IMPORT = {
-    **{part: GROUND for part in GROUND},
-    **{part: GROUND | WORDS for part in WORDS},
-    **{part: BELOW for part in MECHANISMS},
+    **{room: GROUND for room in GROUND},
+    **{room: GROUND | WORDS for room in WORDS},
+    "numerics": GROUND | WORDS,
+    "replay": GROUND | WORDS | {"numerics"},
+    "networks": GROUND | WORDS | {"numerics"},
     "algorithms": BELOW,
     "envs": BELOW,
     "training": BELOW,  # it is given the algorithm and the environments
     "runs": BELOW | {"algorithms", "envs", "training"},
     "polyak": BELOW | {"training", "runs"},  # the public names
-    "flags": GROUND,
-    "env_flags": GROUND,
-    "terminal": set(),
-    "checking": GROUND | {"env_flags", "envs", "flags", "runs", "tables"},
-    "listing": {"algorithms", "runs"},
-    "tables": GROUND | {"runs"},
-    "cli": BELOW
-    | {
-        "algorithms",
-        "envs",
-        "training",
-        "runs",
-        "polyak",
-        "flags",
-        "listing",
-        "env_flags",
-        "checking",
-        "tables",
-        "terminal",
-    },
+    "cli": BELOW | {"algorithms", "envs", "training", "runs", "polyak"},
 }
 
 
@@ -99,11 +79,16 @@ def test_imports_point_down(module: Path) -> None:
         ("training", "from . import plan\nfrom .plan import Plan", "polyak.training", []),
         ("algorithms", "def f():\n    from polyak.envs import probe", "polyak.algorithms", ["polyak.envs.probe"]),
         ("envs", "if True:\n    from polyak.training.plan import Plan", "polyak.envs", ["polyak.training.plan.Plan"]),
-        ("nets", "from polyak import training", "polyak", ["polyak.training"]),
-        ("nets", "import polyak", "polyak", ["polyak"]),
-        ("tree", "from polyak.maths import huber", "polyak", ["polyak.maths.huber"]),
+        ("networks", "from polyak import training", "polyak.networks", ["polyak.training"]),
+        ("networks", "import polyak", "polyak.networks", ["polyak"]),
+        ("tree", "from polyak.numerics.maths import huber", "polyak", ["polyak.numerics.maths.huber"]),
         ("errors", "from polyak.tree import pytree", "polyak", ["polyak.tree.pytree"]),
-        ("nets", "import jax\nfrom polyak.tree import pytree\nfrom polyak import maths", "polyak", []),
+        (
+            "networks",
+            "import jax\nfrom polyak.numerics import maths",
+            "polyak.networks",
+            [],
+        ),
         ("cli", "from polyak import __version__", "polyak", []),
     ],
 )

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from polyak.lazy import is_jax_array
-from polyak.nets import PLAIN, Linear
+from polyak.networks.layers import PLAIN, Linear
 from polyak.tree import PARTS, from_named_leaves, map_leaves, named_leaves
-from tests import toys
+from tests.fixtures import toys
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,7 +38,7 @@ def test_trees_are_known_to_jax_whoever_imports_it(first: str) -> None:
 import sys
 import numpy as np
 from polyak.algorithms.ddpg import Config
-from polyak.nets import Linear
+from polyak.networks.layers import Linear
 assert "jax" not in sys.modules
 {first}
 layer = Linear(np.ones((2, 3)), np.ones(3))
@@ -52,7 +52,7 @@ def test_jax_that_cannot_be_imported_is_the_error_it_is_without_polyak() -> None
     program = """
 import sys
 from importlib.machinery import PathFinder
-import polyak.nets
+import polyak.networks.layers
 PathFinder.find_spec = lambda *_: None
 sys.path_importer_cache.clear()
 try:
@@ -87,7 +87,7 @@ def test_trees_are_walked_alike_without_jax(tree: object, monkeypatch: pytest.Mo
 
 
 def test_static_fields_are_kept_without_jax(monkeypatch: pytest.MonkeyPatch) -> None:
-    from polyak.nets import MLP
+    from polyak.networks.layers import MLP
 
     monkeypatch.setitem(sys.modules, "jax", None)  # type: ignore[arg-type]
     net = map_leaves(np.sum, MLP(LAYERS, (), True, PLAIN))

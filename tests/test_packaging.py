@@ -21,7 +21,7 @@ def test_public_names_exist():
 def test_the_version_and_the_command_are_the_installed_ones():
     assert importlib.metadata.version("polyak") == polyak.__version__
     (command,) = importlib.metadata.entry_points(group="console_scripts", name="polyak")
-    assert command.value == "polyak.cli:main"
+    assert command.value == "polyak.cli.main:main"
 
 
 def test_types_are_published():

@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import REGISTRY
-from polyak.critics import ActionValues
 from polyak.envs import probe
 from polyak.envs.gymnasium import VectorEnv
+from polyak.networks.critics import ActionValues
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Box, Discrete, MultiDiscrete
-from tests.agents import settings_for
-from tests.toys import finish
+from tests.fixtures.agents import settings_for
+from tests.fixtures.toys import finish
 
 GAMMA = 0.8
 SEEDS = (0, 1)

@@ -18,7 +18,7 @@ from polyak.tree import (
     take,
     where,
 )
-from tests.compare import assert_identical, stack
+from tests.fixtures.compare import assert_identical, stack
 
 
 @pytree

@@ -9,7 +9,7 @@ import pytest
 
 from polyak.tree import replace
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete, unpack
-from tests.agents import SPECS, transitions
+from tests.fixtures.agents import SPECS, transitions
 
 KINDS = {Box(2): 2, Discrete(4): 1, MultiDiscrete((2, 3, 5)): 3}
 PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")

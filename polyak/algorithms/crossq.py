@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from polyak import maths, optimize
-from polyak.actors import SquashedActor
-from polyak.batch_norm import BatchStyle, Normalization
-from polyak.critics import Critic, ensemble_keys, ensemble_min
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import Style
-from polyak.noise import Correlated
+from polyak.networks.actors import SquashedActor
+from polyak.networks.batch_norm import BatchStyle, Normalization
+from polyak.networks.critics import Critic, ensemble_keys, ensemble_min
+from polyak.networks.layers import Style
+from polyak.numerics import maths, optimize
+from polyak.numerics.noise import Correlated
 from polyak.tree import pytree, replace, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 

@@ -16,17 +16,17 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from polyak import maths, optimize
-from polyak.actors import Actor, Bound
-from polyak.batch_norm import STYLES, Normalization
-from polyak.critics import Critic
 from polyak.errors import UsageError
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import Architecture, Style
-from polyak.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
-from polyak.normalize import RunningStats
-from polyak.simba import refuse_layers
+from polyak.networks.actors import Actor, Bound
+from polyak.networks.batch_norm import STYLES, Normalization
+from polyak.networks.critics import Critic
+from polyak.networks.layers import Architecture, Style
+from polyak.networks.simba import refuse_layers
+from polyak.numerics import maths, optimize
+from polyak.numerics.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
+from polyak.numerics.normalize import RunningStats
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 

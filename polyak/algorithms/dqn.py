@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polyak import draws, maths, optimize
-from polyak.critics import ActionValues
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import Style
+from polyak.networks.critics import ActionValues
+from polyak.networks.layers import Style
+from polyak.numerics import draws, maths, optimize
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
 

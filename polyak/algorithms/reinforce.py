@@ -16,13 +16,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from polyak import maths, optimize
-from polyak.actors import StochasticActor
-from polyak.distributions import Distribution
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import MLP, Style
-from polyak.normalize import RunningStats
+from polyak.networks.actors import StochasticActor
+from polyak.networks.distributions import Distribution
+from polyak.networks.layers import MLP, Style
+from polyak.numerics import maths, optimize
+from polyak.numerics.normalize import RunningStats
 from polyak.tree import pytree, replace, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
 

@@ -19,16 +19,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polyak import maths, optimize
-from polyak.actors import SigmaBound, SquashedActor, StochasticActor
-from polyak.critics import ActionValues, Critic, ensemble_keys, ensemble_min
-from polyak.distributions import Categorical
 from polyak.fields import check, number, refuse_changed
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import Architecture, Style
-from polyak.noise import Correlated
-from polyak.normalize import RunningStats
-from polyak.simba import refuse_layers
+from polyak.networks.actors import SigmaBound, SquashedActor, StochasticActor
+from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min
+from polyak.networks.distributions import Categorical
+from polyak.networks.layers import Architecture, Style
+from polyak.networks.simba import refuse_layers
+from polyak.numerics import maths, optimize
+from polyak.numerics.noise import Correlated
+from polyak.numerics.normalize import RunningStats
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
 

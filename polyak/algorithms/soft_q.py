@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from polyak import maths, optimize
-from polyak.critics import ActionValues, ensemble_keys, ensemble_min
-from polyak.distributions import Categorical
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.nets import Style
+from polyak.networks.critics import ActionValues, ensemble_keys, ensemble_min
+from polyak.networks.distributions import Categorical
+from polyak.networks.layers import Style
+from polyak.numerics import maths, optimize
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
 

@@ -13,10 +13,10 @@ from polyak.envs.findings import surprises
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.leftovers import Company, GlobalRandom
 from polyak.envs.make import Source
+from polyak.envs.stdout import capturing
 from polyak.envs.trial import Effort, Trial
 from polyak.envs.witness import Notes, Watched
 from polyak.errors import RunError, UsageError, option
-from polyak.stdout import capturing
 from polyak.types import EnvSpec
 
 

@@ -15,14 +15,14 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from polyak import keys
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
-from polyak.precision import in_32_bits
+from polyak.numerics import keys
+from polyak.numerics.precision import in_32_bits
 from polyak.tree import pytree
 from polyak.types import Array, EnvSpec
 

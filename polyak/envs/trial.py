@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from polyak.draws import LaneGenerators, uniform_actions
 from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
 from polyak.fields import check, number
+from polyak.numerics.draws import LaneGenerators, uniform_actions
 from polyak.types import EnvSpec
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from polyak.envs.forks import SIGNALS, restore_in_forks
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.make import Maker, closed_on_error
 from polyak.errors import RunError, UsageError
-from polyak.forks import SIGNALS, restore_in_forks
 from polyak.lazy import jax
 from polyak.types import Box, Discrete, EnvSpec
 

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from polyak.envs.forks import SIGNALS
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, name_of
 from polyak.envs.worker import Table, work
 from polyak.errors import RunError, UsageError, reason
-from polyak.forks import SIGNALS
 from polyak.types import Episode
 
 START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever

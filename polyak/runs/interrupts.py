@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+from polyak.envs.forks import SIGNALS, restore_in_forks
 from polyak.errors import Interrupted
-from polyak.forks import SIGNALS, restore_in_forks
 
 SAVING = "stopping: saving what was learned; press Ctrl-C again to stop without saving"
 GRACE = 1.2  # seconds that environments have to close in, after the press that ends the process

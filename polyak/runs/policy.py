@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from polyak import algorithms, structure
+from polyak import algorithms
 from polyak.envs.flatten import flatten_batch, refuse_nonfinite
 from polyak.envs.spaces import ActionScale, from_json, spec_of, to_json
 from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
-from polyak.precision import in_32_bits
-from polyak.runs import arrays, files
+from polyak.numerics.precision import in_32_bits
+from polyak.runs import arrays, files, structure
 from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.tree import map_leaves, take

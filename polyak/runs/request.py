@@ -17,7 +17,7 @@ from polyak.envs.make import Maker, Source, found_again, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, option
 from polyak.lazy import jax
-from polyak.precision import in_32_bits
+from polyak.numerics.precision import in_32_bits
 from polyak.training import devices, learn, schedule
 from polyak.training.evaluate import Evaluator, InTraining
 from polyak.training.plan import Plan

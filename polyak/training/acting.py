@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from polyak.draws import LaneGenerators, uniform_actions
 from polyak.errors import reason
-from polyak.keys import key
 from polyak.lazy import jax
-from polyak.precision import compiled
+from polyak.numerics.draws import LaneGenerators, uniform_actions
+from polyak.numerics.keys import key
+from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
 from polyak.types import Algorithm, Box, EnvSpec

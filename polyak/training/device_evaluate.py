@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from polyak import keys
 from polyak.errors import RunError
 from polyak.lazy import jax, jnp
-from polyak.precision import compiled
+from polyak.numerics import keys
+from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.training.evaluate import Scores
 from polyak.training.plan import Plan

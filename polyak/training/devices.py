@@ -16,7 +16,7 @@ import numpy as np
 
 from polyak.errors import UsageError
 from polyak.lazy import jax
-from polyak.precision import compiled
+from polyak.numerics.precision import compiled
 from polyak.tree import take
 
 MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from polyak import priorities, tree
-from polyak.keys import key
+from polyak import tree
 from polyak.lazy import jax
-from polyak.precision import in_32_bits
-from polyak.replay import Buffer
+from polyak.numerics.keys import key
+from polyak.numerics.precision import in_32_bits
+from polyak.replay import priorities
+from polyak.replay.ring import Buffer
 from polyak.training import devices
 from polyak.training.learn import Learner, start, validate
 from polyak.training.plan import Plan

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from polyak import maths, priorities, replay, tree
+from polyak import tree
 from polyak.errors import UsageError
 from polyak.lazy import jax, jnp
-from polyak.priorities import Priorities
+from polyak.numerics import maths
+from polyak.replay import priorities, ring
+from polyak.replay.priorities import Priorities
 from polyak.training.plan import Plan
 from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, unpack
 
@@ -36,7 +38,7 @@ class Learner:
     """One lane's learning: the algorithm's state, its replay buffer (None: it learns from rollouts), its priorities."""
 
     state: Any
-    buffer: replay.Buffer | None
+    buffer: ring.Buffer | None
     priorities: Priorities | None = None
 
 
@@ -68,7 +70,7 @@ def start(algorithm: Algorithm, plan: Plan, spec: EnvSpec, config: Any, key: jax
         return Learner(state, None)
     capacity = plan.room()
     prioritized = sampling_of(algorithm, config).priority_alpha is not None
-    buffer = replay.init(capacity, spec.row_size)
+    buffer = ring.init(capacity, spec.row_size)
     return Learner(state, buffer, priorities.init(capacity) if prioritized else None)
 
 
@@ -118,8 +120,8 @@ def _remember(learner: Learner, spec: EnvSpec, rollout: Rollout) -> Learner:
     count = jnp.where(rollout.active, rollout.count * rollout.rows.shape[1], 0)
     priority_tree = learner.priorities
     if priority_tree is not None:
-        priority_tree = priorities.enter(priority_tree, replay.places_of_next(learner.buffer, len(rows), count))
-    return Learner(learner.state, replay.add(learner.buffer, rows, count), priority_tree)
+        priority_tree = priorities.enter(priority_tree, ring.places_of_next(learner.buffer, len(rows), count))
+    return Learner(learner.state, ring.add(learner.buffer, rows, count), priority_tree)
 
 
 Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
@@ -130,8 +132,8 @@ def _learn_uniformly(
 ) -> tuple[Learner, Metrics]:
     """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
     assert learner.buffer is not None
-    places = replay.draw(learner.buffer, key, (plan.most_updates, plan.batch))
-    rows: Any = places if sampling.n_step > 1 else replay.read(learner.buffer, places)
+    places = ring.draw(learner.buffer, key, (plan.most_updates, plan.batch))
+    rows: Any = places if sampling.n_step > 1 else ring.read(learner.buffer, places)
 
     def update_if_due(state: Any, x: Any) -> tuple[Any, Metrics]:
         def update_once(state: Any) -> tuple[Any, Metrics]:
@@ -158,7 +160,7 @@ def _learn_by_priority(
     """Draw each minibatch by the priorities as the update before it left them."""
     assert learner.buffer is not None
     assert sampling.priority_alpha is not None
-    size, alpha = replay.size(learner.buffer), sampling.priority_alpha
+    size, alpha = ring.size(learner.buffer), sampling.priority_alpha
     beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, progress)
 
     def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
@@ -178,8 +180,8 @@ def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, pla
     """Read a minibatch, folding the steps of n-step returns."""
     assert learner.buffer is not None
     if sampling.n_step == 1:
-        return unpack(spec, replay.read(learner.buffer, places))
-    rows, valid = replay.windows(learner.buffer, places, sampling.n_step, plan.envs)
+        return unpack(spec, ring.read(learner.buffer, places))
+    rows, valid = ring.windows(learner.buffer, places, sampling.n_step, plan.envs)
     return maths.n_step(unpack(spec, rows), valid, sampling.gamma)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from polyak import keys, tree
+from polyak import tree
 from polyak.lazy import jax, jnp
+from polyak.numerics import keys
 from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn
 from polyak.training.plan import Plan
 from polyak.training.protocols import CompiledEnv

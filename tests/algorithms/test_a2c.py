@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import a2c
-from polyak.nets import MLP
+from polyak.networks.layers import MLP
 from polyak.runs import presets
 from polyak.tree import replace
 from polyak.types import Box, Transition
-from tests.agents import SPECS, Agent, agent, small
-from tests.algorithms.equations import advantages, at, connected, huber, returns_to_go, standardized, stepped
-from tests.compare import assert_close, differs
+from tests.fixtures.agents import SPECS, Agent, agent, small
+from tests.fixtures.compare import assert_close, differs
+from tests.fixtures.equations import advantages, at, connected, huber, returns_to_go, standardized, stepped
 
 PLAIN, EVERYTHING = agent("a2c", "plain"), agent("a2c", "everything")  # with two networks and with a shared trunk
 CONTINUOUS = agent("a2c", "plain", Box)

@@ -9,14 +9,14 @@ import numpy as np
 import optax
 import pytest
 
-from polyak import optimize
 from polyak.algorithms import crossq, sac
-from polyak.batch_norm import Statistics
+from polyak.networks.batch_norm import Statistics
+from polyak.numerics import optimize
 from polyak.tree import replace
 from polyak.types import Transition
-from tests.agents import SPECS, Agent, Box, agent, small
-from tests.algorithms.equations import changed, folded, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import SPECS, Agent, Box, agent, small
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import changed, folded, stepped
 
 PLAIN, NORMALIZED = agent("crossq", "plain"), agent("crossq", "normalized")  # with a delay of 1 and of 3
 BOTH = pytest.mark.parametrize("case", [PLAIN, NORMALIZED], ids=["plain", "normalized"])

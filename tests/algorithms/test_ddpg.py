@@ -10,9 +10,9 @@ import pytest
 from polyak.algorithms import ddpg
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
-from tests.agents import agent
-from tests.algorithms.equations import folded
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import agent
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import folded
 
 PLAIN, EVERYTHING = agent("ddpg", "plain"), agent("ddpg", "everything")
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

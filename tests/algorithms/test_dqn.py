@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import dqn
-from polyak.critics import ActionValues
-from polyak.draws import LaneGenerators
-from polyak.nets import MLP, Linear
+from polyak.networks.critics import ActionValues
+from polyak.networks.layers import MLP, Linear
+from polyak.numerics.draws import LaneGenerators
 from polyak.tree import polyak_average, replace
 from polyak.types import Discrete, EnvSpec, Transition
-from tests.agents import Agent, agent
-from tests.algorithms.equations import at, folded, huber, stepped
-from tests.compare import assert_close, assert_identical, differs, stack
+from tests.fixtures.agents import Agent, agent
+from tests.fixtures.compare import assert_close, assert_identical, differs, stack
+from tests.fixtures.equations import at, folded, huber, stepped
 
 PLAIN, EVERYTHING = agent("dqn", "plain"), agent("dqn", "everything")
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

@@ -7,8 +7,8 @@ import pytest
 
 from polyak.algorithms import ddpg, find
 from polyak.errors import UsageError
-from tests import toys
-from tests.toys import linear
+from tests.fixtures import toys
+from tests.fixtures.toys import linear
 
 
 def test_an_algorithm_is_found_by_its_name_its_module_and_its_path():

@@ -12,9 +12,9 @@ from polyak.errors import UsageError
 from polyak.training.plan import Plan
 from polyak.tree import replace
 from polyak.types import Box, Transition
-from tests.agents import ENVS, TIME, Agent, agent
-from tests.algorithms.equations import advantages, at, descended
-from tests.compare import assert_close, differs
+from tests.fixtures.agents import ENVS, TIME, Agent, agent
+from tests.fixtures.compare import assert_close, differs
+from tests.fixtures.equations import advantages, at, descended
 
 PLAIN, EVERYTHING = agent("ppo", "plain"), agent("ppo", "everything")
 CONTINUOUS = agent("ppo", "plain", Box)

@@ -9,12 +9,12 @@ import optax
 import pytest
 
 from polyak.algorithms import reinforce
-from polyak.nets import MLP
+from polyak.networks.layers import MLP
 from polyak.tree import replace
 from polyak.types import Box, Transition
-from tests.agents import Agent, agent
-from tests.algorithms.equations import at, changed, connected, returns_to_go, standardized, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import Agent, agent
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import at, changed, connected, returns_to_go, standardized, stepped
 
 PLAIN, EVERYTHING = agent("reinforce", "plain"), agent("reinforce", "everything")
 CONTINUOUS = agent("reinforce", "plain", Box)

@@ -12,9 +12,9 @@ import pytest
 from polyak.algorithms import sac
 from polyak.tree import polyak_average, replace
 from polyak.types import Box, Discrete, Transition
-from tests.agents import Agent, agent
-from tests.algorithms.equations import folded, huber, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import Agent, agent
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import folded, huber, stepped
 
 PLAIN, EVERYTHING = agent("sac", "plain"), agent("sac", "everything")
 DISCRETE, DISCRETE_EVERYTHING = agent("sac", "plain", Discrete), agent("sac", "everything", Discrete)

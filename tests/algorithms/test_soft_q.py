@@ -11,9 +11,9 @@ import pytest
 from polyak.algorithms import dqn, soft_q
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
-from tests.agents import Agent, agent
-from tests.algorithms.equations import at, folded, huber, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import Agent, agent
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import at, folded, huber, stepped
 
 PLAIN, EVERYTHING = agent("soft_q", "plain"), agent("soft_q", "everything")  # with one network and with two
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

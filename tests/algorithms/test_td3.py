@@ -11,9 +11,9 @@ import pytest
 from polyak.algorithms import ddpg, td3
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
-from tests.agents import SPECS, Agent, Box, agent, small
-from tests.algorithms.equations import folded, huber, stepped
-from tests.compare import assert_close, assert_identical, differs
+from tests.fixtures.agents import SPECS, Agent, Box, agent, small
+from tests.fixtures.compare import assert_close, assert_identical, differs
+from tests.fixtures.equations import folded, huber, stepped
 
 PLAIN, EVERYTHING = agent("td3", "plain"), agent("td3", "everything")  # with a delay of 1 and of 2
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from polyak.envs.answers import reward_of, truth
 from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.errors import RunError
-from tests.walk import Walk
+from tests.fixtures.walk import Walk
 
 
 class Tensor:

@@ -11,7 +11,7 @@ from polyak.envs import functional
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Source
 from polyak.errors import UsageError, command_line
-from tests.walk import Walk
+from tests.fixtures.walk import Walk
 
 
 def any_keyword(**kwargs: Any) -> Any:
@@ -23,7 +23,7 @@ class Limited(Walk):
         super().__init__(limit=max_episode_steps)
 
 
-@pytest.mark.parametrize("maker", [Walk, "tests.walk:Walk", any_keyword, partial(Walk, limit=3)])
+@pytest.mark.parametrize("maker", [Walk, "tests.fixtures.walk:Walk", any_keyword, partial(Walk, limit=3)])
 def test_a_callable_is_given_its_arguments(maker: Any) -> None:
     assert Source(maker, {"limit": 7}).make().unwrapped.limit == 7  # type: ignore[attr-defined]
 

@@ -14,9 +14,9 @@ from polyak.envs.make import Source
 from polyak.envs.trial import Effort
 from polyak.errors import UsageError
 from polyak.types import Box, EnvSpec
-from tests.envs.small_faults import ERRORS, WARNINGS, Alone, Good, Spawning, Threaded, with_
-from tests.functions import Drift
-from tests.walk import Kept
+from tests.fixtures.functions import Drift
+from tests.fixtures.small_faults import ERRORS, WARNINGS, Alone, Good, Spawning, Threaded, with_
+from tests.fixtures.walk import Kept
 
 SHORT = Effort(steps=20)
 

@@ -15,7 +15,7 @@ from polyak.envs.functional import CompiledEnv, find
 from polyak.envs.make import make
 from polyak.envs.spaces import ActionScale
 from polyak.types import Box, Discrete, EnvSpec
-from tests.functions import Choice, Drift, Pictured
+from tests.fixtures.functions import Choice, Drift, Pictured
 
 KEY = jax.random.key(0)
 

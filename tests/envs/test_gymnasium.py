@@ -9,7 +9,7 @@ from gymnasium import spaces
 from polyak.envs.gymnasium import Environment, VectorEnv, episode_seed
 from polyak.errors import RunError
 from polyak.types import Box, Discrete, EnvSpec
-from tests.walk import Kept, Walk
+from tests.fixtures.walk import Kept, Walk
 
 
 class Seeing(Walk):

@@ -13,19 +13,19 @@ from polyak.envs import functional
 from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.envs.make import Source, from_name, make, name_of
 from polyak.errors import UsageError
-from tests.walk import Kept, Walk
+from tests.fixtures.walk import Kept, Walk
 
 
 def test_make_from_id_callable_and_module() -> None:
     assert make("Pendulum-v1").observation_space.shape == (3,)
     assert make("gymnasium:Pendulum-v1").observation_space.shape == (3,)
     assert isinstance(make(Walk), Walk)
-    assert isinstance(make("tests.walk:Walk"), Walk)
+    assert isinstance(make("tests.fixtures.walk:Walk"), Walk)
 
 
 def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
-    gymnasium.register("PolyakWalk-v0", entry_point="tests.walk:Walk")  # takes no render_mode
+    gymnasium.register("PolyakWalk-v0", entry_point="tests.fixtures.walk:Walk")  # takes no render_mode
     assert isinstance(make("PolyakWalk-v0").unwrapped, Walk)
 
 
@@ -38,7 +38,7 @@ def test_make_an_environment_that_cannot_be_rendered(monkeypatch: Any) -> None:
         ("phys2d/Pendulun-v0", "did you mean 'phys2d/Pendulum-v0'?"),
         ("phis2d/Pendulum-v1", "did you mean 'Pendulum-v1'?"),
         ("HalfCheetah-v3", "HalfCheetah-v3 cannot be made: "),
-        ("tests.walk:Wolk", "tests.walk has no attribute 'Wolk', and no such id is registered; "),
+        ("tests.fixtures.walk:Wolk", "tests.fixtures.walk has no attribute 'Wolk', and no such id is registered; "),
         ("my.py", "my.py: name the module as Python imports it, not its file: my:MyEnvironment"),
         ("my.py:World", "not its file: my:World"),
         ("./envs/my:World", "not its file: envs.my:World"),
@@ -82,7 +82,7 @@ def test_an_id_without_a_version_is_the_newest(env: str) -> None:
 def test_an_older_version_that_can_be_made_is_what_was_asked_for(monkeypatch: Any) -> None:
     monkeypatch.setattr(gymnasium.envs.registration, "registry", dict(gymnasium.registry))
     for version in (2, 3, 10):
-        gymnasium.register(f"PolyakWalk-v{version}", entry_point="tests.walk:Walk")
+        gymnasium.register(f"PolyakWalk-v{version}", entry_point="tests.fixtures.walk:Walk")
     assert make("PolyakWalk-v2").spec.id == "PolyakWalk-v2"  # type: ignore[union-attr]
 
 
@@ -97,8 +97,8 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch: Any) -> None:
 
 def test_names_lead_back_to_what_makes_the_environment() -> None:
     assert from_name(name_of("Pendulum-v1")) == "Pendulum-v1"
-    assert name_of(Walk) == "tests.walk:Walk"
-    assert from_name("tests.walk:Walk") is Walk
+    assert name_of(Walk) == "tests.fixtures.walk:Walk"
+    assert from_name("tests.fixtures.walk:Walk") is Walk
     assert from_name("no_such_module:Thing-v0") == "no_such_module:Thing-v0"
 
 

@@ -15,7 +15,7 @@ from polyak.envs import functional, mjx
 from polyak.errors import UsageError
 from polyak.training.device import DeviceTraining
 from polyak.training.plan import Plan
-from tests.agents import small
+from tests.fixtures.agents import small
 
 INSTALLED = importlib.util.find_spec("mujoco_playground") is not None
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of what Playground imports

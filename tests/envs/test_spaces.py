@@ -15,7 +15,7 @@ from polyak.envs.functional import _scaled
 from polyak.envs.spaces import ActionScale, bounded, from_json, spec_of, to_json
 from polyak.errors import UsageError
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
-from tests.walk import Walk
+from tests.fixtures.walk import Walk
 
 UNIT = spaces.Box(-1.0, 1.0, (2,), np.float32)
 PAIR = spaces.Discrete(2)

@@ -25,9 +25,9 @@ from polyak.envs.workers import START, Workers
 from polyak.errors import RunError, UsageError
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from tests import toys
-from tests.compare import assert_identical
-from tests.walk import Breaking, Walk
+from tests.fixtures import toys
+from tests.fixtures.compare import assert_identical
+from tests.fixtures.walk import Breaking, Walk
 
 SEEDS, ENVS = (3, 8), 2
 
@@ -159,7 +159,7 @@ import numpy as np
 from functools import partial
 from polyak.envs.workers import START, Workers
 from tests.envs.test_workers import spin
-from tests.walk import Breaking
+from tests.fixtures.walk import Breaking
 if __name__ == "__main__":
     workers = Workers(partial(Breaking, 1, spin), (0,), 2, 2)
     print(*(process.pid for process in workers.processes), flush=True)

@@ -9,7 +9,7 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TimeLimit,
 from polyak.envs.make import make
 from polyak.envs.wrappers import time_limit
 from polyak.errors import UsageError
-from tests.walk import Walk
+from tests.fixtures.walk import Walk
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import polyak
-from tests.runs import small
+from tests.fixtures import small
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 import polyak
 from polyak import Progress, RunError, UsageError
-from tests.runs import small
+from tests.fixtures import small
 
 
 def told(out: str, **changes: Any) -> list[Progress]:

@@ -12,7 +12,7 @@ from polyak import UsageError
 from polyak.errors import RunError
 from polyak.runs import request
 from polyak.runs.session import Session
-from tests.functions import Breaking, Drift
+from tests.fixtures.functions import Breaking, Drift
 
 SMALL: dict[str, Any] = {
     "config": {"actor_layers": (8,), "critic_joint_layers": (8,)},

@@ -8,10 +8,10 @@ import pytest
 
 import polyak
 from polyak.errors import UsageError
-from tests.envs.small_faults import Good, with_
-from tests.runs.small import ENV, command, in_a_process
+from tests.fixtures.small import ENV, command, in_a_process
+from tests.fixtures.small_faults import Good, with_
 
-WORLDS = "tests.runs.worlds"
+WORLDS = "tests.fixtures.envs"
 
 
 def test_a_report_in_words():

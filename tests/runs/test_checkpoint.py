@@ -16,7 +16,7 @@ from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from tests.runs import small
+from tests.fixtures import small
 
 
 class Killed(BaseException):

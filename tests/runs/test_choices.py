@@ -8,7 +8,7 @@ import pytest
 
 import polyak
 from polyak.runs.policy import Saved
-from tests.runs.worlds import IDS
+from tests.fixtures.envs import IDS
 
 OBS = np.random.default_rng(0).uniform(-2, 2, (200, 3)).astype(np.float32)
 CONFIGS: dict[str, dict[str, Any]] = {"ppo": {"minibatch": 8, "epochs": 2}, "a2c": {}}
@@ -19,7 +19,7 @@ PLAN = {"envs": 2, "rollout_length": 8, "evaluations": 1, "evaluation_episodes":
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("world", ["Choices-v0", "Switches-v0"])
 def test_a_policy_of_several_choices_stays_inside_its_space(name: str, world: str, tmp_path: Path) -> None:
-    config, env = {**CONFIGS[name], **LAYERS}, f"tests.runs.worlds:{world}"
+    config, env = {**CONFIGS[name], **LAYERS}, f"tests.fixtures.envs:{world}"
     run = polyak.train(name, env, steps=64, seeds=1, out=tmp_path / "run", config=config, plan=PLAN)
     space = IDS[world][1]["action"]
     saved = Saved(run.folder / "policy")

@@ -10,7 +10,7 @@ import polyak
 from polyak.algorithms import REGISTRY
 from polyak.runs.csv_table import read_table
 from polyak.types import Discrete
-from tests.agents import small as small_config
+from tests.fixtures.agents import small as small_config
 
 PLAN = {"env_steps": 300, "evaluations": 3, "evaluation_episodes": 2, "score_episodes": 2}
 BY_EPISODE = {"warmup": 40, "rollout_length": 16, "batch": 8, "updates": 3, "updates_per": "episode"}
@@ -23,7 +23,7 @@ ROUNDED_OTHERWISE_ALONE = ("crossq",)
 def train(name: str, seeds: list[int], plan: dict[str, Any], backend: str = "host") -> polyak.Run:
     """Train in environments whose episodes differ in length, in every seed."""
     module = REGISTRY[name]
-    env = "CartPole-v1" if Discrete in module.acts_on and name != "sac" else "tests.runs.worlds:Lopsided-v0"
+    env = "CartPole-v1" if Discrete in module.acts_on and name != "sac" else "tests.fixtures.envs:Lopsided-v0"
     config = small_config(module.Config())
     folder = f"{'-'.join(map(str, seeds))}-{backend}"
     return polyak.train(name, env, seeds=seeds, config=config, plan={**PLAN, **plan}, backend=backend, out=folder)

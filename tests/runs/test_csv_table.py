@@ -10,7 +10,7 @@ import pytest
 
 from polyak import RunError, UsageError
 from polyak.runs.csv_table import Table, read_table
-from tests.runs.failing_disk import FailingDisk
+from tests.fixtures.failing_disk import FailingDisk
 
 
 def test_columns_are_added_to_rows_that_are_on_disk(tmp_path: Path):

@@ -15,7 +15,7 @@ import pytest
 import polyak
 from polyak import RunError, UsageError
 from polyak.runs import arrays, files
-from tests.runs import tampering
+from tests.fixtures import tampering
 
 ARRAYS = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": (np.array(7, np.uint32), np.array([True]))}
 

@@ -16,7 +16,7 @@ import polyak
 from polyak import RunError, UsageError
 from polyak.runs import files, folder
 from polyak.runs.lock import Lock
-from tests.runs import small
+from tests.fixtures import small
 
 FACTS: dict[str, Any] = {
     "algorithm": "ddpg",

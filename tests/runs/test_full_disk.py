@@ -11,8 +11,8 @@ from polyak import RunError, UsageError
 from polyak.runs.csv_table import read_table
 from polyak.runs.folder import read_facts
 from polyak.runs.log import Log
-from tests.runs import small
-from tests.runs.failing_disk import FailingDisk
+from tests.fixtures import small
+from tests.fixtures.failing_disk import FailingDisk
 
 TINY: dict[str, Any] = {
     "steps": 120,

@@ -10,7 +10,7 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from tests.runs import small
+from tests.fixtures import small
 
 # without overlap, and with rollouts that divide every length, nothing shows where the first part ended
 EVEN: dict[str, Any] = {"plan": {"overlap": False, "capacity": 1_000, "evaluations": 0}}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 import polyak
-from tests.runs.memory import status
-from tests.walk import Walk
+from tests.fixtures.memory import status
+from tests.fixtures.walk import Walk
 
 LEAST_LEAK = 1_000_000  # bytes: about 15 of each step
 

@@ -22,7 +22,7 @@ from polyak.errors import Interrupted, RunError
 from polyak.runs import files, interrupts
 from polyak.runs.interrupts import SAVING, Interrupts, Stop, listening
 from polyak.training import evaluate
-from tests.runs import small
+from tests.fixtures import small
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ def test_ctrl_c_in_the_last_save_leaves_out_the_scores(monkeypatch: pytest.Monke
 
 def test_an_environment_that_fails_because_of_ctrl_c_is_interrupted():
     """A terminal sends it to the environment's helper processes too."""
-    said = small.train_and_stop("parts", iteration=5, env="tests.runs.worlds:Raising-v0", plan={"evaluations": 0})
+    said = small.train_and_stop("parts", iteration=5, env="tests.fixtures.envs:Raising-v0", plan={"evaluations": 0})
     assert said == 'stopped at 40 of 400 steps; everything is saved: polyak.resume("parts", trust=True)'
     assert np.isfinite(polyak.load("parts").policy(np.zeros(3))).all()
 
@@ -246,7 +246,7 @@ def test_by_command_no_press_is_lost_and_every_end_says_how_to_go_on(presses: in
     draws = random.Random(presses)
     for i in range(16):
         out = f"run-{i}"
-        words = ["train", "ddpg", "tests.runs.worlds:Slow-v0", *small.FLAGS, "--out", out, "--steps", "2000"]
+        words = ["train", "ddpg", "tests.fixtures.envs:Slow-v0", *small.FLAGS, "--out", out, "--steps", "2000"]
         process = small.in_a_process(*words)
         small.wait_until_it_listens(process)
         time.sleep(draws.uniform(0.0, 6.0))

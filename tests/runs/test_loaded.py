@@ -20,9 +20,9 @@ from polyak.runs import files, policy
 from polyak.runs.policy import Saved
 from polyak.training.acting import Acting, Verdict
 from polyak.types import Box, Discrete, MultiDiscrete
-from tests.agents import Agent, every_agent
-from tests.runs import small
-from tests.runs.worlds import Lopsided
+from tests.fixtures import small
+from tests.fixtures.agents import Agent, every_agent
+from tests.fixtures.envs import Lopsided
 
 ROOT = Path(__file__).parents[2]
 
@@ -176,7 +176,7 @@ def described(folder: Path) -> Any:
 def test_a_description_that_is_missing_or_wrong_is_not_needed(saved: Path, finished: polyak.Run) -> None:
     obs = np.ones((4, 3), np.float32)
     tree = described(saved)
-    actor = {**tree["actor"], "mlp": {**tree["actor"]["mlp"], "style": {"class": "polyak.nets.Style"}}}
+    actor = {**tree["actor"], "mlp": {**tree["actor"]["mlp"], "style": {"class": "polyak.networks.layers.Style"}}}
     senseless = {**tree, "actor": {**tree["actor"], "bound": 7, "mlp": {**tree["actor"]["mlp"], "linear_end": "no"}}}
     for changed in (None, 3, {**tree, "class": "os.system"}, {**tree, "actor": actor}, senseless):
         change(saved, tree=changed)
@@ -196,7 +196,7 @@ def test_arrays_that_are_neither_described_nor_the_algorithms_are_refused(saved:
 def test_a_policy_that_acts_in_jax_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = small.train(
         tmp_path / "run",
-        algorithm="tests.runs.splitting",
+        algorithm="tests.fixtures.splitting",
         steps=60,
         seeds=1,
         quiet=False,

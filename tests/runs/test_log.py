@@ -16,7 +16,7 @@ from polyak.runs.csv_table import read_table
 from polyak.runs.log import Log
 from polyak.training.host import Report
 from polyak.types import Episode
-from tests.runs import small
+from tests.fixtures import small
 
 BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
 

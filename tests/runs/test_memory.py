@@ -23,6 +23,6 @@ def test_there_is_never_a_second_replay_buffer(tmp_path: Path) -> None:
 
 def stages(folder: Path, *words: str) -> dict[str, float]:
     """Return what each stage took at its peak, in sizes of the buffer."""
-    command = [sys.executable, "-m", "tests.runs.memory", str(folder / "checkpoint"), *words]
+    command = [sys.executable, "-m", "tests.fixtures.memory", str(folder / "checkpoint"), *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))

@@ -12,7 +12,7 @@ from polyak import Plan, UsageError
 from polyak.algorithms import REGISTRY
 from polyak.errors import command_line
 from polyak.runs.other_words import TOP, WORDS, explained
-from tests.runs.small import command
+from tests.fixtures.small import command
 
 SETTINGS = {
     *TOP,

@@ -14,7 +14,7 @@ import pytest
 import polyak
 from polyak import UsageError
 from polyak.runs import files, plot
-from tests.runs import small
+from tests.fixtures import small
 from tests.runs.test_curves import METRICS, ROWS
 
 

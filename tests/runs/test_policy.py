@@ -14,9 +14,9 @@ import polyak
 from polyak import Policy, UsageError
 from polyak.envs.spaces import from_json, spec_of, to_json
 from polyak.runs.policy import Saved, save
-from tests.runs import small
-from tests.runs.worlds import HIGH, LOW
-from tests.toys import linear
+from tests.fixtures import small
+from tests.fixtures.envs import HIGH, LOW
+from tests.fixtures.toys import linear
 
 OBS = np.random.default_rng(0).uniform(-2, 2, (5, 3)).astype(np.float32)
 
@@ -25,7 +25,9 @@ OBS = np.random.default_rng(0).uniform(-2, 2, (5, 3)).astype(np.float32)
 def described(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     """A policy on dictionaries."""
     folder = tmp_path_factory.mktemp("runs") / "described"
-    return small.train(folder, env="tests.runs.worlds:Described-v0", steps=80, seeds=1, plan={"evaluations": 0}).policy
+    return small.train(
+        folder, env="tests.fixtures.envs:Described-v0", steps=80, seeds=1, plan={"evaluations": 0}
+    ).policy
 
 
 def test_one_observation_gives_one_action(finished: polyak.Run):

@@ -12,7 +12,7 @@ import pytest
 
 from polyak.runs.forgiving import Forgiving
 from polyak.runs.progress_line import ProgressLine
-from tests.runs import small
+from tests.fixtures import small
 
 
 class Broken(io.StringIO):
@@ -68,7 +68,7 @@ def test_the_command_keeps_its_exit_code(monkeypatch: pytest.MonkeyPatch, name: 
 
 
 def test_no_file_takes_the_place_of_a_closed_standard_error():
-    code = "import os; from polyak.cli import main; main(['--version']); print(os.open(os.devnull, os.O_RDONLY))"
+    code = "import os; from polyak.cli.main import main; main(['--version']); print(os.open(os.devnull, os.O_RDONLY))"
     words = ["sh", "-c", 'exec "$0" "$@" 2>&-', sys.executable, "-c", code]
     assert int(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1]) > 2
 

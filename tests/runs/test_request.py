@@ -9,16 +9,16 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from tests.runs.small import ENV, command
+from tests.fixtures.small import ENV, command
 
-WORLDS = "tests.runs.worlds"
+WORLDS = "tests.fixtures.envs"
 
 WRONG = {
     "trian": "unknown command 'trian': did you mean 'train'?",
     "train": "for example: polyak train ddpg Pendulum-v1",
     "train ddpg": "for example: polyak train ddpg Pendulum-v1",
     "train dgpd Pendulum-v1": "unknown algorithm 'dgpd': choose one of: a2c, crossq, ddpg, dqn, ppo",
-    "train polyak.draws Pendulum-v1": "is not an algorithm",
+    "train polyak.numerics.draws Pendulum-v1": "is not an algorithm",
     "train ddpg Pendulm-v1": "unknown environment 'Pendulm-v1': did you mean 'Pendulum-v1'?",
     "train ddpg Pendulum-v99": "unknown environment 'Pendulum-v99'",
     "train ddpg no_such_module:Thing-v0": "no module 'no_such_module'",

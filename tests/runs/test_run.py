@@ -18,8 +18,8 @@ from polyak.algorithms import ddpg, ppo
 from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import request
 from polyak.runs.watch import watch
-from tests.runs import small
-from tests.runs.worlds import Lopsided
+from tests.fixtures import small
+from tests.fixtures.envs import Lopsided
 
 SHORT = {"steps": 80, "seeds": [4], "plan": {"evaluations": 0}}
 
@@ -52,7 +52,7 @@ def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture
 def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
     small.train("called", algorithm=ddpg, env=Lopsided, **SHORT)
     loaded = polyak.load("called", trust=True)
-    assert (loaded.facts["algorithm"], loaded.facts["env"]) == ("ddpg", "tests.runs.worlds:Lopsided")
+    assert (loaded.facts["algorithm"], loaded.facts["env"]) == ("ddpg", "tests.fixtures.envs:Lopsided")
     assert loaded.evaluate(2)["per_seed"][0]["seed"] == 4
     by_id = small.train("by_id", **SHORT)
     small.assert_same_policies(by_id, loaded)
@@ -123,7 +123,7 @@ def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run
     ("wrong", "says"),
     [
         ({"algorithm": "dpg"}, "did you mean 'ddpg'"),
-        ({"algorithm": "polyak.draws"}, "is not an algorithm: it has no Config"),
+        ({"algorithm": "polyak.numerics.draws"}, "is not an algorithm: it has no Config"),
         ({"env": "Pendulm-v1"}, "did you mean 'Pendulum-v1'"),
         ({"env": "Pendulum-v77"}, "unknown environment 'Pendulum-v77'"),
         ({"env": "no_such_module:Thing-v0"}, "no module 'no_such_module'"),

@@ -14,8 +14,8 @@ from polyak import RunError
 from polyak.errors import Interrupted
 from polyak.runs import files, session
 from polyak.runs.log import Log
-from tests.runs import small
-from tests.runs.worlds import BREAKS_AT, Lopsided
+from tests.fixtures import small
+from tests.fixtures.envs import BREAKS_AT, Lopsided
 
 FAILURES = {
     "Raising-v0": "RuntimeError: the motor",
@@ -85,7 +85,7 @@ def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: py
 @pytest.mark.parametrize(("env", "envs"), [("Raising-v0", 1), ("Raising-v0", 2), ("Blind-v0", 2), ("Priceless-v0", 1)])
 def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, envs: int):
     with pytest.raises(RunError) as failed:
-        small.train("failed", env=f"tests.runs.worlds:{env}", plan={"evaluations": 0, "envs": envs})
+        small.train("failed", env=f"tests.fixtures.envs:{env}", plan={"evaluations": 0, "envs": envs})
     message = str(failed.value)
     assert FAILURES[env] in message
     for word in ("step", "of seed 0", "episode", "environment 0"):
@@ -147,12 +147,12 @@ def test_what_failed_first_is_told(monkeypatch: pytest.MonkeyPatch):
 
 def test_the_step_of_a_value_that_is_not_finite_is_counted_over_the_run():
     with pytest.raises(RunError, match=f"at environment step {BREAKS_AT} of seed 3, in episode"):
-        small.train("failed", env="tests.runs.worlds:Blind-v0", seeds=[3], plan={"evaluations": 0})
+        small.train("failed", env="tests.fixtures.envs:Blind-v0", seeds=[3], plan={"evaluations": 0})
 
 
 def test_a_failed_run_goes_on_once_the_environment_is_mended():
     with pytest.raises(RunError):
-        small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 0})
+        small.train("failed", env="tests.fixtures.envs:Raising-v0", plan={"evaluations": 0})
     run = polyak.resume("failed", env=Lopsided)
     assert (run.facts["status"], run.facts["error"], run.facts["env_steps"]) == ("finished", None, small.STEPS)
 
@@ -166,7 +166,7 @@ def test_a_failed_run_goes_on_once_the_environment_is_mended():
 )
 def test_an_environment_that_exits_fails_the_run_and_not_the_process(env: str, says: str):
     with pytest.raises(RunError, match=says):
-        small.train("failed", env=f"tests.runs.worlds:{env}", plan={"evaluations": 0})
+        small.train("failed", env=f"tests.fixtures.envs:{env}", plan={"evaluations": 0})
     facts = polyak.load("failed").facts
     assert (facts["status"], facts["env_steps"]) == ("failed", 40)
 
@@ -175,11 +175,11 @@ def test_an_environment_that_exits_fails_the_run_and_not_the_process(env: str, s
 def test_an_interrupt_that_an_environment_raises_saves_the_run(workers: int):
     plan = {"evaluations": 0, "workers": workers}
     with pytest.raises(KeyboardInterrupt) as interrupted:
-        small.train("stopped", env="tests.runs.worlds:Interrupting-v0", seeds=1, plan=plan)
+        small.train("stopped", env="tests.fixtures.envs:Interrupting-v0", seeds=1, plan=plan)
     assert str(interrupted.value).startswith("stopped at 40 of 400 steps; everything is saved")
     facts = polyak.load("stopped").facts
     assert (facts["status"], facts["env_steps"]) == ("interrupted", 40)
-    assert polyak.resume("stopped", env="tests.runs.worlds:Lopsided-v0").facts["status"] == "finished"
+    assert polyak.resume("stopped", env="tests.fixtures.envs:Lopsided-v0").facts["status"] == "finished"
 
 
 def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
@@ -201,7 +201,7 @@ def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
 
 def test_a_failure_in_an_evaluation_is_kept_too():
     with pytest.raises(RunError, match=r"at step \d+ of the evaluation episode with seed \d+: RuntimeError: the motor"):
-        small.train("failed", env="tests.runs.worlds:Raising-v0", plan={"evaluations": 20, "evaluation_episodes": 99})
+        small.train("failed", env="tests.fixtures.envs:Raising-v0", plan={"evaluations": 20, "evaluation_episodes": 99})
     assert polyak.load("failed").facts["status"] == "failed"
 
 
@@ -275,7 +275,7 @@ def test_without_evaluations_the_best_policy_is_the_newest():
 @pytest.mark.parametrize("world", ["Raising", "Blind"])
 def test_by_command_a_failing_environment_is_one_line(world: str, capfd: pytest.CaptureFixture[str]):
     flags = [*small.FLAGS, "--plan.evaluations", "0", "--out", "failed", "--seed", "8", "--json"]
-    assert small.command("train", "ddpg", f"tests.runs.worlds:{world}-v0", *flags) == 1
+    assert small.command("train", "ddpg", f"tests.fixtures.envs:{world}-v0", *flags) == 1
     out, err = capfd.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     for word in ("polyak: error: the environment", "step", "of seed 8", "episode"):
@@ -288,7 +288,7 @@ def test_by_command_a_failing_environment_is_one_line(world: str, capfd: pytest.
 
 def test_by_command_ctrl_c_says_how_to_resume_and_resuming_finishes(capsys: pytest.CaptureFixture[str]):
     process = small.in_a_process(
-        "train", "ddpg", "tests.runs.worlds:Slow-v0", *small.FLAGS, "--out", "run", "--plan.score-episodes", "1"
+        "train", "ddpg", "tests.fixtures.envs:Slow-v0", *small.FLAGS, "--out", "run", "--plan.score-episodes", "1"
     )
     while process.poll() is None and not _lines("run/metrics.csv"):
         time.sleep(0.02)

@@ -10,7 +10,7 @@ from polyak import Plan, UsageError
 from polyak.algorithms import REGISTRY
 from polyak.runs import presets
 from polyak.runs.settings import Asked, Settings, settings_for
-from tests.runs import small
+from tests.fixtures import small
 
 ALL = [
     (algorithm, name, preset)

@@ -12,7 +12,7 @@ import polyak
 from polyak import UsageError
 from polyak.runs import starting
 from polyak.runs.starting import in_order
-from tests.runs import small
+from tests.fixtures import small
 
 
 def test_a_run_like_another_has_the_same_bits(finished: polyak.Run):
@@ -40,7 +40,7 @@ def test_another_environment(words: list[str], finished: polyak.Run, monkeypatch
     asked: list[Any] = []
     monkeypatch.setattr("polyak.runs.request.make_envs", lambda *given: asked.append(given) or pytest.skip())
     with pytest.raises(pytest.skip.Exception):
-        polyak.cli.main(["train", *words, "--like", str(finished.folder)])  # type: ignore[attr-defined]
+        polyak.cli.main.main(["train", *words, "--like", str(finished.folder)])  # type: ignore[attr-defined]
     _, source, lanes, plan = asked[0]
     assert (source.maker, lanes, plan.batch) == ("Pendulum-v1", [0, 1], 8)
 
@@ -49,7 +49,7 @@ def test_what_another_run_names_is_not_imported_without_trust(finished: polyak.R
     shutil.copytree(finished.folder, tmp_path / "strange")
     path = tmp_path / "strange" / "run.json"
     path.write_text(path.read_text().replace('"algorithm": "ddpg"', '"algorithm": "antigravity"'))
-    for run in (lambda: polyak.train(like="strange"), lambda: polyak.cli.main(["train", "--like", "strange"])):
+    for run in (lambda: polyak.train(like="strange"), lambda: polyak.cli.main.main(["train", "--like", "strange"])):
         with pytest.raises((UsageError, SystemExit)):
             run()
     assert "antigravity" not in sys.modules

@@ -15,8 +15,8 @@ from polyak import UsageError
 from polyak.envs.make import from_name, refuse_untrusted
 from polyak.errors import command_line
 from polyak.runs import trust
-from tests.runs import small, tampering
-from tests.runs.worlds import Lopsided
+from tests.fixtures import small, tampering
+from tests.fixtures.envs import Lopsided
 
 SHADOWS = (
     *("jax.py", "numpy/__init__.py", "matplotlib.py", "gymnasium.py"),
@@ -99,7 +99,7 @@ def test_an_environment_that_the_user_gives_needs_no_trust(given: Path):
 
 
 def test_with_trust_names_are_imported(given: Path):
-    tampering.change(given, "run.json", env="tests.runs.worlds:Lopsided")
+    tampering.change(given, "run.json", env="tests.fixtures.envs:Lopsided")
     with pytest.raises(UsageError, match="would import tests"):
         polyak.load(given).evaluate(1)
     assert polyak.load(given, trust=True).evaluate(1)["episodes"] == 1
@@ -122,7 +122,7 @@ def run_command(where: Path, *words: str, **environ: str) -> "subprocess.Complet
     """Run the command in a folder, as its installed script does."""
     script = where.parent / "bin" / "polyak"
     script.parent.mkdir(exist_ok=True)
-    script.write_text("from polyak.cli import main\nmain()\n")
+    script.write_text("from polyak.cli.main import main\nmain()\n")
     paths = {"PYTHONPATH": str(Path(polyak.__file__).parents[1]), "JAX_PLATFORMS": "cpu"}
     return subprocess.run(
         [sys.executable, str(script), *words],

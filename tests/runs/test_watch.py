@@ -16,8 +16,8 @@ import polyak
 from polyak import RunError, UsageError
 from polyak.runs import display
 from polyak.runs.watch import watch
-from tests.runs import small
-from tests.runs.worlds import Lopsided
+from tests.fixtures import small
+from tests.fixtures.envs import Lopsided
 
 
 def test_a_recording_has_a_frame_for_each_step(finished: polyak.Run):
@@ -34,7 +34,7 @@ def undrawn() -> Any:
 
 
 def test_a_callable_that_takes_a_render_mode_can_be_watched(finished: polyak.Run):
-    said = watch(finished.policy, "tests.runs.worlds:Lopsided", "agent.gif", 1, 0)
+    said = watch(finished.policy, "tests.fixtures.envs:Lopsided", "agent.gif", 1, 0)
     assert said.startswith("agent.gif: 1 episode of seed ")
 
 
@@ -72,10 +72,10 @@ def test_an_environment_is_read_as_in_training(
         obs, reward, *ends, _ = step(env, action)
         return obs, [reward], *map(float, ends), None
 
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", answer)
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.observe", lambda env: observe(env)[None].tolist())
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.step", answer)
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.observe", lambda env: observe(env)[None].tolist())
     assert seen(capsys, finished.policy, 1, 0) == before
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.observe", lambda env: observe(env) * np.nan)
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.observe", lambda env: observe(env) * np.nan)
     with pytest.raises(RunError, match=r"at step 1 of episode 0: ValueError: observation .* is not finite"):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)
 
@@ -89,7 +89,7 @@ def test_exploring_is_another_episode(finished: polyak.Run, capsys: pytest.Captu
 def test_pictures_per_second_that_are_no_number_are_the_usual_ones(
     finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, fps: Any
 ):
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": fps})
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": fps})
     watch(finished.policy, small.ENV, "agent.gif", 1, 0)
     assert imageio.immeta("agent.gif")["duration"] == pytest.approx(1000 / 25 if fps == "25" else 1000 / 30, abs=10)
 
@@ -134,8 +134,8 @@ def test_windows_open_only_where_a_display_answers(monkeypatch: pytest.MonkeyPat
 def test_a_window_that_cannot_be_opened_is_a_wrong_request(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     no_window = type("error", (RuntimeError,), {"__module__": "pygame"})
     monkeypatch.setattr(display, "prepare", lambda: None)
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["human"]})
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", raises(no_window("x11 not available")))
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.metadata", {"render_modes": ["human"]})
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.step", raises(no_window("x11 not available")))
     with pytest.raises(UsageError, match=r"no window can be opened \(x11 not available\): record instead"):
         watch(finished.policy, small.ENV, None, 1, 0)
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_recorded_is_refused(finished: polyak.Run, env: str, reco
 
 
 def test_an_environment_without_pictures_is_refused(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["ansi"]})
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.metadata", {"render_modes": ["ansi"]})
     with pytest.raises(UsageError, match="cannot be drawn as rgb_array: it offers ansi"):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)
 
@@ -171,7 +171,7 @@ def test_an_mp4_says_what_to_install(finished: polyak.Run, monkeypatch: pytest.M
 
 
 def test_frames_of_a_quick_environment_are_thinned(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": 100})
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.metadata", {"render_modes": ["rgb_array"], "render_fps": 100})
     watch(finished.policy, small.ENV, "agent.gif", 1, 0)
     assert np.asarray(imageio.imread("agent.gif")).shape[0] <= 5
 
@@ -191,7 +191,7 @@ def test_a_recording_that_cannot_be_written_is_refused_before_anything_is_played
 ):
     Path("folder.gif").mkdir()
     Path("file").touch()
-    monkeypatch.setattr("tests.runs.worlds.Lopsided.step", None)
+    monkeypatch.setattr("tests.fixtures.envs.Lopsided.step", None)
     with pytest.raises(UsageError, match=says):
         watch(finished.policy, small.ENV, record, 1, 0)
 
@@ -227,7 +227,7 @@ FatalError = type("FatalError", (Exception,), {"__module__": "mujoco"})
 def test_an_environment_that_fails_is_a_run_error_and_leaves_no_file(
     finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, method: str, does: Any, says: str
 ):
-    monkeypatch.setattr(f"tests.runs.worlds.Lopsided.{method}", does)
+    monkeypatch.setattr(f"tests.fixtures.envs.Lopsided.{method}", does)
     with pytest.raises(RunError, match=says):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)
     assert not list(tmp_path.iterdir())
@@ -248,6 +248,6 @@ def test_an_environment_that_has_changed_is_refused(
     finished: polyak.Run, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
 ):
     for name, space in changed.items():
-        monkeypatch.setattr(f"tests.runs.worlds.Lopsided.{name}_space", space)
+        monkeypatch.setattr(f"tests.fixtures.envs.Lopsided.{name}_space", space)
     with pytest.raises(UsageError, match=r"the policy was made for observations .* the environment now has"):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)

@@ -15,9 +15,9 @@ from polyak.training.acting import Acting, Verdict
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
-from tests import toys
-from tests.compare import stack
-from tests.walk import Walk
+from tests.fixtures import toys
+from tests.fixtures.compare import stack
+from tests.fixtures.walk import Walk
 
 SPEC = EnvSpec(2, Box(1))
 SEEDS = (3, 4)

@@ -16,8 +16,8 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from tests import toys
-from tests.walk import Walk
+from tests.fixtures import toys
+from tests.fixtures.walk import Walk
 
 PLAN = Plan(env_steps=40, warmup=8, rollout_length=8, batch=4, evaluations=1)
 

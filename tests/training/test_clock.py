@@ -10,8 +10,8 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.types import Clock
-from tests import toys
-from tests.walk import Walk
+from tests.fixtures import toys
+from tests.fixtures.walk import Walk
 
 SEEDS = (3, 4)
 

@@ -19,11 +19,11 @@ from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.plan import Plan
 from polyak.tree import take
 from polyak.types import Clock, unpack
-from tests import toys
-from tests.agents import small
-from tests.compare import assert_close, assert_identical
-from tests.compiled import copies
-from tests.functions import Breaking, Choice, Drift, Keyed
+from tests.fixtures import toys
+from tests.fixtures.agents import small
+from tests.fixtures.compare import assert_close, assert_identical
+from tests.fixtures.compiled import copies
+from tests.fixtures.functions import Breaking, Choice, Drift, Keyed
 
 PLAN = Plan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from polyak.errors import UsageError
-from polyak.nets import Linear
+from polyak.networks.layers import Linear
 from polyak.training import devices
-from tests.compare import assert_identical
+from tests.fixtures.compare import assert_identical
 
 DEVICES = len(jax.devices())  # conftest.py asks for 4
 

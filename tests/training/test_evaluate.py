@@ -17,9 +17,9 @@ from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.plan import Plan
 from polyak.tree import replace
 from polyak.types import Box, EnvSpec
-from tests import toys
-from tests.compare import stack
-from tests.walk import Breaking, Kept, Walk
+from tests.fixtures import toys
+from tests.fixtures.compare import stack
+from tests.fixtures.walk import Breaking, Kept, Walk
 
 SEEDS = [[10, 11, 12, 13, 14], [20, 21, 22, 23, 24]]
 CONFIG = toys.Config()

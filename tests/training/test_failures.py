@@ -12,8 +12,8 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from tests import toys
-from tests.walk import Breaking, Walk
+from tests.fixtures import toys
+from tests.fixtures.walk import Breaking, Walk
 
 PLAN = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4)
 SEED = 3

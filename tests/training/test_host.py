@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak import replay
 from polyak.algorithms import ddpg
-from polyak.draws import LaneGenerators
 from polyak.envs.gymnasium import VectorEnv, episode_seed
+from polyak.numerics.draws import LaneGenerators
+from polyak.replay import ring
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec, unpack
-from tests import toys
-from tests.agents import clock, small
-from tests.compare import assert_close, assert_identical
-from tests.walk import Kept, Walk
+from tests.fixtures import toys
+from tests.fixtures.agents import clock, small
+from tests.fixtures.compare import assert_close, assert_identical
+from tests.fixtures.walk import Kept, Walk
 
 SPEC = EnvSpec(2, Box(1))
 GAUSSIAN = small(ddpg.Config(noise_sigma=0.3))
@@ -74,9 +74,9 @@ def choose(config: Any, policy: Any, memory: Any, obs: Any, draws: LaneGenerator
 
 def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: jax.Array, step: int) -> Any:
     unwritten = np.zeros((plan.env_steps - len(rows), SPEC.row_size), np.float32)
-    buffer = replay.Buffer(jnp.asarray(np.concatenate([rows, unwritten])), jnp.int32(len(rows)))
+    buffer = ring.Buffer(jnp.asarray(np.concatenate([rows, unwritten])), jnp.int32(len(rows)))
     batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-    batch = unpack(SPEC, replay.read(buffer, replay.draw(buffer, batch_key, (1, plan.batch)))[0])
+    batch = unpack(SPEC, ring.read(buffer, ring.draw(buffer, batch_key, (1, plan.batch)))[0])
     return UPDATE(config, state, batch, jax.random.fold_in(update_key, 0), clock(step))[0]
 
 

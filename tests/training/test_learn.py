@@ -10,7 +10,7 @@ import pytest
 from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn, start
 from polyak.training.plan import Plan
 from polyak.types import Box, EnvSpec
-from tests import toys
+from tests.fixtures import toys
 
 SPEC = EnvSpec(2, Box(1))
 PLAN = Plan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)

@@ -13,10 +13,10 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import from_named_leaves, named_leaves
-from tests import toys
-from tests.agents import small
-from tests.compare import assert_identical
-from tests.walk import Walk
+from tests.fixtures import toys
+from tests.fixtures.agents import small
+from tests.fixtures.compare import assert_identical
+from tests.fixtures.walk import Walk
 
 SEEDS = (3, 4)
 OVERLAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4)

@@ -14,8 +14,8 @@ from polyak.training.learn import Learner, Rollout, UpdateSchedule
 from polyak.training.plan import Plan
 from polyak.tree import pytree, replace
 from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition, unpack
-from tests import toys
-from tests.compiled import copies
+from tests.fixtures import toys
+from tests.fixtures.compiled import copies
 
 SPEC = EnvSpec(1, Box(1))
 STEPS = Sampling(gamma=0.5, n_step=3)

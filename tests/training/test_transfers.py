@@ -17,8 +17,8 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceTraining
 from polyak.training.host import Training
 from polyak.training.plan import Plan
-from tests import toys
-from tests.walk import Walk
+from tests.fixtures import toys
+from tests.fixtures.walk import Walk
 
 PLAN = Plan(env_steps=4_000, warmup=8, rollout_length=8, batch=4, evaluations=1)
 LONGER = replace(PLAN, rollout_length=64, updates=2.0)

@@ -1,0 +1,1 @@
+"""Networks as frozen dataclasses of arrays that are called."""

@@ -1,0 +1,147 @@
+"""Actors: networks that say what to do, with a single action or with a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from polyak.lazy import jax, jnp
+from polyak.networks.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
+from polyak.networks.layers import MLP, PLAIN, Style
+from polyak.networks.simba import Simba, network
+from polyak.numerics import maths
+from polyak.tree import pytree, static
+from polyak.types import ActionSpace, Array, Box, Discrete
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+Bound: TypeAlias = Literal["tanh", "clip"]
+SigmaBound: TypeAlias = Literal["clamp", "tanh", "softplus"]
+
+
+@pytree
+class Actor:
+    """The deterministic policy μ(s): a network whose output is bounded to [-1, 1] by tanh or by clipping."""
+
+    mlp: MLP | Simba
+    bound: Bound = static()
+
+    @classmethod
+    def create(
+        cls,
+        key: jax.Array,
+        obs_size: int,
+        action_size: int,
+        layers: Sequence[int],
+        bound: Bound = "tanh",
+        final_init: Any = None,
+        style: Style = PLAIN,
+    ) -> "Actor":
+        """Make an actor with the given hidden layers."""
+        return cls(network(key, (obs_size, *layers, action_size), final_init, style), bound)
+
+    def statistics(self) -> tuple[Any, ...]:
+        """Return fresh batch-norm statistics."""
+        return self.mlp.statistics()
+
+    def __call__(self, obs: Array, statistics: tuple[Any, ...] = ()) -> Array:
+        """Return actions `[batch, action]` for observations `[batch, obs]`."""
+        return self._bounded(self.mlp(obs, statistics))
+
+    def train(self, obs: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+        """Return actions in training mode and the advanced statistics."""
+        raw, statistics = self.mlp.train(obs, statistics)
+        return self._bounded(raw), statistics
+
+    def _bounded(self, raw: Array) -> Array:
+        return maths.squash(raw) if self.bound == "tanh" else maths.clip_inward(raw)
+
+
+@pytree
+class SquashedActor:
+    """A normal distribution squashed into [-1, 1] by tanh, whose mean and deviation both depend on what is seen.
+
+    `sigma_bound` says how the deviation is kept in bounds: log σ clamped to [-20, 2] (Haarnoja et al. 2018, arXiv
+    1812.05905), log σ by tanh in [-5, 2], or σ = softplus(x) as small teaching programs have it.
+    """
+
+    mlp: MLP | Simba
+    sigma_bound: SigmaBound = static()
+
+    @classmethod
+    def create(
+        cls,
+        key: jax.Array,
+        obs_size: int,
+        action_size: int,
+        layers: Sequence[int],
+        sigma_bound: SigmaBound = "clamp",
+        style: Style = PLAIN,
+    ) -> "SquashedActor":
+        """Make an actor with the given hidden layers."""
+        return cls(network(key, (obs_size, *layers, 2 * action_size), None, style), sigma_bound)
+
+    def statistics(self) -> tuple[Any, ...]:
+        """Return fresh batch-norm statistics."""
+        return self.mlp.statistics()
+
+    def __call__(self, obs: Array, statistics: tuple[Any, ...] = ()) -> SquashedNormal:
+        """Return the distribution of actions for observations `[batch, obs]`."""
+        return self._distribution(self.mlp(obs, statistics))
+
+    def train(self, obs: Array, statistics: tuple[Any, ...]) -> tuple[SquashedNormal, tuple[Any, ...]]:
+        """Return the distribution in training mode and the advanced statistics."""
+        raw, statistics = self.mlp.train(obs, statistics)
+        return self._distribution(raw), statistics
+
+    def _distribution(self, raw: Array) -> SquashedNormal:
+        half = raw.shape[-1] // 2
+        mean, rest = raw[..., :half], raw[..., half:]
+        if self.sigma_bound == "clamp":
+            return SquashedNormal(mean, rest.clip(-20.0, 2.0))
+        if self.sigma_bound == "tanh":
+            return SquashedNormal(mean, -5.0 + 3.5 * (maths.squash(rest) + 1.0))
+        library: Any = np if isinstance(rest, np.ndarray) else jnp
+        return SquashedNormal(mean, library.log(library.logaddexp(rest, 0.0) + 1e-6))
+
+
+@pytree
+class StochasticActor:
+    """A distribution over any action space: categorical, several categoricals, or a normal clipped to [-1, 1].
+
+    The deviation of the normal does not depend on what is seen (Schulman et al. 2017, arXiv 1707.06347, section 6.1).
+    """
+
+    mlp: MLP | Simba
+    log_sigma: Float[Array, "action"] | None
+    action: ActionSpace = static()
+
+    @classmethod
+    def create(
+        cls, key: jax.Array, size_in: int, action: ActionSpace, layers: Sequence[int], final_init: Any, style: Style
+    ) -> "StochasticActor":
+        """Make an actor with the given hidden layers and log σ = 0."""
+        log_sigma = jnp.zeros(action.size) if isinstance(action, Box) else None
+        return cls(network(key, (size_in, *layers, outputs(action)), final_init, style), log_sigma, action)
+
+    def __call__(self, obs: Array) -> Distribution:
+        """Return the distribution of actions for observations `[batch, obs]`."""
+        raw = self.mlp(obs)
+        if isinstance(self.action, Box):
+            assert self.log_sigma is not None
+            return ClippedNormal(raw, self.log_sigma[..., None, :] + 0.0 * raw)
+        if isinstance(self.action, Discrete):
+            return Categorical(raw)
+        ends = np.cumsum(self.action.sizes)
+        parts = zip(ends - np.array(self.action.sizes), ends, strict=True)
+        return MultiCategorical(tuple(Categorical(raw[..., start:end]) for start, end in parts))
+
+
+def outputs(action: ActionSpace) -> int:
+    """Return how many numbers a network puts out for an action space."""
+    if isinstance(action, Box):
+        return action.size
+    return action.n if isinstance(action, Discrete) else sum(action.sizes)

@@ -69,6 +69,9 @@ def with_setting(setting: str) -> str:
 
 
 def _import(path: str) -> Any:
+    if path.endswith(".py"):
+        module = path.removesuffix(".py").replace("/", ".").lstrip(".")
+        raise UsageError(f"{path}: name the module as Python imports it, not its file: {module}")
     if not all(part.isidentifier() for part in path.split(".")):
         raise UsageError(f"unknown algorithm {path!r}: give a registered name or the dotted path of a module")
     try:

@@ -73,7 +73,7 @@ def complain(sentence: str) -> None:
 
 def obey(words: list[str]) -> None:
     """Do what the words of a command ask for."""
-    if not words or words[0] in ("-h", "--help"):
+    if not words or words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
     elif words[0] == "--version":
         from polyak import __version__

@@ -40,9 +40,9 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
     acting = "without exploration" if results[0]["deterministic"] else "exploring"
     print(f"return {acting}, {results[0]['episodes']} fresh episodes per seed, mean ± deviation:")
     table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("seed")
+    table.add_column("seed", overflow="fold")
     for which in scores:
-        table.add_column(f"{which} policy", justify="right")
+        table.add_column(f"{which} policy", justify="right", overflow="fold")
     for rows in zip(*(result["per_seed"] for result in results), strict=True):
         cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
         table.add_row(str(rows[0]["seed"]), *cells)

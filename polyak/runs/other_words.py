@@ -26,6 +26,7 @@ LAST_RESORT = ("plan.rollout_length", "steps")  # suggested where nothing closer
 SAID = {
     "device": "JAX chooses the device: set JAX_PLATFORMS=cpu or JAX_PLATFORMS=cuda in the environment",
     "env": "name the algorithm and the environment first: polyak train ddpg Pendulum-v1",
+    "env_kwargs": "give each argument of the environment a flag of its own: --env.g 4.0",
     "load": "`polyak resume RUN` continues a run, and `polyak train ddpg ENV --from RUN` starts another from it",
     "render": "training draws nothing: `polyak watch RUN` shows the agent",
     "verbose": "progress is shown by default; quiet turns it off",
@@ -82,6 +83,7 @@ WORDS: dict[str, tuple[str, ...] | str] = {
     **dict.fromkeys(("seed", "numseeds", "randomseed", "nseeds"), ("seeds",)),
     **dict.fromkeys(("device", "cuda", "gpu", "cpu"), SAID["device"]),
     **dict.fromkeys(("env", "envid", "envname", "algo", "algorithm", "policy"), SAID["env"]),
+    **dict.fromkeys(("envkwargs", "envargs", "envconfig"), SAID["env_kwargs"]),
     **dict.fromkeys(("render", "rendermode"), SAID["render"]),
     **dict.fromkeys(("load", "loadpath", "checkpoint"), SAID["load"]),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyak.errors import UsageError, reason
+from polyak.errors import UsageError, describe, reason
 from polyak.runs import curves, files
 from polyak.runs.curves import Curve
 
@@ -54,8 +54,11 @@ def plot(
 
     Raises UsageError where there is nothing to draw, or the picture cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except Exception as error:  # a backend or settings of the user's that it does not know, or a damaged installation
+        raise UsageError(f"matplotlib, which draws, cannot be imported: {describe(error)}") from error
 
     if Path(out).suffix.lower().removeprefix(".") not in FigureCanvasAgg.get_supported_filetypes():
         raise UsageError(f"cannot draw {str(out)!r}: use a name ending in .png, .svg or .pdf")

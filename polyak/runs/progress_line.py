@@ -1,5 +1,6 @@
 """The live line on standard error that shows how far training is."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,6 +17,9 @@ def someone_looks() -> bool:
     return Forgiving(sys.stderr).isatty() or type(sys.stderr).__module__.startswith("ipykernel")
 
 
+DUMB = ("dumb", "unknown")  # terminals that cannot write over a line: they get one line for each quarter
+
+
 class ProgressLine:
     """One live line on standard error: the time left, the newest returns, environment steps per second and in all."""
 
@@ -23,7 +27,7 @@ class ProgressLine:
         """Prepare a line for `seeds` seeds of at most `total` environment steps each; `shown` false keeps silent."""
         self.total, self.seeds, self.shown = total, seeds, shown
         self.stream = cast(TextIO, Forgiving(sys.stderr))
-        self.live = shown and self.stream.isatty()
+        self.live = shown and self.stream.isatty() and os.environ.get("TERM") not in DUMB
         self.training: float | None = None
         self.evaluation = ""
         self.marks: list[tuple[float, int, float]] = []  # time, environment steps, share of the run

@@ -23,11 +23,12 @@ def provenance() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     used = jax.local_devices()[0]
+    kind = "" if used.device_kind == used.platform else f" ({used.device_kind})"
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions,
         "commit": _commit(),
-        "device": f"{used.platform} ({used.device_kind}), {devices.cores()} cores",
+        "device": f"{used.platform}{kind}, {devices.cores()} cores",
     }
 
 

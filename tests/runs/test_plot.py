@@ -1,6 +1,7 @@
 """Learning curves drawn from a run's evaluations."""
 
 import html
+import os
 import subprocess
 import sys
 import time
@@ -87,6 +88,16 @@ def test_a_damaged_table_is_refused(damage: bytes):
     (folder / "evaluations.csv").write_bytes(ROWS.encode() + damage)
     with pytest.raises(UsageError, match=r"evaluations.csv .*damaged or was changed"):
         polyak.plot([folder], "curves.svg")
+
+
+def test_matplotlib_that_cannot_be_imported_is_said_in_a_sentence(finished: polyak.Run):
+    code = f"import polyak; polyak.plot({str(finished.folder)!r}, 'picture.png')"
+    env = {**os.environ, "MPLBACKEND": "nonsense"}
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert (
+        "UsageError: matplotlib, which draws, cannot be imported: ValueError: Key backend: 'nonsense' is not a"
+        in (process.stderr.splitlines()[-1])
+    )
 
 
 def test_matplotlib_and_scipy_are_not_imported_before_something_is_drawn():

@@ -53,6 +53,7 @@ STREAMS = {
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_broken_standard_error_ends_nothing(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setattr(sys, "stderr", STREAMS[name]())
+    monkeypatch.setenv("TERM", "xterm")
     progress = ProgressLine(total=1000, seeds=2, shown=True)
     progress.say("ddpg on Pendulum-v1")
     for steps in range(0, 1001, 50):
@@ -137,6 +138,7 @@ class Terminal(io.StringIO):
 def test_the_line_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: int):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
     progress = ProgressLine(total=1_000_000, seeds=2, shown=True)
     progress.returned([-1234.5, -1234.5])
     progress.evaluated(np.array([-152.0]), np.array([-148.0]))
@@ -152,6 +154,17 @@ def test_the_line_fits_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: in
     assert ("training -1,23" in shown) == (columns >= 40)
     assert ("best -148" in shown) == (columns >= 60)
     assert columns < 120 or "500,000 steps" in shown
+
+
+@pytest.mark.parametrize("name", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_write_over_a_line_gets_whole_lines(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", name)
+    progress = ProgressLine(total=1000, seeds=1, shown=True)
+    progress.update(0, 0.0, "compiling…")
+    progress.update(300, 0.3)
+    progress.close()
+    assert terminal.getvalue().startswith("300 of 1,000 steps: ")
 
 
 def test_a_progress_line_that_is_not_shown_is_silent(capsys: pytest.CaptureFixture[str]):

@@ -17,6 +17,8 @@ WRONG = {
     "trian": "unknown command 'trian': did you mean 'train'?",
     "train": "for example: polyak train ddpg Pendulum-v1",
     "train ddpg": "for example: polyak train ddpg Pendulum-v1",
+    "train own/algorithm.py Pendulum-v1": "name the module as Python imports it, not its file: own.algorithm",
+    "train ddpg Pendulum-v1 --env-kwargs g=3": "a flag of its own: --env.g 4.0",
     "train dgpd Pendulum-v1": "unknown algorithm 'dgpd': choose one of: a2c, crossq, ddpg, dqn, ppo",
     "train polyak.numerics.draws Pendulum-v1": "is not an algorithm",
     "train ddpg Pendulm-v1": "unknown environment 'Pendulm-v1': did you mean 'Pendulum-v1'?",

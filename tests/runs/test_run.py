@@ -45,7 +45,7 @@ def test_a_run_says_what_made_it(finished: polyak.Run):
 def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture[str]):
     small.train("shown", **SHORT, quiet=False)
     first = capsys.readouterr().err.splitlines()[0]
-    assert first.startswith(f"ddpg on {small.ENV}: 1 seed, 1 device (cpu (cpu), ")
+    assert first.startswith(f"ddpg on {small.ENV}: 1 seed, 1 device (cpu, ")
     assert first.endswith("environments in Python, replay buffer 3.4 KiB")
 
 
@@ -139,7 +139,7 @@ def test_best_and_final_are_different_policies_scored_apart(finished: polyak.Run
         ({"seeds": [1, 1]}, "must be different"),
         ({"seeds": [-1]}, "from 0 to"),
         ({"seeds": [2**32]}, "from 0 to"),
-        ({"steps": 0}, "env_steps = 0 is too small"),
+        ({"steps": 0}, "steps = 0 must be a whole number"),
         ({"steps": 40}, "lower it .plan=..warmup.: …"),
     ],
 )

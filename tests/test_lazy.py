@@ -114,6 +114,7 @@ import importlib, pkgutil, sys
 sys.modules["jax"] = sys.modules["optax"] = None
 import polyak
 for module in pkgutil.walk_packages(polyak.__path__, "polyak."):
-    importlib.import_module(module.name)
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 """
     assert python(program) == ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from polyak.tables import table
+from polyak.cli.tables import table
 
 SCORE = {
     "deterministic": True,

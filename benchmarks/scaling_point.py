@@ -40,19 +40,22 @@ def update(asked: Any) -> dict[str, float]:
 
     from polyak import tree
     from polyak.algorithms import ddpg
-    from polyak.training.learn import Rollout, UpdateSchedule, learn, start
+    from polyak.training.learn import Rollout, Task, UpdateSchedule, learn, start
     from polyak.training.plan import Plan
     from polyak.types import Box, EnvSpec
 
     layers, spec = tuple(asked.layers), EnvSpec(3, Box(1))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
     plan = Plan(env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, rollout_length=UPDATES, warmup=0)
-    learner = jax.jit(partial(start, ddpg, plan, spec))(config, jax.random.key(0))
+    task = Task(ddpg, plan, spec)
+    learner = jax.jit(partial(start, task))(config, jax.random.key(0))
     full = tree.replace(learner.buffer, added=np.asarray(asked.capacity, np.int32))
     learner = tree.replace(learner, buffer=full)
-    program = jax.jit(partial(learn, ddpg, plan, spec), donate_argnums=(1,))
-    rows = np.random.default_rng(0).standard_normal((UPDATES, 1, spec.row_size), dtype=np.float32)
-    rollout = Rollout(rows, np.asarray(UPDATES, np.int32), np.asarray(True), np.zeros((), np.float32))
+    program = jax.jit(partial(learn, task), donate_argnums=(1,))
+    rng = np.random.default_rng(0)
+    shapes = spec.transition()
+    steps = jax.tree.map(lambda array: rng.standard_normal((UPDATES, 1, *array.shape), np.float32), shapes)
+    rollout = Rollout(steps, np.asarray(UPDATES, np.int32), np.asarray(True), np.zeros((), np.float32))
     state = [learner]
 
     def call(i: int) -> None:

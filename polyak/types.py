@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, Union
 
@@ -46,10 +47,28 @@ class Transition:
 
 
 @dataclass(frozen=True)
+class ArraySpec:
+    """The shape and type of an array, without its leading axes."""
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that one such array takes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
 class Box:
     """Continuous actions: `size` numbers, each in [-1, 1]; the environment adapter rescales them."""
 
     size: int
+
+    @property
+    def array(self) -> ArraySpec:
+        """What an action is stored as."""
+        return ArraySpec((self.size,))
 
 
 @dataclass(frozen=True)
@@ -58,12 +77,22 @@ class Discrete:
 
     n: int
 
+    @property
+    def array(self) -> ArraySpec:
+        """What an action is stored as."""
+        return ArraySpec((), "int32")
+
 
 @dataclass(frozen=True)
 class MultiDiscrete:
     """Several choices at once: number i is one of `sizes[i]`. Switches (MultiBinary) are choices of 2."""
 
     sizes: tuple[int, ...]
+
+    @property
+    def array(self) -> ArraySpec:
+        """What an action is stored as."""
+        return ArraySpec((len(self.sizes),), "int32")
 
 
 ActionSpace: TypeAlias = Box | Discrete | MultiDiscrete
@@ -78,37 +107,19 @@ class EnvSpec:
 
     @property
     def action_size(self) -> int:
-        """Width of an action in a row: its numbers, or 1 for an index."""
-        if isinstance(self.action, MultiDiscrete):
-            return len(self.action.sizes)
-        return self.action.size if isinstance(self.action, Box) else 1
+        """Numbers in an action, 1 for an index."""
+        return math.prod(self.action.array.shape)
+
+    def transition(self) -> Transition:
+        """Say how a step is stored: a transition of `ArraySpec`. Nothing else knows."""
+        obs, number = ArraySpec((self.obs_size,)), ArraySpec(())
+        parts: Any = (obs, self.action.array, number, obs, number, number)
+        return Transition(*parts)
 
     @property
-    def row_size(self) -> int:
-        """Width of a transition stored as one row of float32."""
-        return 2 * self.obs_size + self.action_size + 3
-
-
-def unpack(spec: EnvSpec, rows: Any) -> Transition:
-    """Read rows `[..., row]` as a transition. Of a NumPy array the parts are views: writing to them fills the rows.
-
-    One row keeps a transition together, so that a rollout is one transfer and a minibatch one gather.
-    """
-    o, a = spec.obs_size, spec.action_size
-    action = rows[..., o : o + a]
-    if isinstance(spec.action, Discrete):
-        action = action[..., 0]
-    if not isinstance(spec.action, Box) and not isinstance(rows, np.ndarray):
-        action = action.astype("int32")
-    end = o + a
-    return Transition(
-        obs=rows[..., :o],
-        action=action,
-        reward=rows[..., end],
-        next_obs=rows[..., end + 1 : end + 1 + o],
-        terminated=rows[..., end + 1 + o],
-        truncated=rows[..., end + 2 + o],
-    )
+    def transition_bytes(self) -> int:
+        """Bytes that a stored step takes."""
+        return sum(array.nbytes for array in vars(self.transition()).values() if array is not None)
 
 
 @dataclass

@@ -1,58 +1,39 @@
-"""Transitions as rows and back, for every kind of action; what n-step returns and importance weights mean to them."""
+"""How a step is stored, in every action space; what n-step returns and importance weights mean to them."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from polyak.tree import replace
-from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete, unpack
+from polyak.types import ArraySpec, Box, Discrete, EnvSpec, MultiDiscrete
 from tests.fixtures.agents import SPECS, transitions
 
-KINDS = {Box(2): 2, Discrete(4): 1, MultiDiscrete((2, 3, 5)): 3}
 PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
 
 
-def row(spec: EnvSpec) -> np.ndarray:
-    """Make a row that holds its own columns."""
-    return np.arange(spec.row_size, dtype=np.float32)
+@pytest.mark.parametrize(
+    ("action", "array", "size"),
+    [
+        (Box(2), ArraySpec((2,)), 2),
+        (Discrete(4), ArraySpec((), "int32"), 1),
+        (MultiDiscrete((2, 3, 5)), ArraySpec((3,), "int32"), 3),
+    ],
+    ids=str,
+)
+def test_how_a_step_is_stored(action: Any, array: ArraySpec, size: int) -> None:
+    spec = EnvSpec(2, action)
+    stored = spec.transition()
+    assert (stored.obs, stored.next_obs, stored.action) == (ArraySpec((2,)), ArraySpec((2,)), array)
+    assert stored.reward == stored.terminated == stored.truncated == ArraySpec(())
+    assert stored.n_steps is stored.weight is None
+    assert (spec.action_size, spec.transition_bytes) == (size, 4 * (2 + size + 1 + 2 + 1 + 1))
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-@pytest.mark.parametrize("library", [np, jnp], ids=["numpy", "jax"])
-def test_the_columns_of_a_row(kind: Any, library: Any) -> None:
-    spec, width = EnvSpec(2, kind), KINDS[kind]
-    assert (spec.action_size, spec.row_size) == (width, 2 + width + 1 + 2 + 1 + 1)
-    parts = unpack(spec, library.asarray(np.tile(row(spec), (4, 3, 1))))  # [time, env, row]
-    action = [2] if isinstance(kind, Discrete) else [list(range(2, 2 + width))]
-    end = 2 + width
-    expected = ([0, 1], *action, end, [end + 1, end + 2], end + 3, end + 4)
-    for name, columns in zip(PARTS, expected, strict=True):
-        found = getattr(parts, name)
-        assert found.shape == (4, 3, *np.shape(columns)), name
-        np.testing.assert_array_equal(found, np.broadcast_to(columns, found.shape))
-    assert parts.n_steps is parts.weight is None
-
-
-def test_indices_are_whole_numbers_in_jax_and_fill_rows_of_floats_in_numpy() -> None:
-    for kind in KINDS:
-        spec = EnvSpec(2, kind)
-        dtype = np.float32 if isinstance(kind, Box) else np.int32
-        assert unpack(spec, jnp.asarray(row(spec))).action.dtype == dtype
-        assert jax.eval_shape(lambda rows, spec=spec: unpack(spec, rows), row(spec)).action.dtype == dtype
-        assert unpack(spec, row(spec)).action.dtype == np.float32
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_in_numpy_the_parts_are_views_that_fill_the_rows(kind: Any) -> None:
-    spec = EnvSpec(2, kind)
-    rows = np.full((4, 3, spec.row_size), -1, np.float32)
-    parts, told = unpack(spec, rows), unpack(spec, np.tile(row(spec), (4, 3, 1)))
-    for name in PARTS:
-        getattr(parts, name)[...] = getattr(told, name).astype(int)
-    np.testing.assert_array_equal(rows, np.tile(row(spec), (4, 3, 1)))
+def test_a_spec_knows_its_bytes() -> None:
+    assert ArraySpec((8, 8, 3), "uint8").nbytes == 192
+    assert ArraySpec((), "int32").nbytes == 4
 
 
 @pytest.mark.parametrize("kind", SPECS, ids=lambda kind: kind.__name__)

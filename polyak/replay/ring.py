@@ -1,65 +1,78 @@
-"""A ring of rows as pure functions: it knows nothing of what the rows mean."""
+"""A ring of transitions, or of any tree of arrays, as pure functions: it knows nothing of what the arrays mean."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
 from polyak.types import Array
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Int
 
 
 @pytree
 class Buffer:
-    """The newest `capacity` rows. `added` counts all rows ever added; row i stands at i modulo capacity."""
+    """The newest entries of a tree of arrays, each leaf `[capacity, ...]`.
 
-    rows: Float[Array, "capacity row"]
+    `added` counts all entries ever added; entry i stands at i modulo the capacity.
+    """
+
+    data: Any
     added: Int[Array, ""]
 
+    @property
+    def capacity(self) -> int:
+        """How many entries there is room for."""
+        return int(jax.tree.leaves(self.data)[0].shape[0])
 
-def init(capacity: int, row_size: int) -> Buffer:
-    """Make an empty buffer of float32 rows."""
-    return Buffer(jnp.zeros((capacity, row_size), jnp.float32), jnp.zeros((), jnp.int32))
+
+def init(capacity: int, entry: Any) -> Buffer:
+    """Make an empty buffer for entries like `entry`, a tree of `ArraySpec`."""
+    data = jax.tree.map(lambda spec: jnp.zeros((capacity, *spec.shape), spec.dtype), entry)
+    return Buffer(data, jnp.zeros((), jnp.int32))
 
 
 def places_of_next(buffer: Buffer, n: int, count: Int[Array, ""]) -> Int[Array, "n"]:
-    """Say where the next n rows will stand; those from `count` on, which will be left out, stand beyond the end."""
-    capacity, offsets = buffer.rows.shape[0], jnp.arange(n)
-    return jnp.where(offsets < count, (buffer.added + offsets) % capacity, capacity)
+    """Say where the next n entries will stand; those from `count` on, which will be left out, stand beyond the end."""
+    offsets = jnp.arange(n)
+    return jnp.where(offsets < count, (buffer.added + offsets) % buffer.capacity, buffer.capacity)
 
 
-def add(buffer: Buffer, rows: Float[Array, "n row"], count: Int[Array, ""]) -> Buffer:
-    """Write the first `count` of n rows over the oldest ones; n must not exceed the capacity."""
-    places = places_of_next(buffer, rows.shape[0], count)
-    return Buffer(jnp.asarray(buffer.rows).at[places].set(rows, mode="drop"), buffer.added + count)
+def add(buffer: Buffer, entries: Any, count: Int[Array, ""]) -> Buffer:
+    """Write the first `count` of n entries `[n, ...]` over the oldest ones; n must not exceed the capacity."""
+    places = places_of_next(buffer, len(jax.tree.leaves(entries)[0]), count)
+
+    def write(stored: Any, new: Any) -> Any:
+        return jnp.asarray(stored).at[places].set(new, mode="drop")
+
+    return Buffer(jax.tree.map(write, buffer.data, entries), buffer.added + count)
 
 
 def size(buffer: Buffer) -> Int[Array, ""]:
-    """Return how many rows were written and not yet overwritten."""
-    return jnp.minimum(buffer.added, buffer.rows.shape[0])
+    """Return how many entries were written and not yet overwritten."""
+    return jnp.minimum(buffer.added, buffer.capacity)
 
 
 def draw(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Int[jax.Array, "*shape"]:
-    """Draw places uniformly and independently from those written; the buffer must hold at least one row."""
+    """Draw places uniformly and independently from those written; the buffer must hold at least one entry."""
     return jax.random.randint(key, shape, 0, size(buffer))
 
 
-def read(buffer: Buffer, places: Int[Array, "*shape"]) -> Float[jax.Array, "*shape row"]:
-    """Return the rows at these places."""
-    return jnp.asarray(buffer.rows)[places]
+def read(buffer: Buffer, places: Int[Array, "*shape"]) -> Any:
+    """Return the entries at these places, each leaf `[*shape, ...]`."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], buffer.data)
 
 
 def windows(
     buffer: Buffer, places: Int[Array, "*shape"], n: int, stride: int
-) -> tuple[Float[jax.Array, "n *shape row"], Bool[jax.Array, "n *shape"]]:
-    """Return each row and the n - 1 that were added `stride`, 2·stride, … later; say which are valid: stored by now.
+) -> tuple[Any, Bool[jax.Array, "n *shape"]]:
+    """Return each entry and the n - 1 that were added `stride`, 2·stride, … later, each leaf `[n, *shape, ...]`.
 
-    Rows of several environments are added in turns, so with their number as stride a window is one environment's.
+    Say which of them are valid, that is, stored by now. The steps of several environments are added in turns, so with
+    their number as stride a window is one environment's.
     """
-    capacity = buffer.rows.shape[0]
     later = stride * jnp.arange(n).reshape(n, *[1] * places.ndim)
-    newer = (buffer.added - 1 - places[None]) % capacity  # how many rows were added after this one
-    return read(buffer, (places[None] + later) % capacity), later <= newer
+    newer = (buffer.added - 1 - places[None]) % buffer.capacity  # how many entries were added after this one
+    return read(buffer, (places[None] + later) % buffer.capacity), later <= newer

@@ -104,7 +104,7 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
 
 def _free(training: Training | DeviceTraining) -> Free:
     """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
-    plan, row = training.plan, 4 * training.spec.row_size
-    replay = "training.learner.buffer.rows"
+    plan, row = training.plan, training.spec.transition_bytes
+    replay = "training.learner.buffer.data"
     most = {"training.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
     return Free(most, by_part=(replay,))

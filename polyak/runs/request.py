@@ -122,7 +122,7 @@ def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int
 
 def _row_bytes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> int:
     prioritized = learn.sampling_of(module, config).priority_alpha is not None
-    return 4 * (spec.row_size + prioritized) * lanes
+    return (spec.transition_bytes + 4 * prioritized) * lanes
 
 
 def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
@@ -131,7 +131,7 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
         _refuse_large_rollout(config, plan, spec, lanes)
         return
     memory = devices.memory(lanes)
-    most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * 4 * spec.row_size * lanes
+    most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * spec.transition_bytes * lanes
     row = _row_bytes(module, config, spec, lanes)
     if drawn + max(plan.batch, plan.rollout_length * plan.envs) * row > most:  # no capacity would do
         raise UsageError(
@@ -150,7 +150,7 @@ def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes:
 def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
     """Count the rollout on the host, on the device, and the minibatches of all epochs, which are gathered at once."""
     memory, copies = devices.memory(lanes), 2 + getattr(config, "epochs", 1)
-    step = 4 * spec.row_size * plan.envs * lanes * copies  # bytes
+    step = spec.transition_bytes * plan.envs * lanes * copies  # bytes
     if step * plan.rollout_length > memory * 0.8:
         fits = max(int(memory * 0.8) // step, 1)
         raise UsageError(

@@ -20,6 +20,7 @@ from polyak.training import devices, schedule
 from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
+from polyak.training.learn import Task
 from polyak.training.plan import Plan
 from polyak.training.protocols import CompiledEnv
 from polyak.training.segment import Lane, Programs, Record
@@ -40,9 +41,10 @@ class DeviceTraining:
     ):
         self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), env.spec
         schedule.validate(plan, env.limit)
-        lanes = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
+        task = Task(algorithm, plan, self.spec)
+        lanes = Lanes.begin(task, config, self.seeds, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
-        fixed = (Programs(algorithm, plan, env),)
+        fixed = (Programs(task, env),)
         begin = devices.program(Programs.begin, fixed, self.sharding, lanes=(False, True, True), config=config)
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
         shared = (False, True, True, True, False, False)

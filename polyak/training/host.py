@@ -22,11 +22,11 @@ from polyak.training import devices
 from polyak.training.acting import Acting, Verdict
 from polyak.training.finite import refuse_nonfinite
 from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shapes, truncate_newest
-from polyak.training.learn import Rollout, UpdateSchedule, learn
+from polyak.training.learn import Rollout, Task, UpdateSchedule, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
 from polyak.training.protocols import VectorEnv
-from polyak.types import Algorithm, unpack
+from polyak.types import Algorithm
 
 
 @dataclass
@@ -52,11 +52,12 @@ class Training:
     ):
         self.algorithm, self.plan, self.envs, self.seeds = algorithm, plan, envs, list(seeds)
         self.spec = envs.spec
-        begun = Lanes.begin(algorithm, config, plan, self.spec, self.seeds, most_devices)
+        task = Task(algorithm, plan, self.spec)
+        begun = Lanes.begin(task, config, self.seeds, most_devices)
         self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
         self.learn = devices.program(
             learn,
-            (algorithm, plan, self.spec),
+            (task,),
             self.sharding,
             lanes=(False, True, True, True, False),
             donate=(1,),
@@ -184,15 +185,16 @@ class Training:
         """Truncate the episodes of these environments after their last stored step: what follows is another episode."""
         stored = np.zeros((len(self.seeds), self.plan.envs), bool)
         if self.pending is not None and environments:
-            self.pending = tree.replace(self.pending, rows=np.array(self.pending.rows))  # a snapshot may hold them
+            steps = tree.replace(self.pending.steps, truncated=np.array(self.pending.steps.truncated))
+            self.pending = tree.replace(self.pending, steps=steps)  # a snapshot may hold the old array
         for lane, e in environments:
             self.acting.reset_memory(lane, e)
             if self.pending is not None and self.pending.count[lane]:
-                unpack(self.spec, self.pending.rows).truncated[lane, self.pending.count[lane] - 1, e] = 1
+                self.pending.steps.truncated[lane, self.pending.count[lane] - 1, e] = 1
             else:
                 stored[lane, e] = True
         if stored.any():
-            self.learner = truncate_newest(self.learner, stored, self.spec, self.sharding)
+            self.learner = truncate_newest(self.learner, stored, self.sharding)
 
     def start_from(self, state: Any) -> None:
         """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
@@ -220,8 +222,9 @@ class Training:
 
     def _empty_rollout(self) -> Rollout:
         lanes, plan = len(self.seeds), self.plan
-        rows = np.zeros((lanes, plan.rollout_length, plan.envs, self.spec.row_size), np.float32)
-        return Rollout(rows, np.zeros(lanes, np.int32), self.round, self.progress)
+        axes = (lanes, plan.rollout_length, plan.envs)
+        steps = jax.tree.map(lambda array: np.zeros((*axes, *array.shape), array.dtype), self.spec.transition())
+        return Rollout(steps, np.zeros(lanes, np.int32), self.round, self.progress)
 
     def _collect(self) -> tuple[Rollout, list[Any]]:
         """Collect up to `rollout_length` steps in every active lane, or to the end of its warm-up, run or episode."""
@@ -269,7 +272,7 @@ class Training:
         after = self.env_steps + rollout.count.astype(np.int64) * plan.envs
         due = plan.evaluations_due(after, self.episodes) > plan.evaluations_due(self.env_steps, played)
         if due.all() and envs.actions[0][0]:
-            unpack(self.spec, rollout.rows).truncated[0, rollout.count[0] - 1, 0] = 1
+            rollout.steps.truncated[0, rollout.count[0] - 1, 0] = 1
             self.acting.reset_memory(0, 0)
             envs.restore(envs.episodes + 1, [[[]]], envs.obs)
 
@@ -278,7 +281,7 @@ class Training:
         self.open = self.open & ~self.finished & ~np.isin(np.arange(len(self.seeds)), list(ended))
 
     def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, episodes_left: np.ndarray) -> list[Any]:
-        envs, parts, episodes = self.envs, unpack(self.spec, rollout.rows), list[Any]()
+        envs, parts, episodes = self.envs, rollout.steps, list[Any]()
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):

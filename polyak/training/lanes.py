@@ -16,9 +16,7 @@ from polyak.numerics.precision import in_32_bits
 from polyak.replay import priorities
 from polyak.replay.ring import Buffer
 from polyak.training import devices
-from polyak.training.learn import Learner, start, validate
-from polyak.training.plan import Plan
-from polyak.types import Algorithm, EnvSpec
+from polyak.training.learn import Learner, Task, start, validate
 
 T = TypeVar("T")
 
@@ -33,34 +31,36 @@ class Lanes:
     learner: Learner
 
     @classmethod
-    def begin(
-        cls, algorithm: Algorithm, config: Any, plan: Plan, spec: EnvSpec, seeds: Sequence[int], most: int | None
-    ) -> "Lanes":
+    def begin(cls, task: Task, config: Any, seeds: Sequence[int], most: int | None) -> "Lanes":
         """Make fresh learners on at most `most` devices. Raises UsageError for settings that do not fit together."""
-        validate(algorithm, config, plan)
+        validate(task.algorithm, config, task.plan)
         sharding = devices.spread(len(seeds), most)
         placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
         with in_32_bits():
             keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
-        program = devices.program(start, (algorithm, plan, spec), sharding, lanes=(False, True), config=config)
+        program = devices.program(start, (task,), sharding, lanes=(False, True), config=config)
         return cls(sharding, placed, learn_keys, program(placed, init_keys))
 
 
 def on_host(learner: Learner) -> Learner:
     """Read the learners of all lanes out, for a checkpoint.
 
-    The rows of the replay become a tuple of arrays, one for each lane, without those that nothing was written to. On a
-    CPU they are views of the device's memory, good until the learner learns again: there is no second copy of a replay.
+    Each array of the replay becomes a tuple of arrays, one for each lane, without the places that nothing was written
+    to. On a CPU they are views of the device's memory, good until the learner learns again: there is no second copy of
+    a replay.
     """
     if learner.buffer is None:
         return jax.tree.map(np.array, learner)
     state, added, priority_tree = jax.tree.map(np.array, (learner.state, learner.buffer.added, learner.priorities))
-    rows: jax.Array = learner.buffer.rows  # type: ignore[assignment]
-    filled = min(int(added.max()), rows.shape[1])
-    shards = sorted(rows.addressable_shards, key=lambda shard: shard.index[0].start or 0)
-    of_lanes = tuple(lane[:filled] for shard in shards for lane in np.asarray(shard.data))
-    return Learner(state, Buffer(of_lanes, added), priority_tree)  # type: ignore[arg-type]
+    data = jax.tree.map(partial(_of_lanes, filled=int(added.max())), learner.buffer.data)
+    return Learner(state, Buffer(data, added), priority_tree)
+
+
+def _of_lanes(stored: jax.Array, filled: int) -> tuple[np.ndarray, ...]:
+    """View the first places of an array `[lane, capacity, ...]` of the replay, lane by lane."""
+    shards = sorted(stored.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+    return tuple(lane[:filled] for shard in shards for lane in np.asarray(shard.data))
 
 
 def of_numbers(tree: T) -> T:
@@ -95,13 +95,13 @@ def priorities_for(capacity: int, learner: Learner) -> Learner:
 
 
 def put_back(saved: Learner, initial: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
-    """Undo `on_host`: put what was saved onto the devices, the rows part by part into the memory of a new learner.
+    """Undo `on_host`: put what was saved onto the devices, the replay part by part into the memory of a new learner.
 
     Its replay may have room for more, or less, than the one that was saved, but for all that is in it.
     """
     if saved.buffer is None or initial.buffer is None:
         return jax.device_put(saved, sharding)
-    priority_tree, rows = saved.priorities, _filled(initial.buffer.rows, saved.buffer.rows, sharding)
+    priority_tree, data = saved.priorities, _filled(initial.buffer.data, saved.buffer.data, sharding)
     if (
         priority_tree is not None
         and initial.priorities is not None
@@ -110,44 +110,49 @@ def put_back(saved: Learner, initial: Learner, sharding: jax.sharding.NamedShard
         resized = partial(priorities.resized, capacity=initial.priorities.capacity)
         priority_tree = jax.tree.map(np.asarray, jax.vmap(resized)(priority_tree))
     rest = jax.device_put(
-        tree.replace(saved, buffer=tree.replace(saved.buffer, rows=()), priorities=priority_tree), sharding
+        tree.replace(saved, buffer=tree.replace(saved.buffer, data=()), priorities=priority_tree), sharding
     )
-    return tree.replace(rest, buffer=tree.replace(rest.buffer, rows=rows))
+    return tree.replace(rest, buffer=tree.replace(rest.buffer, data=data))
 
 
-def truncate_newest(
-    learner: Learner, which: np.ndarray, spec: EnvSpec, sharding: jax.sharding.NamedSharding
-) -> Learner:
+def truncate_newest(learner: Learner, which: np.ndarray, sharding: jax.sharding.NamedSharding) -> Learner:
     """Mark the newest stored transition of some environments, `which[lane, env]`, as the last of its episode."""
     if learner.buffer is None:
         return learner
-    capacity, num_envs = learner.buffer.rows.shape[1], which.shape[1]
+    data, num_envs = learner.buffer.data, which.shape[1]
+    capacity = data.truncated.shape[1]
     places = (np.asarray(learner.buffer.added)[:, None] - num_envs + np.arange(num_envs)) % capacity
-    program = devices.program(_truncate, (spec,), sharding, lanes=(True, True, True), donate=(0,))
-    rows = program(learner.buffer.rows, places.astype(np.int32), which.astype(np.float32))
-    return tree.replace(learner, buffer=tree.replace(learner.buffer, rows=rows))
+    program = devices.program(_truncate, (), sharding, lanes=(True, True, True), donate=(0,))
+    truncated = program(data.truncated, places.astype(np.int32), which.astype(np.float32))
+    return tree.replace(learner, buffer=tree.replace(learner.buffer, data=tree.replace(data, truncated=truncated)))
 
 
-def _truncate(spec: EnvSpec, rows: jax.Array, places: jax.Array, marks: jax.Array) -> jax.Array:
-    return rows.at[places, spec.row_size - 1].max(marks)  # a row ends with `truncated`
+def _truncate(truncated: jax.Array, places: jax.Array, marks: jax.Array) -> jax.Array:
+    return truncated.at[places].max(marks)
 
 
-PART = 2**20  # numbers of each lane that are put back at a time
+PART = 2**22  # bytes of each lane's array that are put back at a time
 
 
-def _filled(rows: Any, saved: Any, sharding: jax.sharding.NamedSharding) -> Any:
+def _filled(data: Any, saved: Any, sharding: jax.sharding.NamedSharding) -> Any:
+    """Write what was saved, a tuple of one array for each lane in place of each array, into the replay."""
+    fill = partial(_fill, sharding=sharding)
+    return jax.tree.map(fill, data, saved, is_leaf=lambda leaf: isinstance(leaf, jax.Array))
+
+
+def _fill(stored: jax.Array, saved: Any, sharding: jax.sharding.NamedSharding) -> jax.Array:
     count = saved[0].shape[0]
     if not count:
-        return rows
-    part = min(count, max(PART // rows.shape[2], 1))
+        return stored
+    part = min(count, max(PART // (saved[0][:1].nbytes or 1), 1))
     program = devices.program(_write, (), sharding, lanes=(True, True, False), donate=(0,))
     for begin in range(0, count, part):
         first = min(begin, count - part)  # the last part has the same size, and so the same program
         some = np.stack([lane[first : first + part] for lane in saved])
-        jax.block_until_ready(rows)  # else parts that were read pile up in memory faster than they are written
-        rows = program(rows, some, np.asarray(first, np.int32))
-    return rows
+        jax.block_until_ready(stored)  # else parts that were read pile up in memory faster than they are written
+        stored = program(stored, some, np.asarray(first, np.int32))
+    return stored
 
 
-def _write(rows: jax.Array, some: jax.Array, first: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_slice_in_dim(rows, some, first, 0)
+def _write(stored: jax.Array, some: jax.Array, first: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(stored, some, first, 0)

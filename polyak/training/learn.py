@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from polyak import tree
@@ -12,14 +13,23 @@ from polyak.numerics import maths
 from polyak.replay import priorities, ring
 from polyak.replay.priorities import Priorities
 from polyak.training.plan import Plan
-from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, unpack
+from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, how long and on what: everything about learning that a compiled program is made for."""
+
+    algorithm: Algorithm
+    plan: Plan
+    spec: EnvSpec
 
 
 @tree.pytree
 class Rollout:
     """What was collected: in `learn` one lane's; on the host every field has a leading lane axis."""
 
-    rows: Array  # [time, env, row] transitions, see `types.unpack`
+    steps: Transition  # [time, env, ...]
     count: Array  # [] steps of `time` that are filled
     active: Array  # [] whether this lane was still training
     progress: Array  # [] share of the lane's run behind it when the rollout began, see `Clock`
@@ -63,39 +73,31 @@ def validate(algorithm: Algorithm, config: Any, plan: Plan) -> None:
         algorithm.validate(config, plan)
 
 
-def start(algorithm: Algorithm, plan: Plan, spec: EnvSpec, config: Any, key: jax.Array) -> Learner:
+def start(task: Task, config: Any, key: jax.Array) -> Learner:
     """Make a fresh lane."""
-    state = algorithm.init(config, spec, key)
-    if algorithm.learns_from != "replay":
+    state = task.algorithm.init(config, task.spec, key)
+    if task.algorithm.learns_from != "replay":
         return Learner(state, None)
-    capacity = plan.room()
-    prioritized = sampling_of(algorithm, config).priority_alpha is not None
-    buffer = ring.init(capacity, spec.row_size)
+    capacity = task.plan.room()
+    prioritized = sampling_of(task.algorithm, config).priority_alpha is not None
+    buffer = ring.init(capacity, task.spec.transition())
     return Learner(state, buffer, priorities.init(capacity) if prioritized else None)
 
 
 def learn(
-    algorithm: Algorithm,
-    plan: Plan,
-    spec: EnvSpec,
-    config: Any,
-    learner: Learner,
-    rollout: Rollout,
-    key: jax.Array,
-    schedule: UpdateSchedule,
+    task: Task, config: Any, learner: Learner, rollout: Rollout, key: jax.Array, schedule: UpdateSchedule
 ) -> tuple[Learner, Metrics]:
     """Learn from one lane's rollout with the updates that are due; return the mean of their metrics too."""
-    clock, num_updates = (
-        Clock(jnp.asarray(schedule.updates), jnp.asarray(rollout.progress)),
-        jnp.asarray(schedule.num_updates),
-    )
+    algorithm, plan = task.algorithm, task.plan
+    clock = Clock(jnp.asarray(schedule.updates), jnp.asarray(rollout.progress))
+    num_updates = jnp.asarray(schedule.num_updates)
     key = jax.random.fold_in(key, clock.updates)
     if learner.buffer is None:
-        state, metrics = algorithm.update(config, learner.state, unpack(spec, rollout.rows), key, clock)
+        state, metrics = algorithm.update(config, learner.state, rollout.steps, key, clock)
         return Learner(state, None), _scalars(metrics)
 
     before, sampling = learner.state, sampling_of(algorithm, config)
-    learner = _remember(learner, spec, rollout)
+    learner = _remember(learner, rollout)
     batch_key, update_key = jax.random.split(key)
 
     def update(state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
@@ -103,70 +105,64 @@ def learn(
         return algorithm.update(config, state, batch, jax.random.fold_in(update_key, i), now)
 
     if learner.priorities is None:
-        learner, metrics = _learn_uniformly(update, plan, spec, sampling, learner, batch_key, num_updates)
+        learner, metrics = _learn_uniformly(update, plan, sampling, learner, batch_key, num_updates)
     else:
-        learner, metrics = _learn_by_priority(
-            update, plan, spec, sampling, learner, batch_key, num_updates, clock.progress
-        )
+        beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, clock.progress)
+        sampling = tree.replace(sampling, priority_beta=beta)
+        learner, metrics = _learn_by_priority(update, plan, sampling, learner, batch_key, num_updates)
     if plan.updates_per == "episode":  # only then do lanes end at different times
         learner = tree.replace(learner, state=tree.where(jnp.asarray(rollout.active), learner.state, before))
     return learner, metrics
 
 
-def _remember(learner: Learner, spec: EnvSpec, rollout: Rollout) -> Learner:
+def _remember(learner: Learner, rollout: Rollout) -> Learner:
     """Add the rollout to the replay, with the highest priority."""
     assert learner.buffer is not None
-    rows = rollout.rows.reshape(-1, spec.row_size)
-    count = jnp.where(rollout.active, rollout.count * rollout.rows.shape[1], 0)
+    steps = rollout.steps.flat()
+    count = jnp.where(rollout.active, rollout.count * rollout.steps.reward.shape[1], 0)
     priority_tree = learner.priorities
     if priority_tree is not None:
-        priority_tree = priorities.enter(priority_tree, ring.places_of_next(learner.buffer, len(rows), count))
-    return Learner(learner.state, ring.add(learner.buffer, rows, count), priority_tree)
+        priority_tree = priorities.enter(priority_tree, ring.places_of_next(learner.buffer, len(steps.reward), count))
+    return Learner(learner.state, ring.add(learner.buffer, steps, count), priority_tree)
 
 
 Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
 
 
 def _learn_uniformly(
-    update: Update, plan: Plan, spec: EnvSpec, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
+    update: Update, plan: Plan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
     """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
     assert learner.buffer is not None
     places = ring.draw(learner.buffer, key, (plan.most_updates, plan.batch))
-    rows: Any = places if sampling.n_step > 1 else ring.read(learner.buffer, places)
+    drawn: Any = places if sampling.n_step > 1 else ring.read(learner.buffer, places)
 
     def update_if_due(state: Any, x: Any) -> tuple[Any, Metrics]:
         def update_once(state: Any) -> tuple[Any, Metrics]:
-            batch = unpack(spec, x[0]) if sampling.n_step == 1 else _gather(learner, plan, spec, sampling, x[0])
+            batch = x[0] if sampling.n_step == 1 else _gather(learner, plan, sampling, x[0])
             return _scalar(update, state, batch, x[1])
 
         return _update_if(update_once, state, x[1] < num_updates)
 
     indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
-    state, metrics = jax.lax.scan(update_if_due, learner.state, (rows, indices))
+    state, metrics = jax.lax.scan(update_if_due, learner.state, (drawn, indices))
     return tree.replace(learner, state=state), _mean(metrics, num_updates)
 
 
 def _learn_by_priority(
-    update: Update,
-    plan: Plan,
-    spec: EnvSpec,
-    sampling: Sampling,
-    learner: Learner,
-    key: jax.Array,
-    num_updates: Array,
-    progress: Array,
+    update: Update, plan: Plan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
     """Draw each minibatch by the priorities as the update before it left them."""
     assert learner.buffer is not None
     assert sampling.priority_alpha is not None
     size, alpha = ring.size(learner.buffer), sampling.priority_alpha
-    beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, progress)
 
     def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
         state, priority_tree = carried
-        places, weights = priorities.draw(priority_tree, jax.random.fold_in(key, i), plan.batch, size, beta)
-        batch = tree.replace(_gather(learner, plan, spec, sampling, places), weight=weights)
+        places, weights = priorities.draw(
+            priority_tree, jax.random.fold_in(key, i), plan.batch, size, sampling.priority_beta
+        )
+        batch = tree.replace(_gather(learner, plan, sampling, places), weight=weights)
         state, metrics = update(state, batch, i)
         if "td_error" not in metrics:
             raise UsageError("prioritized replay needs the errors of an update: return them as the metric td_error")
@@ -176,13 +172,13 @@ def _learn_by_priority(
     return Learner(state, learner.buffer, priority_tree), metrics
 
 
-def _gather(learner: Learner, plan: Plan, spec: EnvSpec, sampling: Sampling, places: Array) -> Transition:
+def _gather(learner: Learner, plan: Plan, sampling: Sampling, places: Array) -> Transition:
     """Read a minibatch, folding the steps of n-step returns."""
     assert learner.buffer is not None
     if sampling.n_step == 1:
-        return unpack(spec, ring.read(learner.buffer, places))
-    rows, valid = ring.windows(learner.buffer, places, sampling.n_step, plan.envs)
-    return maths.n_step(unpack(spec, rows), valid, sampling.gamma)
+        return ring.read(learner.buffer, places)
+    steps, valid = ring.windows(learner.buffer, places, sampling.n_step, plan.envs)
+    return maths.n_step(steps, valid, sampling.gamma)
 
 
 def _scalar(update: Update, state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:

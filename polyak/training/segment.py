@@ -9,11 +9,10 @@ from typing import Any
 from polyak import tree
 from polyak.lazy import jax, jnp
 from polyak.numerics import keys
-from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn
-from polyak.training.plan import Plan
+from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule, learn
 from polyak.training.protocols import CompiledEnv
 from polyak.training.schedule import Schedule, Share
-from polyak.types import Algorithm, Array, Box, Discrete
+from polyak.types import Array, Box, Discrete, EnvSpec, Transition
 
 
 @tree.pytree
@@ -41,13 +40,12 @@ class Record:
 class Programs:
     """What is compiled, of one lane."""
 
-    algorithm: Algorithm
-    plan: Plan
+    task: Task
     env: CompiledEnv
 
     def begin(self, config: Any, learner: Learner, key: jax.Array) -> Lane:
         """Put a fresh learner into fresh environments."""
-        starts = jax.random.split(_collecting(key, jnp.int32(0)), self.plan.envs)
+        starts = jax.random.split(_collecting(key, jnp.int32(0)), self.task.plan.envs)
         return Lane(learner, jax.vmap(self.env.start)(starts), self._initial_memory(config), jnp.ones((), jnp.int32))
 
     def segment(
@@ -63,8 +61,8 @@ class Programs:
             learner, metrics = self._learn(config, lane.learner, rollout, key, now)
             length, total = jax.tree.map(lambda all_, one: all_.at[i].set(one), (record.length, record.total), ends)
             summed = jax.tree.map(lambda total, one: total + now.num_updates * one, record.metrics, metrics)
-            finite = record.finite & jnp.isfinite(rollout.rows).all()
-            taken = record.taken + rollout.count * self.plan.envs
+            finite = record.finite & _all_finite(rollout.steps)
+            taken = record.taken + rollout.count * self.task.plan.envs
             return tree.replace(lane, learner=learner), Record(summed, length, total, taken, finite)
 
         empty = self._record(config, lane, key, table)
@@ -74,9 +72,8 @@ class Programs:
 
     def _record(self, config: Any, lane: Lane, key: jax.Array, table: Schedule) -> Record:
         """Return a record of nothing."""
-        shape, now = (self.plan.rollout_length, self.plan.envs), tree.take(table, 0)
-        rows = jnp.zeros((*shape, self.env.spec.row_size))
-        rollout = Rollout(rows, now.steps, jnp.ones((), bool), jnp.zeros(()))
+        shape, now = (self.task.plan.rollout_length, self.task.plan.envs), tree.take(table, 0)
+        rollout = Rollout(_zeros(self.task.spec, shape), now.steps, jnp.ones((), bool), jnp.zeros(()))
         metrics = jax.eval_shape(self._learn, config, lane.learner, rollout, key, now)[1]
         nothing = jax.tree.map(lambda metric: jnp.zeros(metric.shape, metric.dtype), metrics)
         whole = (*table.steps.shape, *shape)
@@ -87,13 +84,13 @@ class Programs:
     ) -> tuple[Learner, Any]:
         """Learn from a rollout, as the host loop does."""
         schedule = UpdateSchedule(now.updates, now.num_updates)
-        return learn(self.algorithm, self.plan, self.env.spec, config, learner, rollout, key, schedule)
+        return learn(self.task, config, learner, rollout, key, schedule)
 
     def _initial_memory(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""
-        initial = self.algorithm.init_memory(config, self.env.spec)
+        initial = self.task.algorithm.init_memory(config, self.task.spec)
         return jax.tree.map(
-            lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.plan.envs, *jnp.shape(leaf))), initial
+            lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.task.plan.envs, *jnp.shape(leaf))), initial
         )
 
     def _collect(
@@ -101,15 +98,15 @@ class Programs:
     ) -> tuple[Rollout, Any, Lane]:
         """Take the iteration's steps in all environments of a lane, as far as its share goes."""
         key = keys.fast(key)
-        num_envs, spec, initial = self.plan.envs, self.env.spec, self._initial_memory(config)
+        num_envs, spec, initial = self.task.plan.envs, self.task.spec, self._initial_memory(config)
 
         def step(t: Any, carried: Any) -> Any:
-            env_states, memory, rows, ends = carried
+            env_states, memory, steps, ends = carried
             act_key, step_key, start_key = jax.random.split(jax.random.fold_in(key, t), 3)
             action, memory = self._act(config, lane, memory, env_states.obs, act_key, now)
             after, outcome = jax.vmap(self.env.step)(env_states, action, jax.random.split(step_key, num_envs))
             parts = (env_states.obs, action, outcome.reward, outcome.next_obs, outcome.terminated, outcome.truncated)
-            row = jnp.concatenate([jnp.asarray(part, jnp.float32).reshape(num_envs, -1) for part in parts], -1)
+            steps = jax.tree.map(lambda all_, one: all_.at[t].set(one.astype(all_.dtype)), steps, Transition(*parts))
 
             def renew() -> Any:
                 started = jax.vmap(self.env.start)(jax.random.split(start_key, num_envs)), initial
@@ -118,31 +115,42 @@ class Programs:
             # a branch: most steps end nothing, and beginning episodes can be dear
             after, memory = jax.lax.cond(outcome.ended.any(), renew, lambda: (after, memory))
             found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
-            return after, memory, rows.at[t].set(row), jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
+            return after, memory, steps, jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)
 
-        shape = (self.plan.rollout_length, num_envs)
+        shape = (self.task.plan.rollout_length, num_envs)
         ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
-        begun = (lane.env_states, lane.memory, jnp.zeros((*shape, spec.row_size)), ends)
-        if self.plan.updates_per == "episode":
+        begun = (lane.env_states, lane.memory, _zeros(spec, shape), ends)
+        if self.task.plan.updates_per == "episode":
             most = jnp.minimum(now.steps, share.steps)
-            count, (after, memory, rows, ends) = _while_playing(step, begun, most, share.episodes)
+            count, (after, memory, steps, ends) = _while_playing(step, begun, most, share.episodes)
         else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched
-            count, (after, memory, rows, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
-        rollout = Rollout(rows, count, share.steps > 0, share.progress)
+            count, (after, memory, steps, ends) = now.steps, jax.lax.fori_loop(0, now.steps, step, begun)
+        rollout = Rollout(steps, count, share.steps > 0, share.progress)
         return rollout, ends, tree.replace(lane, env_states=after, memory=memory, iterations=lane.iterations + 1)
 
     def _act(
         self, config: Any, lane: Lane, memory: Any, obs: Array, key: jax.Array, now: Schedule
     ) -> tuple[Array, Any]:
         """Choose actions for all environments of a lane: uniformly, or by its policy."""
-        action_space = self.env.spec.action
+        action_space = self.task.spec.action
 
         def by_policy() -> Any:
-            action, after = self.algorithm.act(config, lane.learner.state.policy, memory, obs, key, True)
+            action, after = self.task.algorithm.act(config, lane.learner.state.policy, memory, obs, key, True)
             dtype = jnp.float32 if isinstance(action_space, Box) else jnp.int32
             return jnp.asarray(action, dtype), jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), after, memory)
 
-        return jax.lax.cond(now.uniform, lambda: (_uniform(action_space, self.plan.envs, key), memory), by_policy)
+        return jax.lax.cond(now.uniform, lambda: (_uniform(action_space, self.task.plan.envs, key), memory), by_policy)
+
+
+def _zeros(spec: EnvSpec, shape: tuple[int, ...]) -> Transition:
+    """Make steps `[time, env, ...]` of zeros."""
+    return jax.tree.map(lambda array: jnp.zeros((*shape, *array.shape), array.dtype), spec.transition())
+
+
+def _all_finite(steps: Transition) -> Array:
+    """Say whether all numbers in some steps are finite."""
+    found = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(steps)]
+    return jnp.stack(found).all()
 
 
 def _collecting(key: jax.Array, iteration: Array) -> jax.Array:

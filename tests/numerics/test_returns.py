@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from polyak.numerics import maths
 from polyak.replay import ring
-from polyak.types import Box, EnvSpec, Transition, unpack
+from polyak.types import Box, EnvSpec, Transition
 from tests.fixtures.agents import transitions
+from tests.fixtures.rows import row_size, unpack
 
 SPEC = EnvSpec(1, Box(1))
 ENVS, CAPACITY, MOST, N = 2, 11, 6, 3  # the ring is no multiple of the environments
@@ -63,12 +64,13 @@ def test_n_step_returns_from_the_ring_equal_those_of_every_environments_own_stor
     counts: list[int], ends: list[str], seed: int
 ) -> None:
     total = ENVS * sum(counts)
-    rows = np.random.default_rng(seed).normal(size=(len(ends), SPEC.row_size)).astype(np.float32)
+    rows = np.random.default_rng(seed).normal(size=(len(ends), row_size(SPEC))).astype(np.float32)
     rows[:, -2] = [end in ("terminated", "both") for end in ends]
     rows[:, -1] = [end in ("truncated", "both") for end in ends]
-    buffer, added = ring.init(CAPACITY, SPEC.row_size), 0
+    buffer, added = ring.init(CAPACITY, SPEC.transition()), 0
     for count in counts:
-        buffer = ADD(buffer, np.concatenate([rows, rows])[added : added + MOST], jnp.int32(ENVS * count))
+        steps = unpack(SPEC, np.concatenate([rows, rows])[added : added + MOST])
+        buffer = ADD(buffer, steps, jnp.int32(ENVS * count))
         added += ENVS * count
     folded = FOLD(buffer)
     for number in range(max(total - CAPACITY, 0), total):
@@ -83,8 +85,8 @@ ADD = jax.jit(ring.add)
 
 @jax.jit
 def FOLD(buffer: ring.Buffer) -> Transition:  # noqa: N802 (compiled)
-    rows, valid = ring.windows(buffer, jnp.arange(CAPACITY), N, ENVS)
-    return maths.n_step(unpack(SPEC, rows), valid, GAMMA)
+    steps, valid = ring.windows(buffer, jnp.arange(CAPACITY), N, ENVS)
+    return maths.n_step(steps, valid, GAMMA)
 
 
 def fold_slowly(story: np.ndarray) -> Transition:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from polyak.replay import ring
+from polyak.types import ArraySpec, EnvSpec, MultiDiscrete
 from tests.fixtures.compiled import copies
 
 ADD = jax.jit(ring.add)
@@ -31,7 +32,7 @@ def rows(start: int, n: int) -> np.ndarray:
 
 
 def filled(counts: list[int], capacity: int = CAPACITY, most: int = MOST) -> ring.Buffer:
-    buffer, added = ring.init(capacity, 2), 1
+    buffer, added = ring.init(capacity, ArraySpec((2,))), 1
     for count in counts:
         given = rows(added, most)
         given[count:] = -9  # what lies beyond the count must never be seen
@@ -45,15 +46,15 @@ def test_holds_the_newest_rows_as_a_deque_does(counts: list[int]) -> None:
     model = deque(range(1, 1 + sum(counts)), maxlen=CAPACITY)
     buffer = filled(counts)
     assert buffer.added == sum(counts)
-    assert sorted(buffer.rows[:, 0].tolist()) == sorted([*model] + [0] * (CAPACITY - len(model)))
-    np.testing.assert_array_equal(buffer.rows[:, 0], buffer.rows[:, 1])
+    assert sorted(buffer.data[:, 0].tolist()) == sorted([*model] + [0] * (CAPACITY - len(model)))
+    np.testing.assert_array_equal(buffer.data[:, 0], buffer.data[:, 1])
 
 
 @given(counts=st.lists(st.integers(0, MOST), max_size=12))
 def test_row_i_stands_at_i_modulo_capacity(counts: list[int]) -> None:
     buffer, added = filled(counts), sum(counts)
     for number in range(max(added - CAPACITY, 0), added):
-        assert buffer.rows[number % CAPACITY, 0] == number + 1
+        assert buffer.data[number % CAPACITY, 0] == number + 1
 
 
 @given(counts=st.lists(st.integers(1, MOST), min_size=1, max_size=12), seed=st.integers(0, 99))
@@ -71,8 +72,8 @@ def test_the_next_rows_will_stand_where_they_are_told_and_the_rest_beyond_the_en
     assert (places[count:] == CAPACITY).all()
     given = rows(100, MOST)
     after = ADD(buffer, given, jnp.int32(count))
-    np.testing.assert_array_equal(after.rows[places[:count]], given[:count])
-    assert (np.delete(after.rows, places[:count], 0) == np.delete(buffer.rows, places[:count], 0)).all()
+    np.testing.assert_array_equal(after.data[places[:count]], given[:count])
+    assert (np.delete(after.data, places[:count], 0) == np.delete(buffer.data, places[:count], 0)).all()
 
 
 @given(counts=st.lists(st.integers(0, MOST), min_size=1, max_size=12), stride=st.integers(1, 3))
@@ -92,11 +93,21 @@ def test_windows_keep_the_shape_of_the_places() -> None:
     assert (found.shape, valid.shape) == ((3, 4, 2, 2), (3, 4, 2))
 
 
-def test_a_chunk_as_large_as_the_buffer_replaces_it() -> None:
-    buffer = ring.init(4, 2)
+def test_every_array_of_an_entry_is_kept_in_its_own_type_and_shape() -> None:
+    spec = EnvSpec(3, MultiDiscrete((4, 5)))
+    buffer = ring.init(CAPACITY, spec.transition())
+    steps = jax.tree.map(lambda array: np.full((2, *array.shape), 3, array.dtype), spec.transition())
+    found = ring.read(ring.add(buffer, steps, jnp.int32(2)), jnp.array([1, 2]))
+    assert found.action.dtype == np.int32
+    assert (found.obs.shape, found.action.shape, found.reward.shape) == ((2, 3), (2, 2), (2,))
+    jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[:, ...].reshape(2, -1)[:, 0], [3, 0]), found)
+
+
+def test_a_rollout_as_large_as_the_buffer_replaces_it() -> None:
+    buffer = ring.init(4, ArraySpec((2,)))
     for start in (1, 5, 9):
         buffer = ADD(buffer, rows(start, 4), jnp.int32(4))
-    assert sorted(buffer.rows[:, 0].tolist()) == [9, 10, 11, 12]
+    assert sorted(buffer.data[:, 0].tolist()) == [9, 10, 11, 12]
 
 
 @pytest.mark.parametrize("counts", [[5], [5, 5, 4]], ids=["part", "wrapped"])
@@ -114,11 +125,11 @@ def test_draws_are_independent() -> None:
 
 def test_adding_to_a_donated_buffer_copies_nothing() -> None:
     add = jax.jit(ring.add, donate_argnums=0)
-    buffer = ring.init(100_000, 8)
-    place = buffer.rows.unsafe_buffer_pointer()
+    buffer = ring.init(100_000, ArraySpec((8,)))
+    place = buffer.data.unsafe_buffer_pointer()
     for start in range(0, 200, 50):
         buffer = add(buffer, np.repeat(rows(start, 50), 4, axis=1), jnp.int32(50))
-        assert buffer.rows.unsafe_buffer_pointer() == place
+        assert buffer.data.unsafe_buffer_pointer() == place
 
 
 def test_adding_and_sampling_in_one_program_copies_nothing() -> None:
@@ -138,5 +149,5 @@ def test_a_copy_would_be_seen() -> None:
 
 def copied(function: Any) -> list[str]:
     """Return where a compiled program with a donated buffer copies the whole of it."""
-    arguments = ring.init(100_000, 8), np.zeros((50, 8), np.float32), jax.random.key(0)
+    arguments = ring.init(100_000, ArraySpec((8,))), np.zeros((50, 8), np.float32), jax.random.key(0)
     return copies(jax.jit(function, donate_argnums=0).lower(*arguments), 800_000)

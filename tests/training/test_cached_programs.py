@@ -115,7 +115,7 @@ def test_a_users_environment_that_was_changed_is_what_it_is_now() -> None:
         env.gravity = gravity
         training = DeviceTraining(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,))
         toys.finish(training)
-        lowest.append(float(training.lane.learner.buffer.rows.min()))
+        lowest.append(float(training.lane.learner.buffer.data.reward.min()))
     assert lowest == [-4.0, -20.0]
 
 

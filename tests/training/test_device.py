@@ -18,12 +18,13 @@ from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.plan import Plan
 from polyak.tree import take
-from polyak.types import Clock, unpack
+from polyak.types import Clock
 from tests.fixtures import toys
 from tests.fixtures.agents import small
 from tests.fixtures.compare import assert_close, assert_identical
 from tests.fixtures.compiled import copies
 from tests.fixtures.functions import Breaking, Choice, Drift, Keyed
+from tests.fixtures.rows import as_rows, unpack
 
 PLAN = Plan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 
@@ -40,8 +41,9 @@ def train(plan: Plan = PLAN, seeds: Any = (3,), env: Any = Drift, algorithm: Any
 def rows_of(training: DeviceTraining, lane: int = 0) -> np.ndarray:
     """Return the transitions of a lane, oldest first."""
     buffer = take(training.lane.learner.buffer, lane)
-    capacity, added = buffer.rows.shape[0], int(buffer.added)
-    return np.roll(buffer.rows, -(added % capacity) if added > capacity else 0, axis=0)[: min(added, capacity)]
+    rows, added = as_rows(buffer.data, 1), int(buffer.added)
+    capacity = len(rows)
+    return np.roll(rows, -(added % capacity) if added > capacity else 0, axis=0)[: min(added, capacity)]
 
 
 def test_is_the_loop_that_one_would_write_by_hand() -> None:

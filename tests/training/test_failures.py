@@ -122,8 +122,8 @@ def where() -> tuple[int, int]:
 def ends() -> list[int]:
     """Return after which environment steps the episodes of a sound run end."""
     training = toys.finish(run(lambda *answer: answer))
-    rows = np.asarray(training.learner.buffer.rows[0])
-    return (np.flatnonzero(rows[:, -2:].sum(1)) + 1).tolist()
+    data = training.learner.buffer.data
+    return (np.flatnonzero(np.asarray(data.terminated + data.truncated)[0]) + 1).tolist()
 
 
 def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:

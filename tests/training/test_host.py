@@ -16,10 +16,11 @@ from polyak.replay import ring
 from polyak.training.host import Training
 from polyak.training.plan import Plan
 from polyak.tree import replace, take
-from polyak.types import Box, EnvSpec, unpack
+from polyak.types import Box, EnvSpec
 from tests.fixtures import toys
 from tests.fixtures.agents import clock, small
 from tests.fixtures.compare import assert_close, assert_identical
+from tests.fixtures.rows import as_rows, row_size, unpack
 from tests.fixtures.walk import Kept, Walk
 
 SPEC = EnvSpec(2, Box(1))
@@ -40,7 +41,7 @@ TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=Fals
 def test_chunk_of_one_without_overlap_is_the_textbook_loop(config: Any) -> None:
     trained = train(TEXTBOOK, algorithm=ddpg, config=config)
     rows, state = textbook(config, TEXTBOOK, seed=3)
-    np.testing.assert_allclose(trained.learner.buffer.rows[0], rows, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(as_rows(take(trained.learner.buffer.data, 0), 1), rows, rtol=1e-4, atol=1e-5)
     assert_close(take(trained.policy, 0), state.policy, atol=1e-4)
 
 
@@ -73,10 +74,11 @@ def choose(config: Any, policy: Any, memory: Any, obs: Any, draws: LaneGenerator
 
 
 def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: jax.Array, step: int) -> Any:
-    unwritten = np.zeros((plan.env_steps - len(rows), SPEC.row_size), np.float32)
-    buffer = ring.Buffer(jnp.asarray(np.concatenate([rows, unwritten])), jnp.int32(len(rows)))
+    unwritten = np.zeros((plan.env_steps - len(rows), row_size(SPEC)), np.float32)
+    steps = jax.tree.map(jnp.asarray, unpack(SPEC, np.concatenate([rows, unwritten])))
+    buffer = ring.Buffer(steps, jnp.int32(len(rows)))
     batch_key, update_key = jax.random.split(jax.random.fold_in(key, step))
-    batch = unpack(SPEC, ring.read(buffer, ring.draw(buffer, batch_key, (1, plan.batch)))[0])
+    batch = take(ring.read(buffer, ring.draw(buffer, batch_key, (1, plan.batch))), 0)
     return UPDATE(config, state, batch, jax.random.fold_in(update_key, 0), clock(step))[0]
 
 
@@ -156,7 +158,7 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     while not training.finished.all():
         policies.append(training.policy)  # with which this iteration's steps are taken
         training.advance()
-    parts = unpack(SPEC, training.pending.rows[0, :, 0])
+    parts = jax.tree.map(lambda leaf: leaf[0, :, 0], training.pending.steps)
     expected = np.clip(parts.obs @ policies[-1].weight[0], -1, 1)
     np.testing.assert_allclose(parts.action, expected, rtol=1e-4, atol=1e-6)
     assert policies[-1].updates == training.shared_updates - 10  # the last but one rollout was learned from meanwhile
@@ -227,7 +229,7 @@ def test_updates_per_episode_are_made_once_even_when_the_episode_is_longer_than_
 
 
 def transitions(training: Training) -> Any:
-    return unpack(SPEC, np.asarray(training.learner.buffer.rows[0]))
+    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), training.learner.buffer.data)
 
 
 def lengths(training: Training) -> np.ndarray:
@@ -247,10 +249,10 @@ def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment
     while training.env_steps[0] < 30:
         training.advance()
     assert training.pending is not None
-    assert unpack(training.spec, training.pending.rows).truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
+    assert training.pending.steps.truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
     assert training.envs.actions == [[[]]]
     assert (training.acting.memory == 0).all()
     toys.finish(training)
-    rows = unpack(training.spec, np.asarray(training.learner.buffer.rows))
-    assert np.flatnonzero(rows.truncated[0]).tolist() == [29, 59]
+    truncated = np.asarray(training.learner.buffer.data.truncated)
+    assert np.flatnonzero(truncated[0]).tolist() == [29, 59]
     assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.envs.episodes[0, 0]))

@@ -7,33 +7,35 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.training.learn import Learner, Rollout, UpdateSchedule, learn, start
+from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule, learn, start
 from polyak.training.plan import Plan
 from polyak.types import Box, EnvSpec
 from tests.fixtures import toys
+from tests.fixtures.rows import row_size, unpack
 
 SPEC = EnvSpec(2, Box(1))
 PLAN = Plan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
 PER_EPISODE = Plan(env_steps=40, warmup=4, rollout_length=8, batch=8, capacity=20, updates=8, updates_per="episode")
 CONFIG = toys.Config()
 KEY = jax.random.key(5)
-LEARN = jax.jit(learn, static_argnums=(0, 1, 2))
+LEARN = jax.jit(learn, static_argnums=0)
 
 
 def rollout(plan: Plan = PLAN, start: int = 0, count: int | None = None, active: bool = True) -> Rollout:
     """Make rows that hold their own numbers, from `start` on."""
     numbers = start + np.arange(plan.rollout_length * plan.envs, dtype=np.float32)
-    rows = np.tile(numbers.reshape(plan.rollout_length, plan.envs, 1), (1, 1, SPEC.row_size)) / 100
-    return Rollout(rows, np.int32(plan.rollout_length if count is None else count), np.bool_(active), np.float32(0.5))
+    rows = np.tile(numbers.reshape(plan.rollout_length, plan.envs, 1), (1, 1, row_size(SPEC))) / 100
+    steps = np.int32(plan.rollout_length if count is None else count)
+    return Rollout(unpack(SPEC, rows), steps, np.bool_(active), np.float32(0.5))
 
 
 def fresh(plan: Plan = PLAN) -> Learner:
-    return start(toys.linear, plan, SPEC, CONFIG, KEY)
+    return start(Task(toys.linear, plan, SPEC), CONFIG, KEY)
 
 
 def run(learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: Plan = PLAN) -> tuple[Learner, Any]:
     schedule = UpdateSchedule(jnp.int32(step), jnp.int32(updates))
-    return LEARN(Unchanged(toys.linear), plan, SPEC, CONFIG, learner, rollout, KEY, schedule)
+    return LEARN(Task(Unchanged(toys.linear), plan, SPEC), CONFIG, learner, rollout, KEY, schedule)
 
 
 class Unchanged:
@@ -55,20 +57,20 @@ class Unchanged:
 @pytest.mark.parametrize(("env_steps", "capacity"), [(40, 20), (12, 12)])
 def test_the_buffer_holds_no_more_than_the_run_can_fill(env_steps: int, capacity: int) -> None:
     plan = Plan(env_steps=env_steps, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
-    assert fresh(plan).buffer.rows.shape == (capacity, SPEC.row_size)
+    assert fresh(plan).buffer.data.obs.shape == (capacity, SPEC.obs_size)
 
 
 def test_rows_enter_the_buffer_in_the_order_of_time() -> None:
     learner, _ = run(fresh(), rollout(count=3), updates=0)
     assert learner.buffer.added == 6
-    np.testing.assert_allclose(learner.buffer.rows[:7, 0] * 100, [0, 1, 2, 3, 4, 5, 0])
+    np.testing.assert_allclose(learner.buffer.data.obs[:7, 0] * 100, [0, 1, 2, 3, 4, 5, 0])
 
 
 def test_a_lane_that_is_done_adds_nothing() -> None:
     learner, _ = run(fresh(), rollout(), updates=0)
     learner, _ = run(learner, rollout(start=50, active=False), updates=0)
     assert learner.buffer.added == 8
-    assert learner.buffer.rows.max() < 0.5
+    assert learner.buffer.data.obs.max() < 0.5
 
 
 @pytest.mark.parametrize("updates", [0, 1, 5, 8])
@@ -115,9 +117,9 @@ def test_a_lane_that_is_done_learns_no_more_when_lanes_end_at_different_times() 
 
 
 def test_on_policy_learning_sees_the_whole_rollout_once() -> None:
-    learner = start(toys.on_policy, PLAN, SPEC, CONFIG, KEY)
+    learner = start(Task(toys.on_policy, PLAN, SPEC), CONFIG, KEY)
     assert learner.buffer is None
     schedule = UpdateSchedule(jnp.int32(0), jnp.int32(1))
-    after, metrics = LEARN(Unchanged(toys.on_policy), PLAN, SPEC, CONFIG, learner, rollout(), KEY, schedule)
+    after, metrics = LEARN(Task(Unchanged(toys.on_policy), PLAN, SPEC), CONFIG, learner, rollout(), KEY, schedule)
     assert after.state.policy.updates == 1
     np.testing.assert_allclose(metrics["reward"], 0.035, rtol=1e-5)  # of 0.00, 0.01, … 0.07

@@ -10,12 +10,13 @@ import pytest
 
 from polyak.errors import UsageError
 from polyak.training import devices, learn
-from polyak.training.learn import Learner, Rollout, UpdateSchedule
+from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule
 from polyak.training.plan import Plan
 from polyak.tree import pytree, replace
-from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition, unpack
+from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition
 from tests.fixtures import toys
 from tests.fixtures.compiled import copies
+from tests.fixtures.rows import row_size, unpack
 
 SPEC = EnvSpec(1, Box(1))
 STEPS = Sampling(gamma=0.5, n_step=3)
@@ -46,7 +47,7 @@ class Recorder:
 
     def init(self, config: Sampling, spec: EnvSpec, key: Any) -> State:
         none, ranked = jnp.zeros(self.batch), config.priority_alpha is not None
-        batch = unpack(spec, jnp.zeros((self.batch, spec.row_size)))
+        batch = unpack(spec, jnp.zeros((self.batch, row_size(spec))))
         batch = replace(batch, n_steps=none if config.n_step > 1 else None, weight=none if ranked else None)
         return State(jnp.zeros(12), batch)
 
@@ -56,21 +57,21 @@ class Recorder:
 
 
 RECORDERS = {plan.batch: Recorder(plan.batch) for plan in (PLAN, WIDE)}
-LEARN = jax.jit(learn.learn, static_argnums=(0, 1, 2))
+LEARN = jax.jit(learn.learn, static_argnums=0)
 
 
 def rollout(first: int, ends: tuple[int, ...] = (), cuts: tuple[int, ...] = (), pay: float = 1.0) -> Rollout:
     """Make steps of 2 environments in turns: number i, from `first` on, earns i·pay and leads to i + 2."""
     i = first + np.arange(8.0)
     rows = np.stack([i, 0 * i, pay * i, i + 2, np.isin(i, ends), np.isin(i, cuts)], -1).astype(np.float32)
-    return Rollout(rows.reshape(4, 2, 6), np.int32(4), np.bool_(True), np.float32(0.0))
+    return Rollout(unpack(SPEC, rows.reshape(4, 2, 6)), np.int32(4), np.bool_(True), np.float32(0.0))
 
 
 NOTHING = replace(rollout(0), count=np.int32(0))
 
 
 def start(sampling: Sampling, plan: Plan = PLAN) -> Learner:
-    return learn.start(RECORDERS[plan.batch], plan, SPEC, sampling, KEY)  # type: ignore[arg-type]
+    return learn.start(Task(RECORDERS[plan.batch], plan, SPEC), sampling, KEY)  # type: ignore[arg-type]
 
 
 def priority_tree(learner: Learner) -> np.ndarray:
@@ -82,7 +83,7 @@ def run(
 ) -> Any:
     schedule, plan = UpdateSchedule(jnp.int32(step), jnp.int32(updates)), of.get("plan", PLAN)
     given = replace(given, progress=np.float32(progress))
-    return LEARN(RECORDERS[plan.batch], plan, SPEC, sampling, learner, given, KEY, schedule)
+    return LEARN(Task(RECORDERS[plan.batch], plan, SPEC), sampling, learner, given, KEY, schedule)
 
 
 def test_n_step_returns_are_of_one_environment_across_rollouts_and_around_the_ring() -> None:
@@ -164,24 +165,22 @@ def test_a_lane_that_is_done_enters_nothing() -> None:
     ("sampling", "lanes"), [(STEPS, 1), (BOTH, 1), (BOTH, 8)], ids=["steps", "by priority", "two lanes a device"]
 )
 def test_neither_the_replay_nor_its_priorities_are_copied(sampling: Sampling, lanes: int) -> None:
-    sharding, algorithm = devices.spread(lanes), RECORDERS[4]
+    sharding, task = devices.spread(lanes), Task(RECORDERS[4], LARGE, SPEC)
 
     def shapes(tree: Any, over: Any) -> Any:
         one, lane = jax.eval_shape(lambda tree: tree, tree), (lanes,) if over is sharding else ()
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*lane, *leaf.shape), leaf.dtype, sharding=over), one)
 
-    learner = jax.eval_shape(partial(learn.start, algorithm, LARGE, SPEC), sampling, KEY)
+    learner = jax.eval_shape(partial(learn.start, task), sampling, KEY)
     own = [shapes(tree, sharding) for tree in (learner, rollout(0), KEY)]
     shared = [shapes(t, devices.everywhere(sharding)) for t in (sampling, UpdateSchedule(0, 8))]
-    program = devices.program(
-        learn.learn, (algorithm, LARGE, SPEC), sharding, lanes=(False, True, True, True, False), donate=(1,)
-    )
+    program = devices.program(learn.learn, (task,), sharding, lanes=(False, True, True, True, False), donate=(1,))
     assert not copies(program.lower(shared[0], *own, shared[1]), least=100_000)
 
 
 def test_where_an_algorithm_does_not_say_minibatches_are_uniform_and_of_single_steps() -> None:
     assert learn.sampling_of(toys.linear, toys.Config()) == Sampling(n_step=1, priority_alpha=None)
-    assert learn.start(toys.linear, PLAN, SPEC, toys.Config(), KEY).priorities is None
+    assert learn.start(Task(toys.linear, PLAN, SPEC), toys.Config(), KEY).priorities is None
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def transfers(training: Any, capfd: Any, fetched: dict[int, Any]) -> tuple[int, 
 
 @pytest.mark.parametrize(
     ("begin", "sent", "read"),
-    # sent: the rollout's rows, count and activity, the update schedule (nobody asks for the progress), or the
+    # sent: the rollout's six arrays, count and activity, the update schedule (nobody asks for the progress), or the
     # schedule's columns, each lane's room and the number of iterations; read: policy and metrics, or the record
-    [(on_host, 3 + 2, 2 + 3), (on_device, 6 + 2, 3 + 4)],
+    [(on_host, 8 + 2, 2 + 3), (on_device, 6 + 2, 3 + 4)],
     ids=["host", "device"],
 )
 def test_an_iteration_sends_and_reads_few_arrays_however_long_it_is(

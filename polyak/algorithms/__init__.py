@@ -2,24 +2,18 @@
 
 import dataclasses
 import importlib
+import pkgutil
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
-from polyak.algorithms import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
 from polyak.errors import UsageError, describe, nearest, untrusted
 from polyak.types import Algorithm
 
+# every module in this folder, by its name
 REGISTRY: dict[str, Algorithm] = {
-    "reinforce": reinforce,
-    "a2c": a2c,
-    "ppo": ppo,
-    "dqn": dqn,
-    "soft_q": soft_q,
-    "ddpg": ddpg,
-    "td3": td3,
-    "sac": sac,
-    "crossq": crossq,
+    found.name: cast(Algorithm, importlib.import_module(f"{__name__}.{found.name}"))
+    for found in pkgutil.iter_modules(__path__)
 }
 
 PARTS = ("Config", "learns_from", "acts_on", "init", "init_memory", "act", "update")

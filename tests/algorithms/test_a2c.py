@@ -15,6 +15,21 @@ from polyak.types import Box, Transition
 from tests.fixtures.agents import SPECS, Agent, agent, small
 from tests.fixtures.compare import assert_close, differs
 from tests.fixtures.equations import advantages, at, connected, huber, returns_to_go, standardized, stepped
+from tests.fixtures.learns import GAMMA, ON_POLICY, Learns, v
+
+LEARNS = Learns(
+    config={
+        "gamma": GAMMA,
+        "optimizer": "adam",
+        "learning_rate": 3e-3,
+        "lr_decay": 1.0,
+        # as above; normalized, for else the first large advantages push some seeds to the border, where they stay
+        Box: {"learning_rate": 1e-2, "normalize_advantages": True},
+    },
+    plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
+    value=v,
+)
+
 
 PLAIN, EVERYTHING = agent("a2c", "plain"), agent("a2c", "everything")  # with two networks and with a shared trunk
 CONTINUOUS = agent("a2c", "plain", Box)

@@ -13,6 +13,21 @@ from polyak.types import Transition
 from tests.fixtures.agents import agent
 from tests.fixtures.compare import assert_close, assert_identical, differs
 from tests.fixtures.equations import folded
+from tests.fixtures.learns import GAMMA, Learns, q
+
+LEARNS = Learns(
+    config={
+        "gamma": GAMMA,
+        "tau": 0.1,
+        "critic_learning_rate": 3e-3,
+        "noise_sigma": 0.2,
+        "actor_layers": (64, 64),  # with 16 units, or half the steps, some seeds do not arrive
+        "critic_joint_layers": (64, 64),
+    },
+    plan={"env_steps": 1_600, "warmup": 200, "rollout_length": 100, "batch": 64},
+    value=q,
+)
+
 
 PLAIN, EVERYTHING = agent("ddpg", "plain"), agent("ddpg", "everything")
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

@@ -17,6 +17,14 @@ from polyak.types import Discrete, EnvSpec, Transition
 from tests.fixtures.agents import Agent, agent
 from tests.fixtures.compare import assert_close, assert_identical, differs, stack
 from tests.fixtures.equations import at, folded, huber, stepped
+from tests.fixtures.learns import GAMMA, OFF_POLICY, Learns, q_of_index
+
+LEARNS = Learns(
+    config={"gamma": GAMMA, "tau": 0.1, "learning_rate": 3e-3, "layers": (64, 64), "epsilon_fraction": 0.5},
+    plan=OFF_POLICY,
+    value=q_of_index,
+)
+
 
 PLAIN, EVERYTHING = agent("dqn", "plain"), agent("dqn", "everything")
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

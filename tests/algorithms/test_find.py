@@ -5,10 +5,23 @@ from typing import Any
 
 import pytest
 
-from polyak.algorithms import ddpg, find
+from polyak.algorithms import REGISTRY, ddpg, find
 from polyak.errors import UsageError
+from polyak.runs import presets
 from tests.fixtures import toys
 from tests.fixtures.toys import linear
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_algorithm_module_is_registered_with_presets_a_page_and_tests():
+    names = {path.stem for path in (ROOT / "polyak" / "algorithms").glob("*.py")} - {"__init__"}
+    assert set(REGISTRY) == set(presets.PRESETS) == names
+    for name in names:
+        assert find(name) == (name, REGISTRY[name])
+        assert (ROOT / "docs" / "algorithms" / f"{name}.md").is_file()
+        assert (ROOT / "tests" / "algorithms" / f"test_{name}.py").is_file()
+        assert f"docs/algorithms/{name}.md" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_an_algorithm_is_found_by_its_name_its_module_and_its_path():

@@ -15,6 +15,14 @@ from polyak.types import Box, Transition
 from tests.fixtures.agents import ENVS, TIME, Agent, agent
 from tests.fixtures.compare import assert_close, differs
 from tests.fixtures.equations import advantages, at, descended
+from tests.fixtures.learns import GAMMA, ON_POLICY, Learns, v
+
+LEARNS = Learns(
+    config={"gamma": GAMMA, "learning_rate": 3e-3, "lr_decay": 1.0, "epochs": 10, "minibatch": 64},
+    plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "rollout_length": 16},
+    value=v,
+)
+
 
 PLAIN, EVERYTHING = agent("ppo", "plain"), agent("ppo", "everything")
 CONTINUOUS = agent("ppo", "plain", Box)

@@ -15,6 +15,14 @@ from polyak.types import Box, Discrete, Transition
 from tests.fixtures.agents import Agent, agent
 from tests.fixtures.compare import assert_close, assert_identical, differs
 from tests.fixtures.equations import folded, huber, stepped
+from tests.fixtures.learns import COOL, OFF_POLICY, SMALL, Learns, first_q
+
+LEARNS = Learns(
+    config={**SMALL, "tau": 0.1, "critic_learning_rate": 3e-3, "actor_learning_rate": 3e-3, **COOL},
+    plan={**OFF_POLICY, "env_steps": 2_400},
+    value=first_q,
+)
+
 
 PLAIN, EVERYTHING = agent("sac", "plain"), agent("sac", "everything")
 DISCRETE, DISCRETE_EVERYTHING = agent("sac", "plain", Discrete), agent("sac", "everything", Discrete)

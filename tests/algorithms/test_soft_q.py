@@ -14,6 +14,14 @@ from polyak.types import Transition
 from tests.fixtures.agents import Agent, agent
 from tests.fixtures.compare import assert_close, assert_identical, differs
 from tests.fixtures.equations import at, folded, huber, stepped
+from tests.fixtures.learns import GAMMA, OFF_POLICY, Learns, q_of_index
+
+LEARNS = Learns(
+    config={"gamma": GAMMA, "tau": 0.1, "learning_rate": 3e-3, "layers": (64, 64), "alpha": 0.1, "alpha_end": 1e-3},
+    plan=OFF_POLICY,
+    value=q_of_index,
+)
+
 
 PLAIN, EVERYTHING = agent("soft_q", "plain"), agent("soft_q", "everything")  # with one network and with two
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

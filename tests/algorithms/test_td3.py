@@ -14,6 +14,14 @@ from polyak.types import Transition
 from tests.fixtures.agents import SPECS, Agent, Box, agent, small
 from tests.fixtures.compare import assert_close, assert_identical, differs
 from tests.fixtures.equations import folded, huber, stepped
+from tests.fixtures.learns import OFF_POLICY, SMALL, Learns, first_q
+
+LEARNS = Learns(
+    config={**SMALL, "tau": 0.1, "critic_learning_rate": 3e-3, "noise_sigma": 0.2, "smoothing_sigma": 0.05},
+    plan={**OFF_POLICY, "env_steps": 2_400},
+    value=first_q,
+)
+
 
 PLAIN, EVERYTHING = agent("td3", "plain"), agent("td3", "everything")  # with a delay of 1 and of 2
 BOTH = pytest.mark.parametrize("case", [PLAIN, EVERYTHING], ids=["plain", "everything"])

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 import polyak
+from polyak.algorithms import REGISTRY
 from polyak.errors import UsageError
+from polyak.types import Discrete
 from tests.fixtures.small import ENV, command, in_a_process
 from tests.fixtures.small_faults import Good, with_
 
@@ -22,7 +24,8 @@ def test_a_report_in_words():
     assert described[1] == "  action       one of 3"
     assert "  time limit   200 steps" in described
     assert "  random play  1 episode of 50 steps, return -50" in described
-    assert "  algorithms   reinforce, a2c, ppo, dqn, soft_q, sac" in described
+    able = [name for name, module in REGISTRY.items() if Discrete in module.acts_on]
+    assert f"  algorithms   {', '.join(able)}" in described
     assert "1 warning:" in described
     assert (report.exit_code, report.errors, len(report.warnings)) == (0, [], 1)
 

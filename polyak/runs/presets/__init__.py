@@ -1,34 +1,27 @@
-"""Tuned settings by algorithm, preset name and environment: plain Python, every one constructed by a test."""
+"""Tuned settings by algorithm, preset name and environment.
 
+A module here is named after its algorithm and has `PRESETS`. It may have `NOT_SOLVED`: the environments that the
+default settings are known not to solve, each with what happens instead and what to use.
+"""
+
+import importlib
+import pkgutil
 from typing import Any
 
 from polyak.envs.make import newest
 from polyak.errors import UsageError, nearest
-from polyak.runs.presets import a2c, crossq, ddpg, dqn, ppo, reinforce, sac, soft_q, td3
 from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 from polyak.training.plan import Plan
 from polyak.types import Algorithm
 
-PRESETS: dict[str, Presets] = {
-    "reinforce": reinforce.PRESETS,
-    "a2c": a2c.PRESETS,
-    "ppo": ppo.PRESETS,
-    "dqn": dqn.PRESETS,
-    "soft_q": soft_q.PRESETS,
-    "ddpg": ddpg.PRESETS,
-    "td3": td3.PRESETS,
-    "sac": sac.PRESETS,
-    "crossq": crossq.PRESETS,
+_FOUND = {
+    found.name: importlib.import_module(f"{__name__}.{found.name}")
+    for found in pkgutil.iter_modules(__path__)
+    if found.name != "preset"
 }
 
-
-# what an algorithm does not learn with its default settings, by environment: what happens, and what to use
-NOT_SOLVED: dict[str, dict[str, str]] = {
-    "a2c": {"Pendulum-v1": "it stays near a return of -1460; ppo and all that learn from replay solve it"},
-    "ddpg": {
-        "MountainCarContinuous-v0": "its noise is too short-lived to meet the flag, so it stands still; use sac or td3"
-    },
-}
+PRESETS: dict[str, Presets] = {name: module.PRESETS for name, module in _FOUND.items()}
+NOT_SOLVED: dict[str, dict[str, str]] = {name: getattr(module, "NOT_SOLVED", {}) for name, module in _FOUND.items()}
 
 
 def warning(algorithm: str, preset: str, environment: str) -> str | None:

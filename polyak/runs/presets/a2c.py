@@ -2,6 +2,10 @@
 
 from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 
+NOT_SOLVED = {
+    "Pendulum-v1": "it stays near a return of -1460; ppo and all that learn from replay solve it",
+}
+
 PRESETS: Presets = {
     "default": (
         Preset(

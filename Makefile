@@ -5,13 +5,23 @@ BIN = $(VENV)/bin
 USER = $(VENV)/.installed-for-use
 STAMP = $(VENV)/.installed
 
-.PHONY: demo test slow mjx check format lint types clean
+.PHONY: demo quick test slow mjx check format lint types clean
 
 demo: $(USER)
 	@echo "five agents learn to swing up a pendulum"
 	$(BIN)/polyak train ddpg Pendulum-v1 --seeds 5 --out runs/demo --force
 	$(BIN)/polyak watch runs/demo --record runs/demo/agent.gif --episodes 3
 	@echo "learning curve: runs/demo/curve.png   the best agent: runs/demo/agent.gif"
+
+# format, lint and the fast tests of what everything else stands on: under 30 seconds on two cores
+QUICK = tests/test_layers.py tests/test_fields.py tests/test_tree.py tests/test_types.py tests/test_errors.py \
+	tests/numerics tests/replay tests/networks tests/envs/test_spaces.py tests/envs/test_answers.py \
+	tests/algorithms/test_find.py tests/training/test_plan.py tests/training/test_schedule.py \
+	tests/runs/test_scores.py tests/runs/test_csv_table.py tests/cli/test_flags.py
+NOT_QUICK = tests/networks/test_net_styles.py tests/numerics/test_keys.py tests/numerics/test_draws.py
+
+quick: $(STAMP) format lint
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(QUICK) $(NOT_QUICK:%=--ignore=%)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"

@@ -14,6 +14,7 @@ from polyak.algorithms import REGISTRY
 from polyak.cli import main
 from polyak.runs import request
 from polyak.training import devices
+from tests.fixtures import code_names
 from tests.fixtures.agents import clock, every_agent
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +59,42 @@ def test_metrics_are_those_of_update(name: str) -> None:
 
 
 KEY = jax.random.key(0)
+
+
+def code_cells(text: str) -> Iterator[str]:
+    """Yield the cells of every table column that is headed "in the code"."""
+    column = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)]
+        if "in the code" in cells:
+            column = cells.index("in the code")
+        elif not line.startswith("|"):
+            column = None
+        elif column is not None and not set(cells[column]) <= {"-"}:
+            yield cells[column]
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_code_that_equations_point_at_exists(name: str) -> None:
+    cells = list(code_cells((ROOT / "docs" / "algorithms" / f"{name}.md").read_text(encoding="utf-8")))
+    own = ROOT / "polyak" / "algorithms" / f"{name}.py"
+    assert len(cells) >= 7
+    assert [missing for cell in cells for missing in code_names.wrong(cell, own)] == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "missing"),
+    [
+        ("`update`: `next_action`, `maths.td_target`", []),
+        ("`act`: `next_action`", ["act: next_action"]),  # it is in another function
+        ("`update`: `maths.targets`", ["update: maths.targets"]),
+        ("`maths.targets`, `exploration`", ["maths.targets"]),
+        ("`_polish_actor`", ["_polish_actor"]),
+        ("`Policy.__call__`; `Policy.polish`", ["Policy.polish"]),
+    ],
+)
+def test_code_that_does_not_exist_is_found(cell: str, missing: list[str]) -> None:
+    assert code_names.wrong(cell, ROOT / "polyak" / "algorithms" / "td3.py") == missing
 
 
 def anchors(page: Path) -> set[str]:

@@ -9,8 +9,7 @@ import numpy as np
 from polyak.errors import UsageError, shortened
 from polyak.runs import arrays, files
 from polyak.runs.arrays import Free
-from polyak.training.device import DeviceTraining
-from polyak.training.host import Training
+from polyak.training.protocols import Loop
 
 
 @dataclass
@@ -26,7 +25,7 @@ class Progress:
     begun_anew: int = 0  # environments that could not be brought back, when it was loaded
 
 
-def save(folder: Path, training: Training | DeviceTraining, progress: Progress) -> None:
+def save(folder: Path, training: Loop, progress: Progress) -> None:
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
     snapshot = training.snapshot()
     evaluations = {"best_returns": progress.best_returns, "evaluated": progress.evaluated}
@@ -76,7 +75,7 @@ FIELDS = {
 }
 
 
-def load(folder: Path, training: Training | DeviceTraining, best: Any, settings: str) -> Progress:
+def load(folder: Path, training: Loop, best: Any, settings: str) -> Progress:
     """Put a fresh Training at the checkpoint.
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
@@ -102,7 +101,7 @@ def load(folder: Path, training: Training | DeviceTraining, best: Any, settings:
     return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
 
 
-def _free(training: Training | DeviceTraining) -> Free:
+def _free(training: Loop) -> Free:
     """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
     plan, row = training.plan, training.spec.transition_bytes
     replay = "training.learner.buffer.data"

@@ -26,6 +26,7 @@ from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator
 from polyak.training.host import Training
 from polyak.training.plan import Plan
+from polyak.training.protocols import Loop
 
 
 def prepare(seeds: Sequence[int]) -> Interrupts:
@@ -56,8 +57,8 @@ def execute(
         contextlib.closing(progress),
         contextlib.closing(envs),
     ):
-        training = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
-        run.facts["devices"] = training.sharding.num_devices
+        training: Loop = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
+        run.facts["devices"] = training.num_devices
         if opening.state is not None:
             training.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))

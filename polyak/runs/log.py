@@ -13,7 +13,7 @@ from polyak.errors import UsageError
 from polyak.runs.csv_table import Table, numbers, read_table
 from polyak.runs.tensorboard import Events
 from polyak.training.evaluate import Scores
-from polyak.training.host import Report
+from polyak.training.protocols import Report
 
 FILES = ("metrics.csv", "evaluations.csv")
 NEWEST = 20  # training episodes that a training return is the mean of

@@ -18,10 +18,9 @@ from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
 from polyak.runs.request import AnyEnvs
-from polyak.training.device import DeviceTraining
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
-from polyak.training.host import Training
+from polyak.training.protocols import Loop
 from polyak.tree import take
 
 CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
@@ -34,7 +33,7 @@ class Session:
         self,
         claim: Claim,
         facts: dict[str, Any],
-        training: Training | DeviceTraining,
+        training: Loop,
         envs: AnyEnvs,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
@@ -153,7 +152,7 @@ class Session:
             self._tell(None)
 
     def _show(self, note: str) -> None:
-        share = self.plan.progress(self.training.env_steps, self.training.episodes).min()
+        share = self.training.progress.min()
         self.progress.returned(self.log.exploring_returns())
         self.progress.update(int(self.training.env_steps.min()), float(share), note)
 

@@ -18,11 +18,10 @@ from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices, schedule
 from polyak.training.acting import Verdict, try_in_numpy
-from polyak.training.host import Report
 from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
 from polyak.training.learn import Task
 from polyak.training.plan import Plan
-from polyak.training.protocols import CompiledEnv
+from polyak.training.protocols import CompiledEnv, Report
 from polyak.training.segment import Lane, Programs, Record
 from polyak.types import Algorithm, Episode
 
@@ -62,6 +61,16 @@ class DeviceTraining:
         """Whether the algorithm would act in NumPy, as its policies do once they are loaded."""
         config = jax.tree.map(np.asarray, self.config)
         return try_in_numpy(self.algorithm, config, self.spec, self.policy)
+
+    @property
+    def num_devices(self) -> int:
+        """Over how many devices the lanes are spread."""
+        return self.sharding.num_devices
+
+    @property
+    def progress(self) -> np.ndarray:
+        """Share of the plan `[lane]` that each lane has done."""
+        return self.plan.progress(self.env_steps, self.episodes)
 
     @property
     def finished(self) -> np.ndarray:

@@ -10,7 +10,6 @@ rollout_length = 1 without overlap is the textbook loop.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,17 +24,8 @@ from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shap
 from polyak.training.learn import Rollout, Task, UpdateSchedule, learn
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
-from polyak.training.protocols import VectorEnv
+from polyak.training.protocols import Report, VectorEnv
 from polyak.types import Algorithm
-
-
-@dataclass
-class Report:
-    """What one iteration brought: finished episodes, and the metrics of the last learning that is done."""
-
-    episodes: list[Any]
-    metrics: dict[str, np.ndarray] | None  # each [lane]
-    updates: np.ndarray  # [lane] updates that the metrics are of; 0: the lane made none, and its metrics mean nothing
 
 
 class Training:
@@ -75,7 +65,7 @@ class Training:
         self.round = np.ones(len(self.seeds), bool)
         self.open = self.round
         self.at_rest = True  # whether no round is under way; without updates per episode always
-        self.progress = np.zeros(len(self.seeds), np.float32)  # of each lane when its rollout, or round, began
+        self.begun = np.zeros(len(self.seeds), np.float32)  # progress of each lane when its rollout, or round, began
         self._fetch()
         self.acting.set_policy(self.policy)
 
@@ -89,6 +79,16 @@ class Training:
     def episodes(self) -> np.ndarray:
         """Training episodes that each lane `[lane]` has finished."""
         return self.envs.episodes.sum(1)
+
+    @property
+    def num_devices(self) -> int:
+        """Over how many devices the lanes are spread."""
+        return self.sharding.num_devices
+
+    @property
+    def progress(self) -> np.ndarray:
+        """Share of the plan `[lane]` that each lane has done."""
+        return self.plan.progress(self.env_steps, self.episodes)
 
     @property
     def finished(self) -> np.ndarray:
@@ -146,7 +146,7 @@ class Training:
             "open": self.open.copy(),
             "round": self.round.copy(),
             "at_rest": np.asarray(self.at_rest),
-            "progress": self.progress,
+            "begun": self.begun,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.envs.actions],
             "episodes": self.envs.episodes.copy(),
             "obs": self.envs.obs.copy(),
@@ -170,7 +170,7 @@ class Training:
         self.acting.memory = snapshot["memory"]
         self.pending, self.num_updates = snapshot["pending"], int(snapshot["num_updates"])
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])
-        self.at_rest, self.progress = bool(snapshot["at_rest"]), np.array(snapshot["progress"])
+        self.at_rest, self.begun = bool(snapshot["at_rest"]), np.array(snapshot["begun"])
         self.env_steps = np.array(snapshot["env_steps"])
         actions = [[list(taken) for taken in lane] for lane in snapshot["actions"]]
         elsewhere = self.envs.restore(snapshot["episodes"], actions, snapshot["obs"])
@@ -224,13 +224,13 @@ class Training:
         lanes, plan = len(self.seeds), self.plan
         axes = (lanes, plan.rollout_length, plan.envs)
         steps = jax.tree.map(lambda array: np.zeros((*axes, *array.shape), array.dtype), self.spec.transition())
-        return Rollout(steps, np.zeros(lanes, np.int32), self.round, self.progress)
+        return Rollout(steps, np.zeros(lanes, np.int32), self.round, self.begun)
 
     def _collect(self) -> tuple[Rollout, list[Any]]:
         """Collect up to `rollout_length` steps in every active lane, or to the end of its warm-up, run or episode."""
         plan = self.plan
         if self.at_rest:
-            self.progress = plan.progress(self.env_steps, self.episodes).astype(np.float32)
+            self.begun = plan.progress(self.env_steps, self.episodes).astype(np.float32)
         rollout = self._empty_rollout()
         warming = bool(self.env_steps.max() < plan.warmup)
         until = plan.warmup if warming else plan.env_steps

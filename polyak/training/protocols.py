@@ -1,14 +1,92 @@
-"""What training needs of environments; `polyak.envs.gymnasium` has both of them for any of Gymnasium's."""
+"""What a run needs of a loop that trains, and what training needs of environments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from polyak.lazy import jax
+from polyak.training.plan import Plan
 from polyak.types import EnvSpec, Episode
+
+if TYPE_CHECKING:
+    from polyak.training.acting import Verdict
+
+
+@dataclass
+class Report:
+    """What one iteration brought: finished episodes, and the metrics of the last learning that is done."""
+
+    episodes: list[Episode]
+    metrics: dict[str, np.ndarray] | None  # each [lane]
+    updates: np.ndarray  # [lane] updates that the metrics are of; 0: the lane made none, and its metrics mean nothing
+
+
+class Loop(Protocol):
+    """One training in memory, whatever it learns from, between two iterations.
+
+    Everything that has a lane has a leading axis `[lane]`. `progress` is the share of the plan that is done: what
+    sessions, logs and plots go by, since a loop need not take steps in an environment.
+    """
+
+    plan: Plan
+    seeds: list[int]
+    spec: EnvSpec
+    report: Report  # of the last iteration
+    env_steps: np.ndarray
+    updates: np.ndarray
+    finite: bool  # whether all numbers so far were finite
+    learned: bool  # whether it has learned once, and so is compiled
+
+    @property
+    def policy(self) -> Any:
+        """The learned policy of every lane, on the host."""
+
+    @property
+    def num_devices(self) -> int:
+        """Over how many devices the lanes are spread."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the algorithm acts in NumPy."""
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """Training episodes that each lane has finished."""
+
+    @property
+    def progress(self) -> np.ndarray:
+        """Share of the plan that each lane has done."""
+
+    @property
+    def finished(self) -> np.ndarray:
+        """Which lanes have done all of it."""
+
+    @property
+    def ready(self) -> np.ndarray:
+        """Which lanes may be logged and evaluated."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every lane has finished and learned from it."""
+
+    def advance(self) -> Report:
+        """Run one iteration. Raises RunError where an environment fails, or learning diverged."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything the loop is at this moment, as a tree of arrays, good until the next iteration."""
+
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
+        """Return the shapes of a snapshot."""
+
+    def restore(self, snapshot: dict[str, Any]) -> int:
+        """Go back to the moment of a snapshot; return how many environments could not."""
+
+    def start_from(self, state: Any) -> None:
+        """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
 
 
 class Environment(Protocol):

@@ -14,7 +14,7 @@ import polyak
 from polyak import UsageError
 from polyak.runs.csv_table import read_table
 from polyak.runs.log import Log
-from polyak.training.host import Report
+from polyak.training.protocols import Report
 from polyak.types import Episode
 from tests.fixtures import small
 

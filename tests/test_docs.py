@@ -97,6 +97,52 @@ def test_code_that_does_not_exist_is_found(cell: str, missing: list[str]) -> Non
     assert code_names.wrong(cell, ROOT / "polyak" / "algorithms" / "td3.py") == missing
 
 
+@pytest.mark.parametrize(
+    ("path", "broken"),
+    [
+        ("polyak/training/learn.py: _remember", []),
+        ("polyak/replay/ring.py: draw", ["call()  # polyak/replay/ring.py: draw"]),  # `learn` does not call it itself
+        ("polyak/replay/ring.py: sample", ["call()  # polyak/replay/ring.py: sample"]),
+        ("polyak/replay/rings.py: draw", ["call()  # polyak/replay/rings.py: draw"]),
+    ],
+)
+def test_calls_that_are_not_made_are_found(path: str, broken: list[str]) -> None:
+    assert code_names.broken_calls(f"learn()  # polyak/training/learn.py: learn\n    call()  # {path}") == broken
+
+
+def test_td3_is_followed_from_flag_to_gradient() -> None:
+    text = (ROOT / "docs" / "td3-from-flag-to-gradient.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert block.count("# polyak/") >= 20
+    assert code_names.broken_calls(block) == []
+    rows = re.findall(r"^\| \[[^]]*\]\(\.\./(polyak/[^)]*)\) \|", text, re.MULTILINE)
+    cells = list(code_cells(text))
+    assert len(rows) == len(cells) >= 10
+    assert [code_names.wrong(cell, ROOT / path) for path, cell in zip(rows, cells, strict=True)] == [[]] * len(rows)
+
+
+@pytest.mark.parametrize(
+    "title", ["an algorithm", "a sink for metrics", "a loop", "a network", "a preset", "a command"]
+)
+def test_contributing_says_where_a_thing_goes(title: str) -> None:
+    assert re.search(rf"^\| {title} ", PLACES, re.MULTILINE)
+
+
+def test_places_where_things_go_exist() -> None:
+    spelled = {"create", "MAY_IMPORT", "learns_from", "NAME", "ALGORITHM"}
+    for name in re.findall(r"`([^`]+)`", PLACES):
+        if "/" in name or name.endswith((".py", ".md", ".toml")):
+            assert any(word in name for word in ("NAME", "ALGORITHM", "polyak/datasets/")) or list(ROOT.rglob(name)), (
+                name
+            )
+        else:
+            first = re.split(r"[ (]", name.removeprefix("@"))[0]
+            assert first in spelled or code_names.known(first), name
+
+
+PLACES = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## Where does it go?\n")[1].split("\n## ")[0]
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names by which a page's headings can be linked to."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

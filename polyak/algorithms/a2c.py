@@ -19,8 +19,8 @@ from polyak.lazy import jax, optax
 from polyak.networks.actors import StochasticActor
 from polyak.networks.distributions import Distribution
 from polyak.networks.layers import MLP, Style
-from polyak.numerics import maths, optimize
-from polyak.numerics.normalize import RunningStats
+from polyak.numerics import maths, normalize, optimize
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
 
@@ -76,15 +76,11 @@ class Policy:
 
     trunk: MLP  # without layers where nothing is shared
     actor: StochasticActor
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.trunk(self.normalize(obs)))
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.trunk(self.normalizer(obs)))
 
 
 @pytree
@@ -103,7 +99,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     trunk = MLP.create(keys[0], (spec.obs_size, *config.shared_layers), False, style=style)
     actor = StochasticActor.create(keys[1], width, spec.action, config.actor_layers, 0.01, style)
     value = MLP.create(keys[2], (width, *config.value_layers, 1), True, 1.0, style)
-    normalizer = RunningStats.create(spec.obs_size) if config.normalize_observations else None
+    normalizer = normalize.make(spec.obs_size, config.normalize_observations)
     opt_state = optimizer(config, config.learning_rate).init((trunk, actor, value))
     return State(Policy(trunk, actor, normalizer), value, opt_state)
 
@@ -122,10 +118,10 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Make one step of policy and value together."""
     policy, steps, shape = state.policy, rollout.flat(), rollout.reward.shape
-    obs = policy.normalize(steps.obs)
+    obs = policy.normalizer(steps.obs)
     rollout = replace(rollout, reward=config.reward_scale * rollout.reward)
     value, next_value = (
-        state.value(policy.trunk(x))[..., 0].reshape(shape) for x in (obs, policy.normalize(steps.next_obs))
+        state.value(policy.trunk(x))[..., 0].reshape(shape) for x in (obs, policy.normalizer(steps.next_obs))
     )
     advantage = maths.gae(rollout, value, next_value, config.gamma, config.lam)
     returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)
@@ -146,7 +142,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     (trunk, actor, critic), opt_state, _, metrics = optimize.descend(
         optimizer(config, rate), total_loss, nets, state.opt_state
     )
-    normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
+    normalizer = policy.normalizer.advance(steps.obs)
     return State(Policy(trunk, actor, normalizer), critic, opt_state), {**metrics, "value": value.mean()}
 
 

@@ -24,9 +24,9 @@ from polyak.networks.batch_norm import STYLES, Normalization
 from polyak.networks.critics import Critic
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, optimize
+from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
-from polyak.numerics.normalize import RunningStats
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 
@@ -103,15 +103,11 @@ class Policy:
 
     actor: Actor
     statistics: tuple[Any, ...]
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Array:
         """Return μ(s) for observations `[batch, obs]`."""
-        return self.actor(self.normalize(obs), self.statistics)
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.normalizer(obs), self.statistics)
 
 
 @pytree
@@ -144,8 +140,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
     critic_layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
     critic = Critic.create(critic_key, obs, action, critic_layers, config.final_init, style)
-    normalized = config.normalize_observations or config.architecture == "simba"
-    normalizer = RunningStats.create(obs) if normalized else None
+    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
     return State(
         policy=Policy(actor, actor.statistics(), normalizer),
         critic=critic,
@@ -173,7 +168,7 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Improve the critic, then the actor with the improved critic, then move the targets (Algorithm 1)."""
     policy, target, y = state.policy, state.target, target_value(config, state, batch)
-    obs = policy.normalize(batch.obs)
+    obs = policy.normalizer(batch.obs)
 
     def critic_loss(critic: Critic) -> tuple[Array, Any]:
         q, statistics = critic.train(obs, batch.action, state.critic_statistics)
@@ -193,7 +188,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         actor_optimizer(config), actor_loss, policy.actor, state.actor_opt_state
     )
 
-    normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
+    normalizer = policy.normalizer.advance(batch.obs)
     policy = Policy(actor, actor_statistics, normalizer)
     target = Target(
         actor=polyak_average(target.actor, actor, config.tau),
@@ -207,7 +202,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
 def target_value(config: Config, state: State, batch: Transition) -> Array:
     """Return what the critic is fitted to, `[batch]`: y = r + γ·(1 - terminated)·Q'(s', μ'(s')) (Algorithm 1)."""
-    next_obs, target = state.policy.normalize(batch.next_obs), state.target
+    next_obs, target = state.policy.normalizer(batch.next_obs), state.target
     next_action = target.actor(next_obs, target.actor_statistics)
     next_q = target.critic(next_obs, next_action, target.critic_statistics)
     return maths.td_target(config.reward_scale * batch.reward, batch.discount(config.gamma), batch.terminated, next_q)

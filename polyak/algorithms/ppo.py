@@ -24,8 +24,8 @@ from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import StochasticActor
 from polyak.networks.distributions import Distribution
 from polyak.networks.layers import MLP, Style
-from polyak.numerics import draws, maths, optimize
-from polyak.numerics.normalize import RewardScale, RunningStats
+from polyak.numerics import draws, maths, normalize, optimize
+from polyak.numerics.normalize import Normalizer, RewardScale
 from polyak.tree import pytree, replace, static, take
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
 
@@ -108,15 +108,11 @@ class Policy:
     """What acting needs."""
 
     actor: StochasticActor
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalize(obs))
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.normalizer(obs))
 
 
 @pytree
@@ -147,7 +143,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     style = Style(activation=config.activation, orthogonal=True)
     actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, 0.01, style)
     value = MLP.create(value_key, (spec.obs_size, *config.value_layers, 1), True, 1.0, style)
-    normalizer = RunningStats.create(spec.obs_size) if config.normalize_observations else None
+    normalizer = normalize.make(spec.obs_size, config.normalize_observations)
     reward_scale = RewardScale.create() if config.normalize_rewards else None
     opt_state = optimizer(config, config.learning_rate).init((actor, value))
     return State(Policy(actor, normalizer), value, reward_scale, opt_state)
@@ -187,8 +183,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     start = ((state.policy.actor, state.value), state.opt_state, jnp.zeros((), bool))
     # all minibatches are gathered at once, which costs less than in the scan
     ((actor, value), opt_state, _), metrics = jax.lax.scan(step, start, take(batch, order))
-    normalizer = state.policy.normalizer
-    normalizer = None if normalizer is None else normalizer.advance(rollout.flat().obs)
+    normalizer = state.policy.normalizer.advance(rollout.flat().obs)
     residual = (batch.returns - batch.value).var() / jnp.maximum(batch.returns.var(), 1e-8)
     metrics = {**{name: values.mean() for name, values in metrics.items()}, "explained_variance": 1.0 - residual}
     return State(Policy(actor, normalizer), value, reward_scale, opt_state), metrics
@@ -197,8 +192,8 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
 def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
     """Recompute what the old policy and value said of a rollout, and estimate its advantages."""
     policy, steps, shape = state.policy, rollout.flat(), rollout.reward.shape
-    obs = policy.normalize(steps.obs)
-    value, next_value = (state.value(x)[..., 0].reshape(shape) for x in (obs, policy.normalize(steps.next_obs)))
+    obs = policy.normalizer(steps.obs)
+    value, next_value = (state.value(x)[..., 0].reshape(shape) for x in (obs, policy.normalizer(steps.next_obs)))
     advantage = maths.gae(rollout, value, next_value, config.gamma, config.lam)
     return Batch(
         obs=obs,

@@ -21,8 +21,8 @@ from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import StochasticActor
 from polyak.networks.distributions import Distribution
 from polyak.networks.layers import MLP, Style
-from polyak.numerics import maths, optimize
-from polyak.numerics.normalize import RunningStats
+from polyak.numerics import maths, normalize, optimize
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
 
@@ -71,15 +71,11 @@ class Policy:
     """What acting needs."""
 
     actor: StochasticActor
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalize(obs))
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.normalizer(obs))
 
 
 @pytree
@@ -100,7 +96,7 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     baseline = MLP.create(baseline_key, (spec.obs_size, *config.baseline_layers, 1), True, 1.0, style)
     rates = config.actor_learning_rate, config.baseline_learning_rate
     return State(
-        policy=Policy(actor, RunningStats.create(spec.obs_size) if config.normalize_observations else None),
+        policy=Policy(actor, normalize.make(spec.obs_size, config.normalize_observations)),
         baseline=baseline if config.baseline else None,
         actor_opt_state=optimizer(config, rates[0]).init(actor),
         baseline_opt_state=optimizer(config, rates[1]).init(baseline) if config.baseline else None,
@@ -121,7 +117,7 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Make what did well likelier, then fit the baseline to the returns."""
     policy, rates, steps = state.policy, 1.0 - config.lr_decay * clock.progress, rollout.flat()
-    obs = policy.normalize(steps.obs)
+    obs = policy.normalizer(steps.obs)
     returns, advantage, counts = estimate_advantages(config, state, rollout, obs)
 
     def actor_loss(actor: StochasticActor) -> tuple[Array, Any]:
@@ -133,7 +129,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     actor, actor_opt_state, _, metrics = optimize.descend(
         optimizer(config, rates * config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
-    normalizer = None if policy.normalizer is None else policy.normalizer.advance(steps.obs)
+    normalizer = policy.normalizer.advance(steps.obs)
     state = replace(state, policy=Policy(actor, normalizer), actor_opt_state=actor_opt_state)
     metrics = {**metrics, "return_to_go": mean(returns, counts)}
     if state.baseline is None:
@@ -160,7 +156,7 @@ def estimate_advantages(config: Config, state: State, rollout: Transition, obs: 
         next_value: Any = value
         counts = mark_finished(rollout).reshape(-1)
     else:
-        next_obs = state.policy.normalize(rollout.flat().next_obs)
+        next_obs = state.policy.normalizer(rollout.flat().next_obs)
         value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
         counts = jnp.ones(value.size)
     advantage = maths.gae(rollout, value, next_value, config.gamma, 1.0)

@@ -26,9 +26,9 @@ from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensembl
 from polyak.networks.distributions import Categorical
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, optimize
+from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Correlated
-from polyak.numerics.normalize import RunningStats
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
 
@@ -115,15 +115,11 @@ class Policy:
     """What acting needs."""
 
     actor: SquashedActor | StochasticActor
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Any:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalize(obs))
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.normalizer(obs))
 
 
 @pytree
@@ -158,10 +154,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
         critics = tuple(Critic.create(k, spec.obs_size, size, layers, None, style) for k in keys)
         entropy = config.target_per_dimension * size
-    normalized = config.normalize_observations or config.architecture == "simba"
+    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     return State(
-        policy=Policy(actor, RunningStats.create(spec.obs_size) if normalized else None),
+        policy=Policy(actor, normalizer),
         critics=critics,
         target=critics,
         log_alpha=log_alpha,
@@ -192,7 +188,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     """Improve the critics, then the actor, then the temperature; move the target critics (Algorithm 1)."""
     policy, alpha = state.policy, jnp.exp(state.log_alpha)
     target_key, actor_key = jax.random.split(key)
-    obs, y = policy.normalize(batch.obs), target_value(config, state, batch, target_key)
+    obs, y = policy.normalizer(batch.obs), target_value(config, state, batch, target_key)
 
     def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Any]:
         qs = [value(critic, obs, batch.action) for critic in critics]
@@ -212,7 +208,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
     log_alpha, alpha_opt_state = _temperature(config, state, entropy)
-    policy = Policy(actor, None if policy.normalizer is None else policy.normalizer.advance(batch.obs))
+    policy = Policy(actor, policy.normalizer.advance(batch.obs))
     target = polyak_average(state.target, critics, config.tau)
     state = State(
         policy, critics, target, log_alpha, state.target_entropy, actor_opt_state, critic_opt_state, alpha_opt_state
@@ -222,7 +218,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
 def target_value(config: Config, state: State, batch: Transition, key: jax.Array) -> Array:
     """Return what the critics are fitted to, `[batch]`: r + γ·(least target critic + α·entropy), up to the end."""
-    next_obs = state.policy.normalize(batch.next_obs)
+    next_obs = state.policy.normalizer(batch.next_obs)
     q, entropy = average_over_actions(state.policy.actor(next_obs), state.target, next_obs, key)
     soft, discount = q + jnp.exp(state.log_alpha) * entropy, batch.discount(config.gamma)
     return maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, soft)

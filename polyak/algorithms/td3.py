@@ -22,9 +22,9 @@ from polyak.networks.actors import Actor, Bound
 from polyak.networks.critics import Critic, ensemble_keys, ensemble_min
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, optimize
+from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
-from polyak.numerics.normalize import RunningStats
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, replace, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 
@@ -102,15 +102,11 @@ class Policy:
     """What acting needs."""
 
     actor: Actor
-    normalizer: RunningStats | None
+    normalizer: Normalizer
 
     def __call__(self, obs: Array) -> Array:
         """Return μ(s) for observations `[batch, obs]`."""
-        return self.actor(self.normalize(obs))
-
-    def normalize(self, obs: Array) -> Array:
-        """Apply the running observation statistics where they are kept."""
-        return obs if self.normalizer is None else self.normalizer(obs)
+        return self.actor(self.normalizer(obs))
 
 
 @pytree
@@ -142,9 +138,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         Critic.create(key, obs, action, layers, config.final_init, style)
         for key in ensemble_keys(critic_key, config.num_critics)
     )
-    normalized = config.normalize_observations or config.architecture == "simba"
+    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
     return State(
-        policy=Policy(actor, RunningStats.create(obs) if normalized else None),
+        policy=Policy(actor, normalizer),
         critics=critics,
         target=Target(actor, critics),
         actor_opt_state=actor_optimizer(config).init(actor),
@@ -169,7 +165,7 @@ def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explo
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
     """Improve the critics; at every `policy_delay`-th update also the actor, and move the targets (Algorithm 1)."""
     policy, target = state.policy, state.target
-    obs, next_obs = policy.normalize(batch.obs), policy.normalize(batch.next_obs)
+    obs, next_obs = policy.normalizer(batch.obs), policy.normalizer(batch.next_obs)
     noise = config.smoothing_sigma * jax.random.normal(key, batch.action.shape)
     noise = jnp.clip(noise, -config.smoothing_clip, config.smoothing_clip)
     next_action = maths.clip(target.actor(next_obs) + noise)
@@ -185,7 +181,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     critics, critic_opt_state, _, metrics = optimize.descend(
         critic_optimizer(config), critic_loss, state.critics, state.critic_opt_state
     )
-    normalizer = None if policy.normalizer is None else policy.normalizer.advance(batch.obs)
+    normalizer = policy.normalizer.advance(batch.obs)
     state = replace(
         state, policy=replace(policy, normalizer=normalizer), critics=critics, critic_opt_state=critic_opt_state
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
@@ -36,6 +36,30 @@ class RunningStats:
         delta = obs.mean(0) - self.mean
         spread = self.variance * self.count + obs.var(0) * added + delta**2 * self.count * added / count
         return RunningStats(count, self.mean + delta * added / count, spread / count)
+
+
+@pytree
+class Identity:
+    """A normalizer without leaves that returns observations unchanged."""
+
+    def __call__(self, obs: Array) -> Array:
+        """Return the observations."""
+        return obs
+
+    def advance(self, obs: Array) -> "Identity":
+        """Learn nothing from a batch."""
+        return self
+
+
+Normalizer: TypeAlias = RunningStats | Identity
+
+
+def make(size: int, wanted: bool, architecture: str = "mlp") -> Normalizer:
+    """Make the normalizer of observations of `size` numbers.
+
+    SimBa always reads normalized observations. Source: Lee et al. 2025 (arXiv 2410.09754).
+    """
+    return RunningStats.create(size) if wanted or architecture == "simba" else Identity()
 
 
 @pytree

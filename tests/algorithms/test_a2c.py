@@ -55,7 +55,7 @@ def nets_of(state: Any) -> tuple[Any, Any, Any]:
 
 def values(state: Any, obs: Any) -> np.ndarray:
     """V(s) of a rollout's observations `[time, env, obs]`."""
-    features = state.policy.trunk(state.policy.normalize(obs.reshape(-1, obs.shape[-1])))
+    features = state.policy.trunk(state.policy.normalizer(obs.reshape(-1, obs.shape[-1])))
     return np.asarray(state.value(features)[..., 0].reshape(obs.shape[:2]))
 
 
@@ -68,7 +68,7 @@ def parts(case: Agent, state: Any, rollout: Transition) -> tuple[Any, Any, Any]:
     targets = (advantage + value).reshape(-1)
     weights = (standardized(advantage) if config.normalize_advantages else advantage).reshape(-1)
     of_error = jnp.square if config.value_loss == "mse" else huber
-    obs = state.policy.normalize(flat.obs)
+    obs = state.policy.normalizer(flat.obs)
     return (
         lambda nets: -(weights * nets[1](nets[0](obs)).log_prob(flat.action)).mean(),
         lambda nets: of_error(nets[2](nets[0](obs))[..., 0] - targets).mean(),

@@ -44,7 +44,7 @@ def apart(case: Any) -> tuple[Any, Transition]:
 
 def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
     """y = r + γ^k·(1 - terminated)·Q'(s', μ'(s')), k n-step, statistics running, observations normalized."""
-    next_obs = state.policy.normalize(batch.next_obs)
+    next_obs = state.policy.normalizer(batch.next_obs)
     action = state.target.actor(next_obs, state.target.actor_statistics)
     q = state.target.critic(next_obs, action, state.target.critic_statistics)
     n_steps = 1 if batch.n_steps is None else batch.n_steps
@@ -84,7 +84,7 @@ def test_the_actor_climbs_the_value_of_the_critic_just_improved() -> None:
 
 def test_with_every_option_the_critic_loss_is_that_of_the_equations() -> None:
     state, batch = apart(EVERYTHING)
-    error, _ = state.critic.train(state.policy.normalize(batch.obs), batch.action, state.critic_statistics)
+    error, _ = state.critic.train(state.policy.normalizer(batch.obs), batch.action, state.critic_statistics)
     size = jnp.abs(error - target_values(EVERYTHING.config, state, batch))
     huber = jnp.where(size < 1, size**2 / 2, size - 0.5)
     _, metrics = EVERYTHING.update(state, batch)
@@ -116,7 +116,7 @@ def test_the_targets_copy_the_batch_norm_statistics_whole() -> None:
 
 def test_the_critic_statistics_come_from_the_actions_taken_not_from_the_actor() -> None:
     state, batch = apart(EVERYTHING)
-    _, statistics = state.critic.train(state.policy.normalize(batch.obs), batch.action, state.critic_statistics)
+    _, statistics = state.critic.train(state.policy.normalizer(batch.obs), batch.action, state.critic_statistics)
     after, _ = EVERYTHING.update(state, batch)
     assert_close(after.critic_statistics, statistics)
 

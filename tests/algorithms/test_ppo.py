@@ -43,7 +43,7 @@ def update(case: Agent, state: Any, rollout: Transition, **settings: float) -> t
 def estimated(config: Any, state: Any, rollout: Transition) -> dict[str, Any]:
     """Return all that the loss needs of each sample, by the policy, the value and the normalizer of before."""
     flat, policy = rollout.flat(), state.policy
-    obs, next_obs = policy.normalize(flat.obs), policy.normalize(flat.next_obs)
+    obs, next_obs = policy.normalizer(flat.obs), policy.normalizer(flat.next_obs)
     value, next_value = (np.asarray(state.value(x)[..., 0]).reshape(rollout.reward.shape) for x in (obs, next_obs))
     if config.normalize_rewards:
         rollout = replace(rollout, reward=state.reward_scale.advance(rollout, config.gamma)[0])

@@ -54,7 +54,7 @@ def optimizer(case: Agent, rate: float) -> Any:
 def expected(case: Agent, state: Any, rollout: Transition) -> tuple[jax.Array, np.ndarray, np.ndarray]:
     """Return observations, b(s) and G, in the order of `flat`."""
     policy, flat, config = state.policy, rollout.flat(), case.config
-    obs, next_obs = policy.normalize(flat.obs), policy.normalize(flat.next_obs)
+    obs, next_obs = policy.normalizer(flat.obs), policy.normalizer(flat.next_obs)
     value, next_value = (np.asarray(state.baseline(x)[..., 0]) for x in (obs, next_obs))
     scaled = replace(rollout, reward=config.reward_scale * rollout.reward)
     return obs, value, returns_to_go(scaled, next_value.reshape(rollout.reward.shape), config.gamma).reshape(-1)

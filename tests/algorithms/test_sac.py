@@ -69,7 +69,7 @@ def value_of(case: Agent) -> Any:
 
 def target_values(case: Agent, state: Any, batch: Transition) -> jax.Array:
     """y = r + γ^k·(1 - terminated)·(min Q' - α·log π) (equation 5, or 3 of the discrete paper)."""
-    next_obs = state.policy.normalize(batch.next_obs)
+    next_obs = state.policy.normalizer(batch.next_obs)
     q, entropy = value_of(case)(state.policy.actor, state.target, next_obs, KEYS[0])
     value = q + jnp.exp(state.log_alpha) * entropy
     n_steps = 1 if batch.n_steps is None else batch.n_steps
@@ -84,7 +84,7 @@ def taken(case: Agent, critic: Any, obs: Any, action: Any) -> jax.Array:
 @partial(jax.jit, static_argnums=(0, 1))
 def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> tuple[jax.Array, Any, jax.Array]:
     """Return the loss (equation 5), the critics after a step down it, and the first one's error."""
-    y, obs = target_values(case, state, batch), state.policy.normalize(batch.obs)
+    y, obs = target_values(case, state, batch), state.policy.normalizer(batch.obs)
     weight = jnp.ones_like(y) if batch.weight is None else batch.weight
 
     def loss(critics: Any) -> Any:
@@ -118,7 +118,7 @@ def test_the_critics_descend_their_errors_to_the_least_soft_value(case: Agent, o
 def test_the_actor_descends_with_the_critics_just_improved_and_the_temperature_of_before(case: Agent) -> None:
     state, batch = apart(case)
     after, metrics = case.update(state, batch)
-    obs = state.policy.normalize(batch.obs)
+    obs = state.policy.normalizer(batch.obs)
 
     def loss(actor: Any) -> jax.Array:
         q, entropy = value_of(case)(actor, after.critics, obs, KEYS[1])
@@ -147,7 +147,7 @@ def test_the_temperature_moves_by_how_far_the_entropy_is_from_its_target(case: A
     fresh = case.init()
     state = replace(state, target_entropy=jnp.float32(wanted), alpha_opt_state=fresh.alpha_opt_state)
     after, _ = case.update(state, batch)
-    actor, obs = state.policy.actor, state.policy.normalize(batch.obs)
+    actor, obs = state.policy.actor, state.policy.normalizer(batch.obs)
     entropy = value_of(case)(actor, state.critics, obs, KEYS[1])[1].mean()
     # d/d(log α) of log α·(H - H̄), and of the paper's α·(H - H̄); Adam's first moment is a tenth of its first gradient
     slope = (entropy - wanted) * (0.3 if case.config.alpha_loss == "paper" else 1.0)

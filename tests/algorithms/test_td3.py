@@ -38,7 +38,7 @@ def apart(case: Agent) -> tuple[Any, Transition]:
 def smoothed(config: Any, state: Any, batch: Transition) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the noise before it is clipped, the action before it is clipped, and a' of equation 14."""
     noise = config.smoothing_sigma * jax.random.normal(KEY, batch.action.shape)
-    action = state.target.actor(state.policy.normalize(batch.next_obs)) + jnp.clip(
+    action = state.target.actor(state.policy.normalizer(batch.next_obs)) + jnp.clip(
         noise, -config.smoothing_clip, config.smoothing_clip
     )
     return noise, action, jnp.clip(action, -1, 1)
@@ -47,7 +47,7 @@ def smoothed(config: Any, state: Any, batch: Transition) -> tuple[jax.Array, jax
 def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
     """y = r + γ^k·(1 - terminated)·minᵢ Q'ᵢ(s', a') (equation 15), k the steps that a sample reaches ahead."""
     action = smoothed(config, state, batch)[2]
-    q = jnp.stack([critic(state.policy.normalize(batch.next_obs), action) for critic in state.target.critics])
+    q = jnp.stack([critic(state.policy.normalizer(batch.next_obs), action) for critic in state.target.critics])
     n_steps = 1 if batch.n_steps is None else batch.n_steps
     return config.reward_scale * batch.reward + config.gamma**n_steps * (1 - batch.terminated) * q.min(0)
 
@@ -55,7 +55,7 @@ def target_values(config: Any, state: Any, batch: Transition) -> jax.Array:
 @partial(jax.jit, static_argnums=(0, 1))
 def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> tuple[jax.Array, Any, jax.Array]:
     """Return the loss, summed over the critics; the critics after a step down it; the first one's error."""
-    y, obs = target_values(case.config, state, batch), state.policy.normalize(batch.obs)
+    y, obs = target_values(case.config, state, batch), state.policy.normalizer(batch.obs)
     weight = jnp.ones_like(y) if batch.weight is None else batch.weight
 
     def loss(critics: Any) -> Any:
@@ -96,7 +96,7 @@ def test_the_noise_is_clipped_and_then_the_action() -> None:
 def test_the_actor_climbs_the_first_critic_just_improved(case: Agent) -> None:
     state, batch = apart(case)
     after, _ = case.update(state, batch, step=1)
-    obs = state.policy.normalize(batch.obs)
+    obs = state.policy.normalizer(batch.obs)
 
     def loss(actor: Any) -> jax.Array:
         return -after.critics[0](obs, actor(obs)).mean()

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyak.numerics.normalize import RewardScale, RunningStats
+from polyak.numerics.normalize import Identity, RewardScale, RunningStats, make
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec, Transition
 from tests.fixtures.agents import transitions
@@ -69,6 +69,19 @@ def test_a_feature_that_never_varies_stays_finite() -> None:
 def test_fresh_statistics_change_nothing() -> None:
     obs = RNG.normal(size=(4, 2)).astype(np.float32)
     np.testing.assert_allclose(RunningStats.create(2)(obs), obs, rtol=1e-5)
+
+
+def test_where_nothing_is_normalized_there_are_no_leaves_and_no_change() -> None:
+    obs, normalizer = np.arange(6.0).reshape(3, 2), make(2, False)
+    assert normalizer == Identity()
+    assert jax.tree.leaves(normalizer) == []
+    assert normalizer(obs) is obs
+    assert normalizer.advance(jnp.asarray(obs)) == normalizer
+
+
+def test_simba_always_normalizes() -> None:
+    assert isinstance(make(2, False, "simba"), RunningStats)
+    assert isinstance(make(2, True), RunningStats)
 
 
 def test_lanes_in_numpy() -> None:

@@ -143,6 +143,20 @@ def test_places_where_things_go_exist() -> None:
 PLACES = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## Where does it go?\n")[1].split("\n## ")[0]
 
 
+@pytest.mark.parametrize("name", ["Plan.chunk", "learn.Schedules", "sitting"])
+def test_names_that_are_gone_are_not_known(name: str) -> None:
+    assert not code_names.known(name)
+
+
+def test_code_that_the_glossary_names_exists() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+    names = {name for name in re.findall(r"`([^`]+)`", text) if not name.startswith("[")}
+    files = {name for name in names if name.startswith("polyak ") or name.endswith(".json")}
+    assert [name for name in sorted(names - files) if not code_names.known(name)] == []
+    words = re.findall(r"^\*\*([^*]+)\*\*: ", text, re.MULTILINE)
+    assert len(words) == len(set(words)) >= 30
+
+
 def anchors(page: Path) -> set[str]:
     """Return the names by which a page's headings can be linked to."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

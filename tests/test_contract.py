@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from polyak.numerics.draws import LaneGenerators
-from polyak.training.acting import Acting, try_in_numpy
+from polyak.training.acting import Behavior, make_acting
+from polyak.training.numpy_trial import try_in_numpy
+from polyak.training.protocols import Acting
 from polyak.tree import from_named_leaves, named_leaves, replace, take
 from polyak.types import Box, Discrete, Sampling
 from tests.fixtures.agents import QUICKLY, Agent, clock, every_agent, label
@@ -157,9 +159,8 @@ def test_a_lane_explores_alone_as_among_others_to_the_bit(agent: Agent, envs: in
 
 
 def acting(agent: Agent, policies: Any, seeds: Any, envs: int) -> Acting:
-    made = Acting(agent.algorithm, agent.config, agent.spec, seeds, envs, explore=True)
-    made.set_policy(policies)
-    assert made.in_numpy
+    made = make_acting(Behavior(agent.algorithm, agent.config, agent.spec, envs, explore=True), seeds, policies)
+    assert made.verdict.in_numpy
     return made
 
 

@@ -18,7 +18,9 @@ from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
 from polyak.runs import arrays, files, structure
 from polyak.training import devices
-from polyak.training.acting import Acting, Verdict
+from polyak.training.acting import Behavior, make_acting
+from polyak.training.numpy_trial import Verdict
+from polyak.training.protocols import Acting
 from polyak.tree import map_leaves, take
 from polyak.types import Discrete
 
@@ -79,10 +81,9 @@ class Policy:
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
-            acting = Acting(self.algorithm, self.config, self.spec, [self.seed], count, explore, self.verdict)
-            acting.set_policy(self.tree)
+            behavior = Behavior(self.algorithm, self.config, self.spec, count, explore)
+            self.actings[count, explore] = acting = make_acting(behavior, [self.seed], self.tree, self.verdict)
             self.verdict = acting.verdict
-            self.actings[count, explore] = acting
         return self.actings[count, explore]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -182,9 +183,9 @@ class Saved:
 
     def _acts(self, tree: Any) -> bool:
         """Say whether policies that were read choose actions, which a description that was changed may prevent."""
-        acting = Acting(self.algorithm, self.config, self.spec, self.seeds, 1, True, self.verdict)
+        behavior = Behavior(self.algorithm, self.config, self.spec, num_envs=1, explore=True)
         try:
-            acting.set_policy(tree)
+            acting = make_acting(behavior, self.seeds, tree, self.verdict)
             action = acting(np.zeros((len(self.seeds), 1, self.spec.obs_size), np.float32))
         except Exception:
             return False

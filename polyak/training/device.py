@@ -17,9 +17,9 @@ from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices, schedule
-from polyak.training.acting import Verdict, try_in_numpy
 from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
 from polyak.training.learn import Task
+from polyak.training.numpy_trial import Verdict, try_in_numpy
 from polyak.training.plan import Plan
 from polyak.training.protocols import CompiledEnv, Report
 from polyak.training.segment import Lane, Programs, Record

@@ -9,9 +9,10 @@ import numpy as np
 
 from polyak import tree
 from polyak.errors import RunError, UsageError, describe, option
-from polyak.training.acting import Acting, Verdict
+from polyak.training.acting import Behavior, make_acting
+from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
-from polyak.training.protocols import Environment, VectorEnv
+from polyak.training.protocols import Acting, Environment, VectorEnv
 from polyak.types import Algorithm, EnvSpec
 
 
@@ -56,10 +57,10 @@ class Evaluator:
         most = self.plan.evaluation_limit(environments[0].limit)
         results = []
         for lane, lane_seeds in enumerate(seeds):
-            acting = self._acting(count, explore)
+            policy = tree.take(policies, slice(lane, lane + 1))
+            acting = self._acting(count, explore, policy)
             acting.restart([lane_seeds[0]])
-            acting.set_policy(tree.take(policies, slice(lane, lane + 1)))
-            self.verdict = acting.verdict
+            acting.set_policy(policy)
             acting.seed([0])
             with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, which is refused
                 results.append(_play(acting, environments, list(lane_seeds), most, self.stop))
@@ -77,11 +78,11 @@ class Evaluator:
                 f" open at once, train with {option('plan.evaluation_envs', made)}"
             ) from error
 
-    def _acting(self, count: int, explore: bool) -> Acting:
-        if (count, explore) not in self.actings:
-            spec = self.environments[0].spec
-            acting = Acting(self.algorithm, self.config, spec, [0], count, explore, self.verdict)
-            self.actings[count, explore] = acting
+    def _acting(self, count: int, explore: bool, policy: Any) -> Acting:
+        if (count, explore) not in self.actings:  # kept, because it may have been compiled
+            behavior = Behavior(self.algorithm, self.config, self.environments[0].spec, count, explore)
+            self.actings[count, explore] = acting = make_acting(behavior, [0], policy, self.verdict)
+            self.verdict = acting.verdict
         return self.actings[count, explore]
 
     def refuse_unlike(self, spec: EnvSpec) -> None:

@@ -18,11 +18,12 @@ from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices
-from polyak.training.acting import Acting, Verdict
+from polyak.training.acting import Behavior, make_acting
 from polyak.training.finite import refuse_nonfinite
 from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, Task, UpdateSchedule, learn
 from polyak.training.moment import Moment
+from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Report, VectorEnv
 from polyak.types import Algorithm
@@ -53,7 +54,6 @@ class Training:
             donate=(1,),
             config=config,
         )
-        self.acting = Acting(algorithm, config, self.spec, self.seeds, plan.envs, explore=True)
         self.finite = True  # what is not finite is refused before it is learned from
         self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
@@ -67,12 +67,12 @@ class Training:
         self.at_rest = True  # whether no round is under way; without updates per episode always
         self.begun = np.zeros(len(self.seeds), np.float32)  # progress of each lane when its rollout, or round, began
         self._fetch()
-        self.acting.set_policy(self.policy)
+        behavior = Behavior(algorithm, config, self.spec, plan.envs, explore=True)
+        self.acting = make_acting(behavior, self.seeds, self.policy)
 
     @property
     def verdict(self) -> Verdict:
         """Whether the algorithm acts in NumPy."""
-        assert self.acting.verdict is not None
         return self.acting.verdict
 
     @property
@@ -139,7 +139,7 @@ class Training:
         """Return everything the run is at this moment, as a tree of arrays, good until the next iteration."""
         return {
             "learner": on_host(self.learner),
-            "acting": self.acting.host_policy,
+            "acting": self.acting.policy,
             "memory": self.acting.memory,
             "pending": self.pending,
             "num_updates": np.asarray(self.num_updates),

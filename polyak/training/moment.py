@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polyak.lazy import jax
-from polyak.training.acting import Acting
-from polyak.training.protocols import VectorEnv
+from polyak.training.protocols import Acting, VectorEnv
 
 
 class Moment:

@@ -1,4 +1,4 @@
-"""What a run needs of a loop that trains, and what training needs of environments."""
+"""What a run needs of a loop that trains, and what training needs of environments and of what acts in them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from polyak.training.plan import Plan
 from polyak.types import EnvSpec, Episode
 
 if TYPE_CHECKING:
-    from polyak.training.acting import Verdict
+    from polyak.training.numpy_trial import Verdict
 
 
 @dataclass
@@ -150,3 +150,29 @@ class VectorEnv(Protocol):
         self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
     ) -> list[tuple[int, int]]:
         """Bring every environment to where it was; return lane and number of those that began a new episode instead."""
+
+
+class Acting(Protocol):
+    """What chooses actions for all lanes, and keeps the acting memory of every environment; `acting.py` makes it."""
+
+    policy: Any  # as it was set
+    memory: Any  # `[lane, env, ...]`
+    verdict: Verdict  # whether `act` runs on NumPy arrays
+
+    def set_policy(self, policy: Any) -> None:
+        """Act by this policy from now on: NumPy arrays with a leading lane axis."""
+
+    def restart(self, seeds: Sequence[int]) -> None:
+        """Act for these seeds, as many as before, with the memory of episodes that begin."""
+
+    def seed(self, positions: Sequence[int] | np.ndarray) -> None:
+        """Seed exploration by each lane's position in its run."""
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        """Choose actions `[lane, env, action]`, or indices `[lane, env]`, for observations `[lane, env, obs]`."""
+
+    def uniform(self, obs: np.ndarray) -> np.ndarray:
+        """Choose actions uniformly at random."""
+
+    def reset_memory(self, lane: int, env: int) -> None:
+        """Start the memory of one environment afresh."""

@@ -18,7 +18,8 @@ import polyak
 from polyak import UsageError
 from polyak.runs import files, policy
 from polyak.runs.policy import Saved
-from polyak.training.acting import Acting, Verdict
+from polyak.training.acting import Behavior, make_acting
+from polyak.training.numpy_trial import Verdict
 from polyak.types import Box, Discrete, MultiDiscrete
 from tests.fixtures import small
 from tests.fixtures.agents import Agent, every_agent
@@ -81,8 +82,8 @@ def test_every_algorithm_acts_without_jax(tmp_path: Path) -> None:
     lines = python(ACT, *(tmp_path / str(i) for i in range(len(agents)))).splitlines()
     for i, (agent, tree) in enumerate(zip(agents, trees, strict=True)):
         for explore, line in ((False, lines[2 * i]), (True, lines[2 * i + 1])):
-            acting = Acting(agent.algorithm, agent.config, agent.spec, [0], 3, explore, Verdict(True))
-            acting.set_policy(tree)
+            behavior = Behavior(agent.algorithm, agent.config, agent.spec, num_envs=3, explore=explore)
+            acting = make_acting(behavior, [0], tree, Verdict(True))
             acting.seed([int(explore)])  # the policy's second call explores
             obs = np.random.default_rng(0).standard_normal((1, 3, agent.spec.obs_size), np.float32)
             np.testing.assert_array_equal(np.array(line.split(), float), np.ravel(acting(obs)[0]))

@@ -1,6 +1,7 @@
 """Acting for all lanes at once, in NumPy or compiled; on-policy algorithms, which act with what they just learned."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,9 +12,11 @@ import pytest
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.probe import ActionReward
 from polyak.errors import UsageError
-from polyak.training.acting import Acting, Verdict
+from polyak.training.acting import Behavior, NumpyActing, OneLaneActing, make_acting
 from polyak.training.host import Training
+from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
+from polyak.training.protocols import Acting
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
 from tests.fixtures import toys
 from tests.fixtures.compare import stack
@@ -25,18 +28,30 @@ POLICIES = stack([jax.tree.map(np.asarray, toys.init(toys.Config(), SPEC, jax.ra
 OBS = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 3, 2)).astype(np.float32)
 
 
-def acting(algorithm: Any = toys.linear, explore: bool = True, spec: EnvSpec = SPEC) -> Acting:
-    made = Acting(algorithm, toys.Config(), spec, SEEDS, num_envs=3, explore=explore)
-    made.set_policy(POLICIES)
-    made.seed([0, 0])
+def acting(
+    algorithm: Any = toys.linear,
+    explore: bool = True,
+    seeds: Sequence[int] = SEEDS,
+    policies: Any = POLICIES,
+    verdict: Verdict | None = None,
+) -> Acting:
+    behavior = Behavior(algorithm, toys.Config(), SPEC, num_envs=3, explore=explore)
+    made = make_acting(behavior, seeds, policies, verdict)
+    made.seed([0] * len(seeds))
     return made
 
 
+def in_numpy(acting: Acting) -> bool:
+    assert isinstance(acting, NumpyActing) == acting.verdict.in_numpy
+    assert isinstance(acting, OneLaneActing) == (acting.verdict.in_numpy and len(acting.policy.updates) == 1)
+    return acting.verdict.in_numpy
+
+
 def test_an_act_for_jax_alone_is_compiled_and_chooses_the_same_greedy_actions() -> None:
-    in_numpy, compiled = acting(toys.linear, explore=False), acting(toys.linear_in_jax, explore=False)
-    assert in_numpy.in_numpy
-    assert not compiled.in_numpy
-    np.testing.assert_allclose(in_numpy(OBS), compiled(OBS), rtol=1e-5, atol=1e-6)
+    fast, compiled = acting(toys.linear, explore=False), acting(toys.linear_in_jax, explore=False)
+    assert in_numpy(fast)
+    assert not in_numpy(compiled)
+    np.testing.assert_allclose(fast(OBS), compiled(OBS), rtol=1e-5, atol=1e-6)
 
 
 def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
@@ -49,7 +64,7 @@ def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
     for wrong in (act, raises):
         one_lane = toys.variant(toys.linear, act=wrong)
         actor = acting(one_lane, explore=False)
-        assert not actor.in_numpy
+        assert not in_numpy(actor)
         expected = np.clip(OBS[:, :, :1] * POLICIES.weight[:, None, 0], -1, 1)
         np.testing.assert_allclose(actor(OBS), expected, rtol=1e-5, atol=1e-6)
 
@@ -57,17 +72,19 @@ def test_an_act_that_is_wrong_with_lanes_is_compiled() -> None:
 @pytest.mark.parametrize(
     ("act", "reason"),
     [
-        (toys.act_in_jax, r"on NumPy arrays it raises \w+: "),
+        (toys.act_in_jax, r"on NumPy arrays it raises \w+: .*; draw all its random numbers in one call of polyak"),
+        (lambda *given: (jax.random.split(given[4]), ()), r"raises \w+: .*; draw all its random numbers in one call"),
+        (lambda *given: (given[3].at[..., 0].set(0), ()), "AttributeError: .*; choose between arrays with np.where"),
+        (lambda *given: (jnp.tanh(given[3][..., :1]), ()), "it returns JAX arrays; use operators and methods"),
         (
             lambda *given: (given[3][:, :1].clip(-1, 1), given[2]),
-            "of two seeds it does not do what it does on",
+            "of two seeds it does not do what it does on .*; let it count axes from the last",
         ),
         (lambda *given: (0.0 * given[3][..., :1] + isinstance(given[3], np.ndarray), ()), "what it does compiled"),
     ],
 )
 def test_the_reason_for_compiling_is_told(act: Any, reason: str) -> None:
     verdict = acting(toys.variant(toys.linear, act=act)).verdict
-    assert verdict is not None
     assert not verdict.in_numpy
     assert re.search(reason, verdict.reason)
     assert "\n" not in verdict.reason
@@ -75,9 +92,8 @@ def test_the_reason_for_compiling_is_told(act: Any, reason: str) -> None:
 
 def test_what_is_known_of_acting_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polyak.training.acting.try_in_numpy", None)
-    actor = Acting(toys.linear, toys.Config(), SPEC, SEEDS, 3, False, Verdict(True))
-    actor.set_policy(POLICIES)
-    assert actor.in_numpy
+    assert in_numpy(acting(verdict=Verdict(True)))
+    assert not in_numpy(acting(verdict=Verdict(False)))
 
 
 def test_an_act_that_is_wrong_for_a_lane_alone_without_exploring_is_compiled() -> None:
@@ -85,7 +101,7 @@ def test_an_act_that_is_wrong_for_a_lane_alone_without_exploring_is_compiled() -
         greedy = not explore and isinstance(obs, np.ndarray) and obs.ndim == 2
         return 0.0 * obs[..., :1] + (0.5 if greedy else 0.25), memory
 
-    assert not acting(toys.variant(toys.linear, act=act)).in_numpy
+    assert not in_numpy(acting(toys.variant(toys.linear, act=act)))
 
 
 @pytest.mark.parametrize("seeds", [[3], [3, 4]], ids=["alone", "two lanes"])
@@ -99,9 +115,8 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
         return obs[..., :1] if isinstance(obs, np.ndarray) else obs[..., :1] + 0.0, obs
 
     algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
-    actor = Acting(algorithm, toys.Config(), SPEC, seeds, num_envs=3, explore=True)
-    actor.set_policy(jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
-    assert actor.in_numpy
+    actor = acting(algorithm, seeds=seeds, policies=jax.tree.map(lambda leaf: leaf[: len(seeds)], POLICIES))
+    assert in_numpy(actor)
     obs = OBS[: len(seeds)].copy()
     action = actor(obs)
     obs[:] = 9.0
@@ -123,10 +138,8 @@ def test_an_act_may_change_in_place_what_it_returned() -> None:
     algorithm = toys.variant(toys.linear, act=act, init_memory=init_memory)
     for policies in (POLICIES, jax.tree.map(lambda leaf: leaf[:1], POLICIES)):
         lanes = len(policies.updates)
-        actor = Acting(algorithm, toys.Config(), SPEC, SEEDS[:lanes], num_envs=3, explore=True)
-        actor.set_policy(policies)
-        actor.seed([0] * lanes)
-        assert actor.in_numpy
+        actor = acting(algorithm, seeds=SEEDS[:lanes], policies=policies)
+        assert in_numpy(actor)
         assert actor.memory.dtype == np.float32
         first, second = actor(OBS[:lanes]), actor(-OBS[:lanes])
         np.testing.assert_array_equal(first, OBS[:lanes, :, :1])
@@ -139,6 +152,7 @@ def test_a_memory_that_grew_wider_is_kept_as_it_began() -> None:
         return action, memory * (np.float64(1.0) if isinstance(memory, np.ndarray) else 1.0)
 
     actor = acting(toys.variant(toys.linear, act=act))
+    assert isinstance(actor, NumpyActing)
     actor(OBS)
     assert actor.carried.dtype == np.float64
     assert actor.memory.dtype == np.float32
@@ -184,9 +198,7 @@ def test_memory_drifts_and_one_environment_can_forget() -> None:
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
 def test_a_lane_that_acts_alone_acts_the_same(algorithm: Any) -> None:
     together = acting(algorithm)(OBS)
-    alone = Acting(algorithm, toys.Config(), SPEC, SEEDS[1:], num_envs=3, explore=True)
-    alone.set_policy(jax.tree.map(lambda leaf: leaf[1:], POLICIES))
-    alone.seed([0])
+    alone = acting(algorithm, seeds=SEEDS[1:], policies=jax.tree.map(lambda leaf: leaf[1:], POLICIES))
     np.testing.assert_array_equal(alone(OBS[1:]), together[1:])
 
 
@@ -194,14 +206,15 @@ def test_uniform_actions() -> None:
     numbers = np.concatenate([acting().uniform(np.zeros((2, 5000, 2))) for _ in range(2)])
     assert (np.abs(numbers) <= 1).all()
     np.testing.assert_allclose(np.quantile(numbers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.05)
-    chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, Discrete(3)), SEEDS, 3, explore=True)
+    chooser = NumpyActing(Behavior(toys.linear, toys.Config(), EnvSpec(2, Discrete(3)), 3, True), SEEDS, POLICIES)
     chooser.seed([0, 0])
     counts = np.bincount(chooser.uniform(np.zeros((2, 5000, 2))).reshape(-1), minlength=3)
     np.testing.assert_allclose(counts / 10_000, 1 / 3, atol=0.03)
 
 
 def test_uniform_choices_of_several_at_once_are_independent() -> None:
-    chooser = Acting(toys.linear, toys.Config(), EnvSpec(2, MultiDiscrete((2, 3))), SEEDS, 3, explore=True)
+    spec = EnvSpec(2, MultiDiscrete((2, 3)))
+    chooser = NumpyActing(Behavior(toys.linear, toys.Config(), spec, 3, True), SEEDS, POLICIES)
     chooser.seed([0, 0])
     actions = chooser.uniform(np.zeros((2, 6000, 2)))
     assert (actions.shape, actions.dtype) == ((2, 6000, 2), np.int64)
@@ -212,7 +225,7 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
     training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS))
-    assert not training.acting.in_numpy
+    assert not training.verdict.in_numpy
     assert training.policy.updates.tolist() == [30, 30]
 
 

@@ -57,7 +57,7 @@ def test_restored_ddpg_equals_uninterrupted() -> None:
 def test_restored_when_acting_is_compiled() -> None:
     make = maker(OVERLAPPED, toys.linear_in_jax)
     training = advanced(make, 5)
-    assert not training.acting.in_numpy
+    assert not training.verdict.in_numpy
     assert_identical(finished(restored(make, training.snapshot())), finished(make()))
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def static(*, default: Any = dataclasses.MISSING) -> Any:
-    """Mark a dataclass field as structure: it decides shapes or branches, so changing it compiles anew."""
+    """Mark a dataclass field as structure: it decides shapes or branches, so changing it recompiles the program."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 

@@ -60,9 +60,9 @@ class Config:
     critic_layers: tuple[int, ...] = number(default=(512, 512), least=1, static=True)
     """Widths of each critic's hidden layers."""
     num_critics: int = number(default=2, least=1, static=True)
-    """Number of critics; the least of them counts."""
+    """Number of critics; their minimum is used."""
     policy_delay: int = number(default=3, least=1, static=True)
-    """The actor and the temperature move at every so-manieth update."""
+    """The actor and the temperature are updated once in this many updates."""
     batch_norm: Normalization = static(default="renorm")
     """Normalize the input and each hidden layer, after its activation, by the batch; or renormalize."""
     momentum: float = number(default=0.01, above=0, most=1, static=True)
@@ -178,7 +178,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
 
 def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) -> State:
-    """Climb the least of the critics plus α times the entropy, then adjust α."""
+    """Climb the minimum of the critics plus α times the entropy, then adjust α."""
     alpha = jnp.exp(state.log_alpha)
 
     def actor_loss(actor: SquashedActor) -> tuple[Array, Any]:

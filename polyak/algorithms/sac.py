@@ -73,7 +73,7 @@ class Config:
     critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of each critic's layers that see both."""
     num_critics: int = number(default=2, least=1, static=True)
-    """Number of critics; the least of them counts."""
+    """Number of critics; their minimum is used."""
     sigma_bound: SigmaBound = static(default="clamp")
     """How σ of continuous actions is bounded: log σ clamped to [-20, 2], or by tanh in [-5, 2], or σ by softplus."""
     loss: maths.Loss = static(default="mse")

@@ -9,7 +9,7 @@ better the more.
 
 As α → 0 it becomes Q-learning. The entropy is worth up to α·log n/(1 - γ) in all: keep α small beside the rewards, or
 let it fall (`alpha_end`). Differs from the paper: the actions are discrete, so nothing has to be sampled to compute V;
-targets use the least of two networks, against overestimation; acting uses their mean.
+targets use the minimum of two networks, against overestimation; acting uses their mean.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Config:
     layer_norm: bool = static(default=False)
     """Normalize each hidden layer over its features, before its ReLU."""
     num_critics: int = number(default=2, least=1, static=True)
-    """Number of networks; the least of them counts."""
+    """Number of networks; the target takes their minimum."""
     tau: float = number(default=0.005, above=0, most=1)
     """Share τ of the way that the targets move in each update."""
     loss: maths.Loss = static(default="mse")

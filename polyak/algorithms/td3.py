@@ -1,7 +1,7 @@
 """Twin Delayed Deep Deterministic policy gradient (TD3).
 
 Fujimoto, van Hoof, Meger 2018, "Addressing function approximation error in actor-critic methods", arXiv 1802.09477.
-DDPG with three cures for values that are overestimated: the target takes the least of two critics, is smoothed over
+DDPG with three cures for values that are overestimated: the target takes the minimum of two critics, is smoothed over
 actions near the target actor's, and the actor and all targets move only after every d-th step of the critics:
 
     a' = clip(μ'(s') + clip(σ̃·ξ, -c, c), -1, 1)                                                (equation 14)
@@ -55,9 +55,9 @@ class Config:
     critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
     """Widths of each critic's layers that see both."""
     num_critics: int = number(default=2, least=1, static=True)
-    """Number of critics; the target takes the least of them."""
+    """Number of critics; the target takes their minimum."""
     policy_delay: int = number(default=2, least=1, static=True)
-    """The actor and the targets move at every so-manieth update."""
+    """The actor and the targets are updated once in this many updates."""
     smoothing_sigma: float = number(default=0.2, least=0)
     """Deviation σ̃ of the noise on the target actor's actions."""
     smoothing_clip: float = number(default=0.5, least=0)

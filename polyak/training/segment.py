@@ -112,7 +112,7 @@ class Programs:
                 started = jax.vmap(self.env.start)(jax.random.split(start_key, num_envs)), initial
                 return jax.vmap(tree.where)(outcome.ended, started, (after, memory))
 
-            # a branch: most steps end nothing, and beginning episodes can be dear
+            # a branch: most steps end nothing, and starting episodes can be expensive
             after, memory = jax.lax.cond(outcome.ended.any(), renew, lambda: (after, memory))
             found = jnp.where(outcome.ended, outcome.length, 0), outcome.total
             return after, memory, steps, jax.tree.map(lambda e, new: e.at[t].set(new), ends, found)

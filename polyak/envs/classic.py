@@ -7,67 +7,73 @@ in float64 and rounds its observations. docs/decisions/009-compiled-environments
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.experimental.functional import FuncEnv
 
+from polyak.envs.spaces import AnySpace
 from polyak.lazy import jax, jnp
 from polyak.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+# types of state, observation, action, reward and end; there is nothing to render, and there are no parameters
+ClassicEnv: TypeAlias = FuncEnv["Array", "Array", "Array", "Array", "Array", None, None]
+
 
 def _box(*high: float) -> spaces.Box:
     return spaces.Box(-np.array(high, np.float32), np.array(high, np.float32), dtype=np.float32)
 
 
-class Pendulum(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
+class Pendulum(ClassicEnv):
     """Pendulum-v1: swing up a pendulum by a torque. The state is (angle from upright, angular velocity), [2]."""
 
     observation_space = _box(1.0, 1.0, 8.0)
     action_space = _box(2.0)
 
-    def initial(self, rng: jax.Array, params: Any = None) -> Float[Array, "2"]:
+    def initial(self, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Draw angle and velocity uniformly."""
         high = jnp.array([jnp.pi, 1.0])
         return jax.random.uniform(rng, (2,), minval=-high, maxval=high)
 
-    def transition(self, state: Array, action: Array, rng: Any, params: Any = None) -> Float[Array, "2"]:
+    def transition(self, state: Array, action: Array, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Move for 0.05 s under gravity of 10 m/s²."""
         angle, velocity = state[0], state[1]
         torque = jnp.clip(action[0], -2.0, 2.0)
         velocity = jnp.clip(velocity + (15.0 * jnp.sin(angle) + 3.0 * torque) * 0.05, -8.0, 8.0)
         return jnp.stack([angle + velocity * 0.05, velocity])
 
-    def observation(self, state: Array, rng: Any, params: Any = None) -> Float[Array, "3"]:
+    def observation(self, state: Array, rng: jax.Array, params: None = None) -> Float[Array, "3"]:
         """Return cosine and sine of the angle, and the velocity."""
         return jnp.stack([jnp.cos(state[0]), jnp.sin(state[0]), state[1]])
 
-    def reward(self, state: Array, action: Array, next_state: Array, rng: Any, params: Any = None) -> Float[Array, ""]:
+    def reward(
+        self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
+    ) -> Float[Array, ""]:
         """Return minus the squares of the angle from upright, of the velocity, and of the torque, weighted."""
         angle = (state[0] + jnp.pi) % (2 * jnp.pi) - jnp.pi
         torque = jnp.clip(action[0], -2.0, 2.0)
         return -(angle**2 + 0.1 * state[1] ** 2 + 0.001 * torque**2)
 
-    def terminal(self, state: Array, rng: Any, params: Any = None) -> Array:
+    def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
         """Never end."""
         return jnp.zeros((), bool)
 
 
-class CartPole(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
+class CartPole(ClassicEnv):
     """CartPole-v1: balance a pole on a cart. The state is (position, velocity, angle, angular velocity), [4]."""
 
     observation_space = _box(4.8, np.inf, 24 * np.pi / 180, np.inf)
     action_space = spaces.Discrete(2)
 
-    def initial(self, rng: jax.Array, params: Any = None) -> Float[Array, "4"]:
+    def initial(self, rng: jax.Array, params: None = None) -> Float[Array, "4"]:
         """Draw all four numbers uniformly from ±0.05."""
         return jax.random.uniform(rng, (4,), minval=-0.05, maxval=0.05)
 
-    def transition(self, state: Array, action: Array, rng: Any, params: Any = None) -> Float[Array, "4"]:
+    def transition(self, state: Array, action: Array, rng: jax.Array, params: None = None) -> Float[Array, "4"]:
         """Push for 0.02 s to the left (0) or right (1); Barto, Sutton, Anderson 1983, with Euler's method."""
         mass, pole, half = 1.1, 0.05, 0.5  # of cart and pole, of the pole times half its length, half its length
         _, velocity, angle, spin = state
@@ -77,30 +83,32 @@ class CartPole(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
         moving = pushed - pole * turning * cosine / mass
         return state + 0.02 * jnp.stack([velocity, moving, spin, turning])
 
-    def observation(self, state: Array, rng: Any, params: Any = None) -> Float[Array, "4"]:
+    def observation(self, state: Array, rng: jax.Array, params: None = None) -> Float[Array, "4"]:
         """Return the state."""
         return state
 
-    def reward(self, state: Array, action: Array, next_state: Array, rng: Any, params: Any = None) -> Float[Array, ""]:
+    def reward(
+        self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
+    ) -> Float[Array, ""]:
         """Return 1 for every step."""
         return jnp.ones(())
 
-    def terminal(self, state: Array, rng: Any, params: Any = None) -> Array:
+    def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
         """End at 2.4 units from the middle, or 12° from upright."""
         return (jnp.abs(state[0]) > 2.4) | (jnp.abs(state[2]) > 12 * np.pi / 180)
 
 
-class Acrobot(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
+class Acrobot(ClassicEnv):
     """Acrobot-v1: swing the tip of two links up by a torque between them. The state is (θ₁, θ₂, θ₁', θ₂'), [4]."""
 
     observation_space = _box(1.0, 1.0, 1.0, 1.0, 4 * np.pi, 9 * np.pi)
     action_space = spaces.Discrete(3)
 
-    def initial(self, rng: jax.Array, params: Any = None) -> Float[Array, "4"]:
+    def initial(self, rng: jax.Array, params: None = None) -> Float[Array, "4"]:
         """Draw all four numbers uniformly from ±0.1."""
         return jax.random.uniform(rng, (4,), minval=-0.1, maxval=0.1)
 
-    def transition(self, state: Array, action: Array, rng: Any, params: Any = None) -> Float[Array, "4"]:
+    def transition(self, state: Array, action: Array, rng: jax.Array, params: None = None) -> Float[Array, "4"]:
         """Move for 0.2 s, by one step of the classic Runge-Kutta method."""
         torque = action - 1.0
         k1 = _acrobot_slope(state, torque)
@@ -112,16 +120,18 @@ class Acrobot(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
         most = jnp.array([4.0, 9.0]) * jnp.pi
         return jnp.concatenate([angles, jnp.clip(moved[2:], -most, most)])
 
-    def observation(self, state: Array, rng: Any, params: Any = None) -> Float[Array, "6"]:
+    def observation(self, state: Array, rng: jax.Array, params: None = None) -> Float[Array, "6"]:
         """Return cosine and sine of both angles, and both velocities."""
         cosine, sine = jnp.cos(state[:2]), jnp.sin(state[:2])
         return jnp.stack([cosine[0], sine[0], cosine[1], sine[1], state[2], state[3]])
 
-    def reward(self, state: Array, action: Array, next_state: Array, rng: Any, params: Any = None) -> Float[Array, ""]:
+    def reward(
+        self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
+    ) -> Float[Array, ""]:
         """Return -1 for every step but the one that arrives."""
         return jnp.where(self.terminal(next_state, rng), 0.0, -1.0)
 
-    def terminal(self, state: Array, rng: Any, params: Any = None) -> Array:
+    def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
         """End where the tip is a link's length above the upper joint."""
         return -jnp.cos(state[0]) - jnp.cos(state[1] + state[0]) > 1.0
 
@@ -140,29 +150,31 @@ def _acrobot_slope(state: Array, torque: Array) -> Array:
     return jnp.stack([spin1, spin2, -(d2 * turning2 + phi1) / d1, turning2])
 
 
-class MountainCar(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
+class MountainCar(ClassicEnv):
     """MountainCar-v0: rock a weak car up a hill. The state is (position, velocity), [2]."""
 
     observation_space = spaces.Box(np.array([-1.2, -0.07], np.float32), np.array([0.6, 0.07], np.float32))
-    action_space: Any = spaces.Discrete(3)
+    action_space: AnySpace = spaces.Discrete(3)
 
-    def initial(self, rng: jax.Array, params: Any = None) -> Float[Array, "2"]:
+    def initial(self, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Draw a position in the valley, at rest."""
         return jnp.stack([jax.random.uniform(rng, (), minval=-0.6, maxval=-0.4), jnp.zeros(())])
 
-    def transition(self, state: Array, action: Array, rng: Any, params: Any = None) -> Float[Array, "2"]:
+    def transition(self, state: Array, action: Array, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Push left (0), not at all (1) or right (2)."""
         return _rolled(state, 0.001 * (action - 1.0))
 
-    def observation(self, state: Array, rng: Any, params: Any = None) -> Float[Array, "2"]:
+    def observation(self, state: Array, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Return the state."""
         return state
 
-    def reward(self, state: Array, action: Array, next_state: Array, rng: Any, params: Any = None) -> Float[Array, ""]:
+    def reward(
+        self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
+    ) -> Float[Array, ""]:
         """Return -1 for every step."""
         return -jnp.ones(())
 
-    def terminal(self, state: Array, rng: Any, params: Any = None) -> Array:
+    def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
         """End at the goal, unless rolling back."""
         return (state[0] >= 0.5) & (state[1] >= 0.0)
 
@@ -170,17 +182,19 @@ class MountainCar(FuncEnv[Any, Any, Any, Any, Any, Any, Any]):
 class MountainCarContinuous(MountainCar):
     """MountainCarContinuous-v0: the same car with a continuous force, paid for by its square."""
 
-    action_space: Any = _box(1.0)
+    action_space: AnySpace = _box(1.0)
 
-    def transition(self, state: Array, action: Array, rng: Any, params: Any = None) -> Float[Array, "2"]:
+    def transition(self, state: Array, action: Array, rng: jax.Array, params: None = None) -> Float[Array, "2"]:
         """Push with a force in [-1, 1]."""
         return _rolled(state, 0.0015 * jnp.clip(action[0], -1.0, 1.0))
 
-    def reward(self, state: Array, action: Array, next_state: Array, rng: Any, params: Any = None) -> Float[Array, ""]:
+    def reward(
+        self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
+    ) -> Float[Array, ""]:
         """Return 100 for arriving, less a tenth of the force's square."""
         return jnp.where(self.terminal(next_state, rng), 100.0, 0.0) - 0.1 * action[0] ** 2
 
-    def terminal(self, state: Array, rng: Any, params: Any = None) -> Array:
+    def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
         """End at the goal, unless rolling back."""
         return (state[0] >= 0.45) & (state[1] >= 0.0)
 
@@ -192,7 +206,7 @@ def _rolled(state: Array, push: Array) -> Array:
     return jnp.stack([position, jnp.where((position <= -1.2) & (velocity < 0), 0.0, velocity)])
 
 
-TWINS: dict[str, Callable[[], Any]] = {
+TWINS: dict[str, Callable[[], ClassicEnv]] = {
     "Pendulum-v1": Pendulum,
     "CartPole-v1": CartPole,
     "Acrobot-v1": Acrobot,

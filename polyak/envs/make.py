@@ -21,7 +21,7 @@ from gymnasium.experimental.functional import FuncEnv
 from polyak.envs import arguments
 from polyak.envs.answers import advice_on
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_bounds, checked_limit
-from polyak.envs.spaces import bounded
+from polyak.envs.spaces import AnyEnv, AnySpace, bounded
 from polyak.envs.wrappers import refuse_statistics
 from polyak.errors import UsageError, describe, installing, nearest, shortened, trusting, untrusted
 from polyak.lazy import jax
@@ -56,7 +56,7 @@ class Source:
         """What the name leads to, where it was named."""
         return from_name(self.maker) if isinstance(self.maker, str) else self.maker
 
-    def make(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    def make(self, render_mode: str | None = None) -> AnyEnv:
         """Make an environment. Raises UsageError where it cannot be made or used; then it is closed again."""
         found, kwargs = self.found, {key: value for key, value in self.kwargs.items() if key != BOUNDS}
         if isinstance(found, str):
@@ -68,12 +68,12 @@ class Source:
             refuse_statistics(name_of(self), made)
         return made
 
-    def acts_in(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Space[Any]:
+    def acts_in(self, env: AnyEnv) -> AnySpace:
         """Return the space to act in: the environment's, with the bounds that the user gives for infinite ones."""
         bounds = checked_bounds(self.kwargs.get(BOUNDS))
         return env.action_space if bounds is None else bounded(env.action_space, *bounds)
 
-    def _refuse_shared(self, made: gymnasium.Env[Any, Any]) -> None:
+    def _refuse_shared(self, made: AnyEnv) -> None:
         inner = made.unwrapped
         self.made = [before for before in self.made if before() is not None]
         if any(before() is inner for before in self.made):  # left open: whoever got it first closes it
@@ -87,7 +87,7 @@ class Source:
 Maker: TypeAlias = str | Callable[..., Any] | Source
 
 
-def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+def make(env: Maker, render_mode: str | None = None) -> AnyEnv:
     """Make an environment from an id ("Pendulum-v1"), "module:Id", "module:callable", a callable, or a Source.
 
     Raises UsageError for an unknown id or a missing package, and says what to install.
@@ -95,11 +95,11 @@ def make(env: Maker, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
     return Source.of(env).make(render_mode)
 
 
-def close(env: Any) -> None:
+def close(env: object) -> None:
     """Close an environment; one that cannot be closed shall not hide what went wrong before."""
     try:
-        if callable(getattr(env, "close", None)):
-            env.close()
+        if callable(closing := getattr(env, "close", None)):
+            closing()
     except KeyboardInterrupt:
         raise
     except BaseException:  # also of one that exits
@@ -107,7 +107,7 @@ def close(env: Any) -> None:
 
 
 @contextlib.contextmanager
-def closed_on_error(env: Any) -> Iterator[None]:
+def closed_on_error(env: object) -> Iterator[None]:
     """Close an environment if what is done with it fails, so that its simulator does not stay behind."""
     try:
         yield
@@ -116,9 +116,7 @@ def closed_on_error(env: Any) -> Iterator[None]:
         raise
 
 
-def _from_callable(
-    name: str, maker: Callable[..., Any], kwargs: dict[str, Any], render_mode: str | None
-) -> gymnasium.Env[Any, Any]:
+def _from_callable(name: str, maker: Callable[..., Any], kwargs: dict[str, Any], render_mode: str | None) -> AnyEnv:
     limit = kwargs.get(LIMIT)
     drawn = {} if render_mode is None or not arguments.takes(maker, "render_mode") else {"render_mode": render_mode}
     made = _call(name, maker, {**kwargs, **drawn})
@@ -148,7 +146,7 @@ def _call(name: str, maker: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
         raise UsageError(f"{name} cannot be made: {describe(error)}") from error
 
 
-def _stepped(name: str, env: Any, limit: int | None, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+def _stepped(name: str, env: Any, limit: int | None, render_mode: str | None) -> AnyEnv:
     """Make an environment that is stepped from a functional one."""
     from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
 
@@ -156,7 +154,7 @@ def _stepped(name: str, env: Any, limit: int | None, render_mode: str | None) ->
         raise UsageError(f"{name} cannot be drawn as {render_mode}: a FuncEnv offers rgb_array, which is recorded")
     env.transform(jax.jit)
     try:
-        made: gymnasium.Env[Any, Any] = FunctionalJaxEnv(env, getattr(env, "metadata", None), render_mode)
+        made: AnyEnv = FunctionalJaxEnv(env, getattr(env, "metadata", None), render_mode)
     except NotImplementedError as error:
         raise UsageError(f"{name} cannot be drawn: it has no render_init") from error
     limit = limit_of(env, limit)
@@ -181,7 +179,7 @@ def limit_of(env: Any, given: int | None = None) -> int | None:
     return declared if given is None else given
 
 
-def _from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> gymnasium.Env[Any, Any]:
+def _from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> AnyEnv:
     _refuse_file(env)
     drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every one takes it
     checked_limit(kwargs.get(LIMIT), LIMIT)

@@ -1,6 +1,6 @@
 """Gymnasium spaces as an algorithm sees them: flat float32 observations, actions in [-1, 1] or an index."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -9,6 +9,8 @@ from gymnasium import spaces
 from polyak.errors import UsageError, option
 from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
 
+AnySpace: TypeAlias = gymnasium.Space[Any]
+AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 MOST_NUMBERS = 1_000_000  # of an observation or an action; 4 MB in every environment, and several times in a transition
 PICTURE_SIDE = 16  # pixels; a smaller array of bytes is a board rather than a picture
@@ -20,7 +22,7 @@ INSTEAD = {
 }
 
 
-def spec_of(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> EnvSpec:
+def spec_of(observation: AnySpace, action: AnySpace) -> EnvSpec:
     """Describe an environment by its spaces. Raises UsageError for spaces that cannot be learned on."""
     _check_observation(observation, "observations")
     size = spaces.flatdim(observation)
@@ -30,7 +32,7 @@ def spec_of(observation: gymnasium.Space[Any], action: gymnasium.Space[Any]) -> 
     return EnvSpec(size, _action_space_of(action))
 
 
-def _check_observation(space: gymnasium.Space[Any], where: str) -> None:
+def _check_observation(space: AnySpace, where: str) -> None:
     if isinstance(space, spaces.Dict | spaces.Tuple):
         for key, part in space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces):
             _check_observation(part, f"{where}[{key!r}]")
@@ -59,7 +61,7 @@ def _refuse_huge(what: str, size: int, instead: str) -> None:
         )
 
 
-def _action_space_of(space: gymnasium.Space[Any]) -> ActionSpace:
+def _action_space_of(space: AnySpace) -> ActionSpace:
     if isinstance(space, spaces.Discrete):
         _refuse_huge("an action", int(space.n), "split it into several choices, in a MultiDiscrete")
         return Discrete(int(space.n))
@@ -85,7 +87,7 @@ def _action_space_of(space: gymnasium.Space[Any]) -> ActionSpace:
     return Box(int(np.prod(space.shape)))
 
 
-def bounded(space: gymnasium.Space[Any], low: float, high: float) -> spaces.Box:
+def bounded(space: AnySpace, low: float, high: float) -> spaces.Box:
     """Replace the infinite bounds of a Box of actions by `low` and `high`; the finite ones stay.
 
     Raises UsageError where there are none, or where bounds contradict each other.
@@ -109,7 +111,7 @@ def _finite(space: spaces.Box) -> np.ndarray:
 class ActionScale:
     """Maps actions in [-1, 1] (or indices) to the environment's own units, per dimension."""
 
-    def __init__(self, space: gymnasium.Space[Any]):
+    def __init__(self, space: AnySpace):
         self.space = space
         if isinstance(space, spaces.Box):
             low, high = _inside(space.low, np.inf), _inside(space.high, -np.inf)
@@ -159,7 +161,7 @@ def _inside(bound: np.ndarray, inward: float) -> np.ndarray:
     return np.where(beyond, np.nextafter(near, inward), near)
 
 
-def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
+def to_json(space: AnySpace) -> dict[str, Any]:
     """Describe a space in JSON, enough to flatten observations and scale actions without the environment."""
     if isinstance(space, spaces.Dict):
         return {"dict": [[key, to_json(part)] for key, part in space.spaces.items()]}
@@ -176,7 +178,7 @@ def to_json(space: gymnasium.Space[Any]) -> dict[str, Any]:
     return {"multi_discrete": {"nvec": space.nvec.tolist(), "start": space.start.tolist(), **_unusual_type(space)}}
 
 
-def _unusual_type(space: gymnasium.Space[Any]) -> dict[str, str]:
+def _unusual_type(space: AnySpace) -> dict[str, str]:
     """Describe the type of indices that are not int64, which older versions of Gymnasium do not know for Discrete."""
     return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
 
@@ -188,7 +190,7 @@ def _finite_or_text(numbers: Any) -> Any:
     return numbers if np.isfinite(numbers) else str(numbers)
 
 
-def from_json(description: dict[str, Any]) -> gymnasium.Space[Any]:
+def from_json(description: dict[str, Any]) -> AnySpace:
     """Rebuild a space from its description."""
     ((kind, value),) = description.items()
     if kind == "dict":

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from polyak.envs.answers import reward_of, truth
 from polyak.envs.flatten import flatten, shorten
 from polyak.envs.make import Source
+from polyak.envs.spaces import AnyEnv
 from polyak.errors import describe
 
 
@@ -43,7 +44,7 @@ class Notes:
 class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Passes everything through, and notes what polyak accepts although Gymnasium's interface says otherwise."""
 
-    def __init__(self, env: gymnasium.Env[Any, Any], notes: Notes):
+    def __init__(self, env: AnyEnv, notes: Notes):
         super().__init__(env)
         self._cached_spec = env.spec  # not one that names this wrapper
         self.notes, self.stepped = notes, False
@@ -117,7 +118,7 @@ class Watched(Source):
 
     notes: Notes = field(default_factory=Notes)
 
-    def make(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+    def make(self, render_mode: str | None = None) -> AnyEnv:
         """Make an environment and put it under observation."""
         return Witness(super().make(render_mode), self.notes)
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from polyak import algorithms
 from polyak.envs.flatten import flatten_batch, refuse_nonfinite
-from polyak.envs.spaces import ActionScale, from_json, spec_of, to_json
+from polyak.envs.spaces import ActionScale, AnySpace, from_json, spec_of, to_json
 from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
@@ -22,7 +22,7 @@ from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import Verdict
 from polyak.training.protocols import Acting
 from polyak.tree import map_leaves, take
-from polyak.types import Discrete
+from polyak.types import Algorithm, Discrete, EnvSpec
 
 
 class Policy:
@@ -33,7 +33,7 @@ class Policy:
         algorithm: Any,
         config: Any,
         tree: Any,
-        observation_space: Any,
+        observation_space: AnySpace,
         action_space: Any,
         seed: int,
         verdict: Verdict | None = None,
@@ -99,7 +99,7 @@ class Policy:
             _, self.algorithm = algorithms.find(self.algorithm)
 
 
-def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[Any, Any]) -> None:
+def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[AnySpace, AnySpace]) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
     described = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
     with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
@@ -203,7 +203,7 @@ class Saved:
         return Policy(self.algorithm, self.config, tree, *spaces_, seed, self.verdict)
 
 
-def policy_template(algorithm: Any, config: Any, spec: Any, lanes: int) -> Any:
+def policy_template(algorithm: Algorithm, config: Any, spec: EnvSpec, lanes: int) -> Any:
     """Describe the shapes of the policies of some lanes without making any."""
 
     def make(key: jax.Array) -> Any:

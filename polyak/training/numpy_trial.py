@@ -15,7 +15,7 @@ from polyak.numerics.keys import key
 from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
-from polyak.types import Algorithm, EnvSpec
+from polyak.types import Algorithm, Array, EnvSpec
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,10 @@ def act_program(algorithm: Algorithm, explore: bool) -> Any:
 
 
 def _act_in_lanes(
-    algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: Any, bits: Any
-) -> Any:
-    def act(policy: Any, memory: Any, obs: Any, bits: Any) -> Any:
+    algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: jax.Array, bits: jax.Array
+) -> tuple[Array, Any]:
+    def act(policy: Any, memory: Any, obs: jax.Array, bits: jax.Array) -> tuple[Array, Any]:
         return algorithm.act(config, policy, memory, obs, key(bits), explore)
 
-    return jax.vmap(act)(policy, memory, obs, bits)
+    action, memory = jax.vmap(act)(policy, memory, obs, bits)
+    return action, memory

@@ -162,7 +162,8 @@ class Algorithm(Protocol):
     more leading axis, the lane, on everything (which `x @ w + b[..., None, :]` and `numerics.draws` do), the host loop
     uses that: for small networks it is several times faster. The loop finds out by trying; nothing is to be declared.
 
-    Three more functions may be there. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one
+    Four more functions may be there. `init_memory(config, spec)` makes one environment's acting memory at an episode's
+    start; without it there is none, `()`. `sampling(config) -> Sampling` says how minibatches are drawn: uniformly, one
     step each, if it is missing. With prioritized replay, the metric `td_error` `[batch]` of `update` becomes the new
     priorities. `validate(config, plan)` raises UsageError where the two do not fit together. `fit(config, plan)`
     returns a config that fits; of its changes only those to settings that the user left open are used.
@@ -183,9 +184,6 @@ class Algorithm(Protocol):
     def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
         """Make the state of a fresh agent; it has a field `policy`."""
 
-    def init_memory(self, config: Any, spec: EnvSpec, /) -> Any:
-        """Make one environment's fresh acting memory: `()` for most."""
-
     def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool, /) -> tuple[Array, Any]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
@@ -194,3 +192,9 @@ class Algorithm(Protocol):
 
         A metric is a scalar, or has one number for each sample, whose mean is logged.
         """
+
+
+def init_memory(algorithm: Algorithm, config: Any, spec: EnvSpec) -> Any:
+    """Make one environment's acting memory at an episode's start: `()` where the algorithm keeps none."""
+    made = getattr(algorithm, "init_memory", None)
+    return () if made is None else made(config, spec)

@@ -13,7 +13,7 @@ from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import try_in_numpy
 from polyak.training.protocols import Acting
 from polyak.tree import from_named_leaves, named_leaves, replace, take
-from polyak.types import Box, Discrete, Sampling
+from polyak.types import Box, Discrete, Sampling, init_memory
 from tests.fixtures.agents import QUICKLY, Agent, clock, every_agent, label
 from tests.fixtures.compare import assert_close, assert_identical, differs, stack
 
@@ -177,7 +177,7 @@ def act(agent: Agent, state: Any, explore: bool, seed: int) -> tuple[Any, Any]:
 
 
 def memories(agent: Agent, shape: tuple[int, ...]) -> Any:
-    fresh = agent.algorithm.init_memory(agent.config, agent.spec)
+    fresh = init_memory(agent.algorithm, agent.config, agent.spec)
     return jax.tree.map(lambda leaf: np.tile(leaf, (*shape, *[1] * np.ndim(leaf))), fresh)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from polyak.tree import named_leaves
+from polyak.types import init_memory
 from tests.fixtures.agents import Agent, every_agent, label
 
 FOLDER = Path(__file__).parent / "golden"
@@ -37,7 +38,7 @@ def summary(agent: Agent) -> dict[str, Any]:
         state, of_update = agent.update(state, agent.data(), seed=step, step=step)
         metrics.append(of_update)
     obs = np.linspace(-1, 1, 4 * agent.spec.obs_size, dtype=np.float32).reshape(4, -1)
-    memory = jax.tree.map(lambda leaf: np.tile(leaf, (4, 1)), agent.algorithm.init_memory(agent.config, agent.spec))
+    memory = jax.tree.map(lambda leaf: np.tile(leaf, (4, 1)), init_memory(agent.algorithm, agent.config, agent.spec))
     action, _ = agent.algorithm.act(agent.config, state.policy, memory, obs, jax.random.key(0), False)
     return {
         **{f"metric {name}": [rounded(np.mean(of_update[name])) for of_update in metrics] for name in metrics[0]},

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from polyak.tree import replace
-from polyak.types import ArraySpec, Box, Discrete, EnvSpec, MultiDiscrete
+from polyak.types import ArraySpec, Box, Discrete, EnvSpec, MultiDiscrete, init_memory
+from tests.fixtures import toys
 from tests.fixtures.agents import SPECS, transitions
 
 PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
@@ -60,3 +61,8 @@ def test_losses_are_weighted_by_importance_where_there_is_any() -> None:
     batch, losses = transitions(SPECS[Box], (3,)), jnp.array([1.0, 2.0, 3.0])
     assert batch.weighted(losses) is losses
     np.testing.assert_array_equal(replace(batch, weight=jnp.array([1.0, 0.5, 0.0])).weighted(losses), [1, 1, 0])
+
+
+def test_an_algorithm_without_init_memory_has_none() -> None:
+    assert init_memory(toys.on_policy, toys.Config(), SPECS[Box]) == ()
+    np.testing.assert_array_equal(init_memory(toys.linear, toys.Config(), SPECS[Box]), np.zeros(2, np.float32))

@@ -16,7 +16,7 @@ REGISTRY: dict[str, Algorithm] = {
     for found in pkgutil.iter_modules(__path__)
 }
 
-PARTS = ("Config", "learns_from", "acts_on", "init", "init_memory", "act", "update")
+PARTS = ("Config", "learns_from", "acts_on", "init", "act", "update")
 
 
 def find(algorithm: str | Any, named_in: Path | None = None) -> tuple[str, Algorithm]:

@@ -100,11 +100,6 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(q, epsilon), q, optimizer(config).init(q))
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
-    """Return nothing: acting carries nothing from step to step."""
-    return ()
-
-
 def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Take the action of the highest value, or with probability ε any."""
     values = policy.q(obs)

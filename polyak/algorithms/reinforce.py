@@ -103,11 +103,6 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
-    """Return nothing: acting carries nothing from step to step."""
-    return ()
-
-
 def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy(obs)

@@ -101,11 +101,6 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
-    """Return nothing: acting carries nothing from step to step."""
-    return ()
-
-
 def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Draw from Boltzmann's distribution; when not exploring, take the action of the highest value."""
     actions = policy(obs)

@@ -17,7 +17,7 @@ from polyak.training import devices
 from polyak.training.numpy_trial import Verdict, act_program, lane_of, try_in_numpy
 from polyak.training.protocols import Acting
 from polyak.tree import map_leaves
-from polyak.types import Algorithm, Box, EnvSpec
+from polyak.types import Algorithm, Box, EnvSpec, init_memory
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class LaneActing:
         self.algorithm, self.spec, self.explore = behavior.algorithm, behavior.spec, behavior.explore
         self.num_envs = behavior.num_envs
         self.config = map_leaves(np.float32, behavior.config)
-        self.initial_memory = map_leaves(_in_32_bits, self.algorithm.init_memory(behavior.config, self.spec))
+        self.initial_memory = map_leaves(_in_32_bits, init_memory(self.algorithm, behavior.config, self.spec))
         self.dtype = np.float32 if isinstance(self.spec.action, Box) else np.int64
         self.restart(seeds)
 

@@ -17,7 +17,7 @@ from polyak.training.evaluate import Scores
 from polyak.training.plan import Plan
 from polyak.training.protocols import CompiledEnv
 from polyak.tree import take
-from polyak.types import Algorithm, Array, Box
+from polyak.types import Algorithm, Array, Box, init_memory
 
 
 class DeviceEvaluator:
@@ -60,7 +60,7 @@ def _play(
     """
     spec, count = env.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.fast(keys.key(seed)))(seeds)
-    initial = algorithm.init_memory(config, spec)
+    initial = init_memory(algorithm, config, spec)
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
     dtype = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 

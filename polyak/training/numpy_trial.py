@@ -15,7 +15,7 @@ from polyak.numerics.keys import key
 from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
-from polyak.types import Algorithm, Array, EnvSpec
+from polyak.types import Algorithm, Array, EnvSpec, init_memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
     """
     rng = np.random.default_rng(0)
     obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
-    memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), algorithm.init_memory(config, spec))
+    memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), init_memory(algorithm, config, spec))
     lanes = map_leaves(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
     lanes = map_leaves(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
 

@@ -12,7 +12,7 @@ from polyak.numerics import keys
 from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule, learn
 from polyak.training.protocols import CompiledEnv
 from polyak.training.schedule import Schedule, Share
-from polyak.types import Array, Box, Discrete, EnvSpec, Transition
+from polyak.types import Array, Box, Discrete, EnvSpec, Transition, init_memory
 
 
 @tree.pytree
@@ -88,7 +88,7 @@ class Programs:
 
     def _initial_memory(self, config: Any) -> Any:
         """Return the memory of episodes that begin, `[env, ...]`."""
-        initial = self.task.algorithm.init_memory(config, self.task.spec)
+        initial = init_memory(self.task.algorithm, config, self.task.spec)
         return jax.tree.map(
             lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (self.task.plan.envs, *jnp.shape(leaf))), initial
         )

@@ -13,7 +13,7 @@ from polyak.networks.critics import ActionValues
 from polyak.networks.layers import MLP, Linear
 from polyak.numerics.draws import LaneGenerators
 from polyak.tree import polyak_average, replace
-from polyak.types import Discrete, EnvSpec, Transition
+from polyak.types import Transition
 from tests.fixtures.agents import Agent, agent
 from tests.fixtures.compare import assert_close, assert_identical, differs, stack
 from tests.fixtures.equations import at, folded, huber, stepped
@@ -156,16 +156,15 @@ def policy_of(epsilon: float) -> dqn.Policy:
 
 @pytest.mark.parametrize("in_numpy", [False, True], ids=["jax", "numpy"])
 def test_a_random_action_is_as_likely_as_asked_for_and_any(in_numpy: bool) -> None:
-    n, spec, policy = 20_000, EnvSpec(1, Discrete(4)), policy_of(0.4)
+    n, policy = 20_000, policy_of(0.4)
     obs: Any = np.ones((n, 1), np.float32)
     if in_numpy:
         policy, obs = stack([jax.tree.map(np.asarray, policy)]), obs[None]
     key = LaneGenerators([0], [0]) if in_numpy else jax.random.key(0)
-    memory = dqn.init_memory(PLAIN.config, spec)
-    actions, _ = dqn.act(PLAIN.config, policy, memory, obs, key, True)
+    actions, _ = dqn.act(PLAIN.config, policy, (), obs, key, True)
     # action 1 is best: 0.6 and its share of the 0.4
     np.testing.assert_allclose(np.bincount(np.ravel(actions), minlength=4) / n, [0.1, 0.7, 0.1, 0.1], atol=0.015)
-    best, _ = dqn.act(PLAIN.config, policy, memory, obs, key, False)
+    best, _ = dqn.act(PLAIN.config, policy, (), obs, key, False)
     assert (best == 1).all()
 
 

@@ -123,18 +123,18 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     if config.normalize_advantages:
         advantage = maths.standardize(advantage)
 
-    def total_loss(nets: tuple[MLP, StochasticActor, MLP]) -> tuple[Array, Any]:
+    def total_loss(nets: tuple[MLP, StochasticActor, MLP]) -> tuple[Array, Metrics]:
         trunk, actor, value = nets
         features = trunk(obs)
         actions, error = actor(features), value(features)[..., 0] - returns
         actor_loss, entropy = -(advantage * actions.log_prob(steps.action)).mean(), actions.entropy().mean()
         value_loss = maths.LOSSES[config.value_loss](error).mean()
         total = actor_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
-        return total, ((), {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy})
+        return total, {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy}
 
     rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
     nets = (policy.trunk, policy.actor, state.value)
-    (trunk, actor, critic), opt_state, _, metrics = optimize.descend(
+    (trunk, actor, critic), opt_state, metrics = optimize.descend(
         optimizer(config, rate), total_loss, nets, state.opt_state
     )
     normalizer = policy.normalizer.advance(steps.obs)

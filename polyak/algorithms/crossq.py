@@ -161,7 +161,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
         return loss, (statistics, {"critic_loss": loss, "q": both[0][:n].mean()})
 
-    critics, critic_opt_state, statistics, metrics = optimize.descend(
+    critics, critic_opt_state, (statistics, metrics) = optimize.descend(
         optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
     state = replace(state, critics=critics, critic_opt_state=critic_opt_state, critic_statistics=statistics)
@@ -186,21 +186,21 @@ def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) ->
         action, log_prob = actions.sample_with_log_prob(key)
         pairs = zip(state.critics, state.critic_statistics, strict=True)
         q = ensemble_min([critic(obs, action, running) for critic, running in pairs])
-        return (alpha * log_prob - q).mean(), ((statistics, -log_prob.mean()), {})
+        return (alpha * log_prob - q).mean(), (statistics, -log_prob.mean())
 
-    actor, actor_opt_state, (statistics, entropy), _ = optimize.descend(
+    actor, actor_opt_state, (statistics, entropy) = optimize.descend(
         optimizer(config, config.actor_learning_rate), actor_loss, state.policy.actor, state.actor_opt_state
     )
     state = replace(state, policy=Policy(actor, statistics), actor_opt_state=actor_opt_state)
     if not config.learn_alpha:
         return state
 
-    def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
+    def alpha_loss(log_alpha: Array) -> tuple[Array, Metrics]:
         scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
-        return scale * (entropy - state.target_entropy), ((), {})
+        return scale * (entropy - state.target_entropy), {}
 
     adam = optimize.adam(config.alpha_learning_rate)
-    log_alpha, alpha_opt_state, _, _ = optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)
+    log_alpha, alpha_opt_state, _ = optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)
     return replace(state, log_alpha=log_alpha, alpha_opt_state=alpha_opt_state)
 
 

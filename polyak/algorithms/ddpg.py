@@ -175,7 +175,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = batch.weighted(maths.LOSSES[config.loss](q - y)).mean()
         return loss, (statistics, {"critic_loss": loss, "q": q.mean(), "td_error": jnp.abs(q - y)})
 
-    critic, critic_opt_state, critic_statistics, critic_metrics = optimize.descend(
+    critic, critic_opt_state, (critic_statistics, critic_metrics) = optimize.descend(
         critic_optimizer(config), critic_loss, state.critic, state.critic_opt_state
     )
 
@@ -184,7 +184,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         loss = -critic(obs, action, critic_statistics).mean()
         return loss, (statistics, {"actor_loss": loss})
 
-    actor, actor_opt_state, actor_statistics, actor_metrics = optimize.descend(
+    actor, actor_opt_state, (actor_statistics, actor_metrics) = optimize.descend(
         actor_optimizer(config), actor_loss, policy.actor, state.actor_opt_state
     )
 

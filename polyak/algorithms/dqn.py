@@ -121,12 +121,12 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
 
-    def q_loss(q: ActionValues) -> tuple[Array, Any]:
+    def q_loss(q: ActionValues) -> tuple[Array, Metrics]:
         value = maths.of_action(q(batch.obs), batch.action)
         loss = batch.weighted(maths.LOSSES[config.loss](value - y)).mean()
-        return loss, ((), {"q_loss": loss, "q": value.mean(), "td_error": jnp.abs(value - y)})
+        return loss, {"q_loss": loss, "q": value.mean(), "td_error": jnp.abs(value - y)}
 
-    q, opt_state, _, metrics = optimize.descend(optimizer(config), q_loss, q, state.opt_state)
+    q, opt_state, metrics = optimize.descend(optimizer(config), q_loss, q, state.opt_state)
     epsilon = maths.linear_schedule(config.epsilon_start, config.epsilon_end, config.epsilon_fraction, clock.progress)
     state = State(Policy(q, epsilon), move_target(config, state.target, q, clock), opt_state)
     return state, {**metrics, "epsilon": epsilon}

@@ -205,7 +205,7 @@ def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock)
     advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
     clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
 
-    def total_loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Any]:
+    def total_loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Metrics]:
         actor, value = nets
         actions, v = actor(batch.obs), value(batch.obs)[..., 0]
         log_ratio = actions.log_prob(batch.action) - batch.log_prob
@@ -219,10 +219,10 @@ def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock)
         total = actor_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
         kl, clipped = (ratio - 1.0 - log_ratio).mean(), (jnp.abs(ratio - 1.0) > clip).mean()
         metrics = {"actor_loss": actor_loss, "value_loss": value_loss, "entropy": entropy}
-        return total, ((), {**metrics, "kl": kl, "clipped": clipped})
+        return total, {**metrics, "kl": kl, "clipped": clipped}
 
     rate = config.learning_rate * (1.0 - config.lr_decay * clock.progress)
-    nets, opt_state, _, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, opt_state)
+    nets, opt_state, metrics = optimize.descend(optimizer(config, rate), total_loss, nets, opt_state)
     return nets, opt_state, metrics
 
 

@@ -115,13 +115,13 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     obs = policy.normalizer(steps.obs)
     returns, advantage, counts = estimate_advantages(config, state, rollout, obs)
 
-    def actor_loss(actor: StochasticActor) -> tuple[Array, Any]:
+    def actor_loss(actor: StochasticActor) -> tuple[Array, Metrics]:
         actions = actor(obs)
         entropy = mean(actions.entropy(), counts)
         loss = -mean(advantage * actions.log_prob(steps.action), counts) - config.entropy_coefficient * entropy
-        return loss, ((), {"actor_loss": loss, "entropy": entropy})
+        return loss, {"actor_loss": loss, "entropy": entropy}
 
-    actor, actor_opt_state, _, metrics = optimize.descend(
+    actor, actor_opt_state, metrics = optimize.descend(
         optimizer(config, rates * config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
     normalizer = policy.normalizer.advance(steps.obs)
@@ -130,11 +130,11 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     if state.baseline is None:
         return state, metrics
 
-    def baseline_loss(baseline: MLP) -> tuple[Array, Any]:
+    def baseline_loss(baseline: MLP) -> tuple[Array, Metrics]:
         loss = 0.5 * jnp.square(baseline(obs)[..., 0] - returns).mean()
-        return loss, ((), {"baseline_loss": loss})
+        return loss, {"baseline_loss": loss}
 
-    baseline, baseline_opt_state, _, of_baseline = optimize.descend(
+    baseline, baseline_opt_state, of_baseline = optimize.descend(
         optimizer(config, rates * config.baseline_learning_rate),
         baseline_loss,
         state.baseline,

@@ -190,24 +190,24 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     target_key, actor_key = jax.random.split(key)
     obs, y = policy.normalizer(batch.obs), target_value(config, state, batch, target_key)
 
-    def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Any]:
+    def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Metrics]:
         qs = [value(critic, obs, batch.action) for critic in critics]
         loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
-        return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+        return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
-    critics, critic_opt_state, _, critic_metrics = optimize.descend(
+    critics, critic_opt_state, critic_metrics = optimize.descend(
         optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
 
-    def actor_loss(actor: Any) -> tuple[Array, Any]:
+    def actor_loss(actor: Any) -> tuple[Array, Metrics]:
         q, entropy = average_over_actions(actor(obs), critics, obs, actor_key)
         loss = -(q + alpha * entropy).mean()
-        return loss, (entropy.mean(), {"actor_loss": loss, "entropy": entropy.mean()})
+        return loss, {"actor_loss": loss, "entropy": entropy.mean()}
 
-    actor, actor_opt_state, entropy, actor_metrics = optimize.descend(
+    actor, actor_opt_state, actor_metrics = optimize.descend(
         optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
-    log_alpha, alpha_opt_state = _temperature(config, state, entropy)
+    log_alpha, alpha_opt_state = _temperature(config, state, actor_metrics["entropy"])
     policy = Policy(actor, policy.normalizer.advance(batch.obs))
     target = polyak_average(state.target, critics, config.tau)
     state = State(
@@ -244,9 +244,9 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, A
     if not config.learn_alpha:
         return state.log_alpha, state.alpha_opt_state
 
-    def alpha_loss(log_alpha: Array) -> tuple[Array, Any]:
+    def alpha_loss(log_alpha: Array) -> tuple[Array, Metrics]:
         scale = log_alpha if config.alpha_loss == "log" else jnp.exp(log_alpha)
-        return scale * (entropy - state.target_entropy), ((), {})
+        return scale * (entropy - state.target_entropy), {}
 
     adam = optimize.adam(config.alpha_learning_rate)
     return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)[:2]

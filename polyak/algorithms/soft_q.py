@@ -114,12 +114,12 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_value)
 
-    def q_loss(critics: tuple[ActionValues, ...]) -> tuple[Array, Any]:
+    def q_loss(critics: tuple[ActionValues, ...]) -> tuple[Array, Metrics]:
         qs = [maths.of_action(critic(batch.obs), batch.action) for critic in critics]
         loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
-        return loss, ((), {"q_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+        return loss, {"q_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
-    critics, opt_state, _, metrics = optimize.descend(optimizer(config), q_loss, critics, state.opt_state)
+    critics, opt_state, metrics = optimize.descend(optimizer(config), q_loss, critics, state.opt_state)
     end = config.alpha if config.alpha_end is None else config.alpha_end
     alpha = jnp.asarray(maths.linear_schedule(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
     target = polyak_average(state.target, critics, config.tau)

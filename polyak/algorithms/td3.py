@@ -173,12 +173,12 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
 
-    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
+    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Metrics]:
         qs = [critic(obs, batch.action) for critic in critics]
         loss: Any = sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
-        return loss, ((), {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)})
+        return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
-    critics, critic_opt_state, _, metrics = optimize.descend(
+    critics, critic_opt_state, metrics = optimize.descend(
         critic_optimizer(config), critic_loss, state.critics, state.critic_opt_state
     )
     normalizer = policy.normalizer.advance(batch.obs)
@@ -199,10 +199,10 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 def _improve_actor(config: Config, state: State, obs: Array) -> State:
     """Climb the first critic, then move all targets."""
 
-    def actor_loss(actor: Actor) -> tuple[Array, Any]:
-        return -state.critics[0](obs, actor(obs)).mean(), ((), {})
+    def actor_loss(actor: Actor) -> tuple[Array, Metrics]:
+        return -state.critics[0](obs, actor(obs)).mean(), {}
 
-    actor, opt_state, _, _ = optimize.descend(
+    actor, opt_state, _ = optimize.descend(
         actor_optimizer(config), actor_loss, state.policy.actor, state.actor_opt_state
     )
     target = Target(

@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polyak.lazy import jax, jnp, optax
-from polyak.types import Array, Metrics
+from polyak.types import Array
 
 Net = TypeVar("Net")
+Aux = TypeVar("Aux")
 
 
 def matrices(net: Net) -> Net:
@@ -82,12 +83,12 @@ def _clipped(gradient_norm: Any) -> list[optax.GradientTransformation]:
 
 
 def descend(
-    optimizer: optax.GradientTransformation,
-    loss: Callable[[Net], tuple[Array, tuple[Any, Metrics]]],
-    net: Net,
-    opt_state: Any,
-) -> tuple[Net, Any, Any, Metrics]:
-    """Take one step down `loss(net) -> (loss, (extra, metrics))`; return net, moments, extra and metrics."""
-    (_, (extra, metrics)), gradient = jax.value_and_grad(loss, has_aux=True)(net)
+    optimizer: optax.GradientTransformation, loss: Callable[[Net], tuple[Array, Aux]], net: Net, opt_state: Any
+) -> tuple[Net, Any, Aux]:
+    """Take one gradient step down `loss(net) -> (loss, aux)`; return the net, the optimizer's state and `aux`.
+
+    `aux` is whatever the loss gives back besides: its metrics, or advanced batch-norm statistics and metrics.
+    """
+    (_, aux), gradient = jax.value_and_grad(loss, has_aux=True)(net)
     steps, opt_state = optimizer.update(gradient, opt_state, net)
-    return optax.apply_updates(net, steps), opt_state, extra, metrics
+    return optax.apply_updates(net, steps), opt_state, aux

@@ -25,7 +25,7 @@ def descend(optimizer: Any, gradient: Line, line: Line = LINE, opt_state: Any = 
 
     def loss(line: Line) -> Any:
         products = jax.tree.map(lambda a, g: (a * g).sum(), line, gradient)
-        return products.weight + products.bias, ((), {})
+        return products.weight + products.bias, ()
 
     return optimize.descend(optimizer, loss, line, optimizer.init(line) if opt_state is None else opt_state)[:2]
 
@@ -147,13 +147,12 @@ def test_a_net_of_large_leaves_alone_is_packed_too() -> None:
     np.testing.assert_array_equal(steps[0], 2 * net[0])
 
 
-def test_extras_and_metrics_of_the_loss_are_handed_through() -> None:
+def test_what_the_loss_gives_back_besides_is_handed_through() -> None:
     optimizer = optimize.adam(0.1)
-    result = optimize.descend(
-        optimizer, lambda x: (x**2, ("extra", {"x": x})), jnp.float32(3), optimizer.init(LINE.bias[0])
+    *_, aux = optimize.descend(
+        optimizer, lambda x: (x**2, ("statistics", {"x": x})), jnp.float32(3), optimizer.init(LINE.bias[0])
     )
-    assert result[2] == "extra"
-    assert result[3] == {"x": 3.0}
+    assert aux == ("statistics", {"x": 3.0})
 
 
 def test_the_numbers_may_be_traced() -> None:

@@ -17,15 +17,16 @@ from typing import Any, Literal
 from polyak.fields import check, number
 from polyak.lazy import jax, optax
 from polyak.networks.actors import StochasticActor
-from polyak.networks.distributions import Distribution
+from polyak.networks.distributions import Distribution, sample_or_mode
 from polyak.networks.layers import MLP, Style
 from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, MultiDiscrete, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
 acts_on = (Discrete, Box, MultiDiscrete)
+act = sample_or_mode
 
 
 @pytree
@@ -102,12 +103,6 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     normalizer = normalize.make(spec.obs_size, config.normalize_observations)
     opt_state = optimizer(config, config.learning_rate).init((trunk, actor, value))
     return State(Policy(trunk, actor, normalizer), value, opt_state)
-
-
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
-    """Draw from the policy; when not exploring, take its mode."""
-    actions = policy(obs)
-    return (actions.sample(key) if explore else actions.mode()), memory
 
 
 def update(config: Config, state: State, rollout: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:

@@ -19,14 +19,15 @@ from typing import Any, Literal
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.critics import ActionValues, ensemble_keys, ensemble_min
-from polyak.networks.distributions import Categorical
+from polyak.networks.distributions import Categorical, sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Clock, Discrete, EnvSpec, Metrics, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Discrete,)
+act = sample_or_mode
 
 
 @pytree
@@ -99,12 +100,6 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     keys = ensemble_keys(key, config.num_critics)
     critics = tuple(ActionValues.create(k, spec.obs_size, n, config.layers, style=style) for k in keys)
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
-
-
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
-    """Draw from Boltzmann's distribution; when not exploring, take the action of the highest value."""
-    actions = policy(obs)
-    return (actions.sample(key) if explore else actions.mode()), memory
 
 
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:

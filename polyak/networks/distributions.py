@@ -6,7 +6,7 @@ Sampling and modes work on NumPy arrays too, with a leading lane axis, because t
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -166,3 +166,9 @@ def log_slope_of_tanh(u: Array) -> Array:
 
 def _exp(x: Array) -> Array:
     return np.exp(x) if isinstance(x, np.ndarray) else jnp.exp(x)
+
+
+def sample_or_mode(config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+    """Act for an algorithm whose policy returns a distribution: sample to explore, else take the mode."""
+    actions = policy(obs)
+    return (actions.sample(key) if explore else actions.mode()), memory

@@ -153,6 +153,11 @@ class Sampling:
     priority_alpha: Array | float | None = None
     priority_beta: Array | float = 0.4  # at the start of the run; it rises to 1
 
+    @classmethod
+    def of(cls, config: Any) -> "Sampling":
+        """Read the settings that bear these names; an algorithm that has all four says `sampling = Sampling.of`."""
+        return cls(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
+
 
 class Algorithm(Protocol):
     """The whole contract between an algorithm and the rest of the library. A Python module satisfies it.

@@ -88,7 +88,7 @@ def test_code_that_equations_point_at_exists(name: str) -> None:
         ("`update`: `next_action`, `maths.td_target`", []),
         ("`act`: `next_action`", ["act: next_action"]),  # it is in another function
         ("`update`: `maths.targets`", ["update: maths.targets"]),
-        ("`maths.targets`, `exploration`", ["maths.targets"]),
+        ("`maths.targets`, `optimizer`", ["maths.targets"]),
         ("`_polish_actor`", ["_polish_actor"]),
         ("`Policy.__call__`; `Policy.polish`", ["Policy.polish"]),
     ],

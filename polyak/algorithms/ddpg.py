@@ -24,14 +24,15 @@ from polyak.networks.batch_norm import STYLES, Normalization
 from polyak.networks.critics import Critic
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, normalize, optimize
-from polyak.numerics.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
+from polyak.numerics import maths, noise, normalize, optimize
+from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
+sampling = Sampling.of
 
 
 @pytree
@@ -153,15 +154,15 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
-    return exploration(config).start(spec.action_size)
+    return noise.of(config).start(spec.action_size)
 
 
 def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
     action = policy(obs)
     if explore:
-        noise, memory = exploration(config).next(memory, key, action.shape)
-        action = maths.clip(action + noise)
+        drawn, memory = noise.of(config).next(memory, key, action.shape)
+        action = maths.clip(action + drawn)
     return action, memory
 
 
@@ -206,16 +207,6 @@ def target_value(config: Config, state: State, batch: Transition) -> Array:
     next_action = target.actor(next_obs, target.actor_statistics)
     next_q = target.critic(next_obs, next_action, target.critic_statistics)
     return maths.td_target(config.reward_scale * batch.reward, batch.discount(config.gamma), batch.terminated, next_q)
-
-
-def sampling(config: Config) -> Sampling:
-    """Say how minibatches are drawn."""
-    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
-
-
-def exploration(config: Config) -> Gaussian | OrnsteinUhlenbeck:
-    """Build the exploration noise that the config asks for."""
-    return make(config.noise, config.noise_sigma, config.noise_theta, config.noise_dt)
 
 
 def actor_optimizer(config: Config) -> optax.GradientTransformation:

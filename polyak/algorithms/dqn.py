@@ -28,6 +28,7 @@ from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Discrete,)
+sampling = Sampling.of
 
 
 @pytree
@@ -138,11 +139,6 @@ def move_target(config: Config, target: ActionValues, q: ActionValues, clock: Cl
         return polyak_average(target, q, config.tau)
     due = clock.updates % config.target_period == config.target_period - 1
     return jax.lax.cond(due, lambda: polyak_average(target, q, config.tau), lambda: target)
-
-
-def sampling(config: Config) -> Sampling:
-    """Say how minibatches are drawn."""
-    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:

@@ -34,6 +34,7 @@ from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sam
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box, Discrete)
+sampling = Sampling.of
 
 
 @pytree
@@ -250,11 +251,6 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, A
 
     adam = optimize.adam(config.alpha_learning_rate)
     return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)[:2]
-
-
-def sampling(config: Config) -> Sampling:
-    """Say how minibatches are drawn."""
-    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
 
 
 def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:

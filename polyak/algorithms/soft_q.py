@@ -28,6 +28,7 @@ from polyak.types import Array, Clock, Discrete, EnvSpec, Metrics, Sampling, Tra
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Discrete,)
 act = sample_or_mode
+sampling = Sampling.of
 
 
 @pytree
@@ -119,11 +120,6 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     alpha = jnp.asarray(maths.linear_schedule(config.alpha, end, config.alpha_fraction, clock.progress), jnp.float32)
     target = polyak_average(state.target, critics, config.tau)
     return State(Policy(critics, alpha), target, opt_state), {**metrics, "alpha": alpha}
-
-
-def sampling(config: Config) -> Sampling:
-    """Say how minibatches are drawn."""
-    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
 
 
 def optimizer(config: Config) -> optax.GradientTransformation:

@@ -22,14 +22,15 @@ from polyak.networks.actors import Actor, Bound
 from polyak.networks.critics import Critic, ensemble_keys, ensemble_min
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, normalize, optimize
-from polyak.numerics.noise import Gaussian, NoiseType, OrnsteinUhlenbeck, make
+from polyak.numerics import maths, noise, normalize, optimize
+from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, replace, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
+sampling = Sampling.of
 
 
 @pytree
@@ -143,22 +144,22 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
         policy=Policy(actor, normalizer),
         critics=critics,
         target=Target(actor, critics),
-        actor_opt_state=actor_optimizer(config).init(actor),
-        critic_opt_state=critic_optimizer(config).init(critics),
+        actor_opt_state=optimizer(config, config.actor_learning_rate).init(actor),
+        critic_opt_state=optimizer(config, config.critic_learning_rate).init(critics),
     )
 
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
-    return exploration(config).start(spec.action_size)
+    return noise.of(config).start(spec.action_size)
 
 
 def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
     """Return a = μ(s) + noise, clipped to [-1, 1]; without noise when not exploring."""
     action = policy(obs)
     if explore:
-        noise, memory = exploration(config).next(memory, key, action.shape)
-        action = maths.clip(action + noise)
+        drawn, memory = noise.of(config).next(memory, key, action.shape)
+        action = maths.clip(action + drawn)
     return action, memory
 
 
@@ -166,9 +167,9 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     """Improve the critics; at every `policy_delay`-th update also the actor, and move the targets (Algorithm 1)."""
     policy, target = state.policy, state.target
     obs, next_obs = policy.normalizer(batch.obs), policy.normalizer(batch.next_obs)
-    noise = config.smoothing_sigma * jax.random.normal(key, batch.action.shape)
-    noise = jnp.clip(noise, -config.smoothing_clip, config.smoothing_clip)
-    next_action = maths.clip(target.actor(next_obs) + noise)
+    smoothing = config.smoothing_sigma * jax.random.normal(key, batch.action.shape)
+    smoothing = jnp.clip(smoothing, -config.smoothing_clip, config.smoothing_clip)
+    next_action = maths.clip(target.actor(next_obs) + smoothing)
     next_q = ensemble_min([critic(next_obs, next_action) for critic in target.critics])
     discount = batch.discount(config.gamma)
     y = maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, next_q)
@@ -179,7 +180,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
     critics, critic_opt_state, metrics = optimize.descend(
-        critic_optimizer(config), critic_loss, state.critics, state.critic_opt_state
+        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
     normalizer = policy.normalizer.advance(batch.obs)
     state = replace(
@@ -203,7 +204,7 @@ def _improve_actor(config: Config, state: State, obs: Array) -> State:
         return -state.critics[0](obs, actor(obs)).mean(), {}
 
     actor, opt_state, _ = optimize.descend(
-        actor_optimizer(config), actor_loss, state.policy.actor, state.actor_opt_state
+        optimizer(config, config.actor_learning_rate), actor_loss, state.policy.actor, state.actor_opt_state
     )
     target = Target(
         polyak_average(state.target.actor, actor, config.tau),
@@ -212,21 +213,6 @@ def _improve_actor(config: Config, state: State, obs: Array) -> State:
     return replace(state, policy=replace(state.policy, actor=actor), target=target, actor_opt_state=opt_state)
 
 
-def sampling(config: Config) -> Sampling:
-    """Say how minibatches are drawn."""
-    return Sampling(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
-
-
-def exploration(config: Config) -> Gaussian | OrnsteinUhlenbeck:
-    """Build the exploration noise that the config asks for."""
-    return make(config.noise, config.noise_sigma, config.noise_theta, config.noise_dt)
-
-
-def actor_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the actor's optimizer."""
-    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
-
-
-def critic_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the critics' optimizer."""
-    return optimize.adam(config.critic_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+    """Build the optimizer of the actor, or of all critics together."""
+    return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)

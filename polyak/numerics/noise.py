@@ -71,8 +71,8 @@ class Correlated:
         return x, (x, 0.0 * begun + 1.0)
 
 
-def make(
-    noise: NoiseType, sigma: Array | float, theta: Array | float, dt: Array | float
-) -> Gaussian | OrnsteinUhlenbeck:
-    """Build the exploration noise of a deterministic policy."""
-    return Gaussian(sigma) if noise == "gaussian" else OrnsteinUhlenbeck(theta, sigma, dt)
+def of(config: Any) -> Gaussian | OrnsteinUhlenbeck:
+    """Build the exploration noise of a deterministic policy from the `noise` settings of its config."""
+    if config.noise == "gaussian":
+        return Gaussian(config.noise_sigma)
+    return OrnsteinUhlenbeck(config.noise_theta, config.noise_sigma, config.noise_dt)

@@ -61,7 +61,9 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
     def loss(critics: Any) -> Any:
         return sum((weight * of_error(critic(obs, batch.action) - y)).mean() for critic in critics)
 
-    critics = stepped(td3.critic_optimizer(case.config), loss, state.critics, state.critic_opt_state)
+    critics = stepped(
+        td3.optimizer(case.config, case.config.critic_learning_rate), loss, state.critics, state.critic_opt_state
+    )
     return loss(state.critics), critics, state.critics[0](obs, batch.action) - y
 
 
@@ -101,7 +103,9 @@ def test_the_actor_climbs_the_first_critic_just_improved(case: Agent) -> None:
     def loss(actor: Any) -> jax.Array:
         return -after.critics[0](obs, actor(obs)).mean()
 
-    actor = stepped(td3.actor_optimizer(case.config), loss, state.policy.actor, state.actor_opt_state)
+    actor = stepped(
+        td3.optimizer(case.config, case.config.actor_learning_rate), loss, state.policy.actor, state.actor_opt_state
+    )
     assert_close(after.policy.actor, actor)
 
 

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
+from polyak.algorithms import td3
 from polyak.numerics.draws import LaneGenerators
-from polyak.numerics.noise import Correlated, Gaussian, OrnsteinUhlenbeck, make
+from polyak.numerics.noise import Correlated, Gaussian, OrnsteinUhlenbeck, of
 
 MANY = (1, 4000, 2)  # [lane, env, action]: many processes side by side
 
@@ -119,8 +120,9 @@ def test_correlated_noise_by_hand() -> None:
 
 
 def test_the_noise_asked_for_is_made() -> None:
-    assert make("gaussian", 0.1, 0.15, 1.0) == Gaussian(0.1)
-    assert make("ornstein-uhlenbeck", 0.2, 0.15, 0.5) == OrnsteinUhlenbeck(theta=0.15, sigma=0.2, dt=0.5)
+    assert of(td3.Config(noise="gaussian", noise_sigma=0.3)) == Gaussian(0.3)
+    config = td3.Config(noise="ornstein-uhlenbeck", noise_sigma=0.2, noise_theta=0.15, noise_dt=0.5)
+    assert of(config) == OrnsteinUhlenbeck(theta=0.15, sigma=0.2, dt=0.5)
 
 
 def test_memory_at_the_start() -> None:

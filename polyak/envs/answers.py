@@ -12,7 +12,7 @@ from polyak.errors import place
 WRAPPED = "wrap an environment of Gym's in shimmy.GymV21CompatibilityV0 (pip install shimmy)"
 
 
-def advice_on(made: Any) -> str:
+def advice_on(made: object) -> str:
     """Say how to go on with what is no `gymnasium.Env`, where it is an environment of the old Gym's; else nothing."""
     of_gym = any(part.__module__.partition(".")[0] == "gym" for part in type(made).__mro__)
     return f": {WRAPPED}" if of_gym else ""
@@ -44,7 +44,7 @@ def refuse_seedless(error: TypeError) -> None:
         ) from error
 
 
-def refuse_step(answer: Any) -> NoReturn:
+def refuse_step(answer: object) -> NoReturn:
     """Raise TypeError for what a step returned instead of Gymnasium's five values."""
     if isinstance(answer, tuple | list) and len(answer) == 4:
         raise TypeError(
@@ -70,7 +70,7 @@ def reward_of(value: Any) -> float:
 NO_NUMBERS = (complex, np.complexfloating, np.datetime64, np.timedelta64)
 
 
-def truth(name: str, value: Any) -> bool:
+def truth(name: str, value: object) -> bool:
     """Convert `terminated` or `truncated` to a bool: True, False, whole numbers, 0.0 and 1.0. Raises TypeError."""
     array = np.asarray(value)
     if array.size == 1 and (array.dtype.kind in "biu" or (array.dtype.kind == "f" and array.item() in (0, 1))):
@@ -78,7 +78,7 @@ def truth(name: str, value: Any) -> bool:
     raise TypeError(f"{name} is {shorten(value)}, not True or False")
 
 
-def _kind(answer: Any) -> str:
+def _kind(answer: object) -> str:
     if isinstance(answer, tuple | list):
         return f"{len(answer)} value{'s' * (len(answer) != 1)}"
     return "None" if answer is None else f"a {type(answer).__name__}"

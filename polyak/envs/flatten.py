@@ -165,7 +165,7 @@ def _fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
     return array.reshape(1 if count is None else count, int(np.prod(space.shape)))
 
 
-def _numbers(obs: Any) -> np.ndarray:
+def _numbers(obs: object) -> np.ndarray:
     """Return an array of numbers. Raises ValueError for what holds anything else."""
     if isinstance(obs, np.ma.MaskedArray) and np.ma.is_masked(obs):
         raise ValueError("observation has masked numbers: fill them before returning it")
@@ -185,14 +185,14 @@ def _float(item: Any) -> float:
         raise ValueError(f"observation has {shorten(item)}, which is not a number") from None
 
 
-def _array(obs: Any) -> np.ndarray:
+def _array(obs: object) -> np.ndarray:
     try:
         return np.asarray(obs)
     except ValueError:
         raise ValueError("an observation is ragged: its rows differ in length") from None
 
 
-def _shape(obs: Any) -> tuple[int, ...]:
+def _shape(obs: object) -> tuple[int, ...]:
     return obs.shape if isinstance(obs, np.ndarray) else _array(obs).shape
 
 
@@ -200,7 +200,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(n for n in shape if n != 1)
 
 
-def shorten(value: Any) -> str:
+def shorten(value: object) -> str:
     """Show a value in a message, shortened."""
     shown = " ".join((str(value) if isinstance(value, np.ndarray | np.number) else repr(value)).split())
     return shown if len(shown) <= 80 else f"{shown[:80]}…"

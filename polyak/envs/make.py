@@ -173,7 +173,7 @@ def functional_of(source: Source) -> Any:
     return None
 
 
-def limit_of(env: Any, given: int | None = None) -> int | None:
+def limit_of(env: object, given: int | None = None) -> int | None:
     """Return the time limit of a FuncEnv: the one given, or that which it declares. Raises UsageError."""
     declared = checked_limit(getattr(env, LIMIT, None), f"{type(env).__name__}.{LIMIT}")
     return declared if given is None else given

@@ -92,7 +92,7 @@ class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
         if difference := unlike(space, obs):
             self.notes.note("observation", f"observations are not what their space says: {difference}")
 
-    def _see_reward(self, reward: Any) -> None:
+    def _see_reward(self, reward: object) -> None:
         reward_of(reward)  # raises where it is refused, which is no surprise but an error
         if not isinstance(reward, int | float | np.integer | np.floating):
             self.notes.note(
@@ -101,7 +101,7 @@ class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
                 " libraries and wrappers may not; return float(reward)",
             )
 
-    def _see_ends(self, **ends: Any) -> None:
+    def _see_ends(self, **ends: object) -> None:
         for name, value in ends.items():
             truth(name, value)
             if not isinstance(value, bool | np.bool_):

@@ -140,7 +140,7 @@ class Workers:
                 raise reply
         return replies
 
-    def _send(self, worker: int, message: Any) -> None:
+    def _send(self, worker: int, message: object) -> None:
         self.busy.add(worker)
         with contextlib.suppress(OSError):  # of a worker that is gone, as it turns out when its reply is awaited
             self.pipes[worker].send(message)

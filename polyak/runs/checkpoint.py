@@ -105,5 +105,5 @@ def _free(training: Loop) -> Free:
     """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
     plan, row = training.plan, training.spec.transition_bytes
     replay = "training.learner.buffer.data"
-    most = {"training.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
+    most = {"training.collector.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
     return Free(most, by_part=(replay,))

@@ -23,8 +23,11 @@ EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 class Counts(Protocol):
     """How far each lane is, `[lane]`; a training is one."""
 
-    env_steps: np.ndarray
     updates: np.ndarray
+
+    @property
+    def env_steps(self) -> np.ndarray:
+        """Environment steps that each lane has taken."""
 
     @property
     def finished(self) -> np.ndarray:

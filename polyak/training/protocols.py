@@ -36,7 +36,6 @@ class Loop(Protocol):
     seeds: list[int]
     spec: EnvSpec
     report: Report  # of the last iteration
-    env_steps: np.ndarray
     updates: np.ndarray
     finite: bool  # whether all numbers so far were finite
     learned: bool  # whether it has learned once, and so is compiled
@@ -44,6 +43,10 @@ class Loop(Protocol):
     @property
     def policy(self) -> Any:
         """The learned policy of every lane, on the host."""
+
+    @property
+    def env_steps(self) -> np.ndarray:
+        """Environment steps that each lane has taken."""
 
     @property
     def num_devices(self) -> int:

@@ -284,7 +284,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
     training = Training(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS)
     while training.shared_updates == 0:  # compiles
         training.advance()
-    training.acting.seed(training.env_steps)
+    training.collector.acting.seed(training.env_steps)
     training._learn_from(training.pending)
-    training.acting(training.envs.obs)
+    training.collector.acting(training.collector.envs.obs)
     assert not training.learner.state.policy.weight.is_ready()

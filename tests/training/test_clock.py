@@ -64,7 +64,7 @@ def test_each_lane_has_its_own_progress_where_lanes_end_at_different_times(rollo
     )
     trained, began = training(plan), np.zeros(2)
     while not trained.done:
-        if trained.at_rest:
+        if trained.collector.at_rest:
             began = trained.env_steps / 60
         report = trained.advance()
         for lane in np.flatnonzero(report.updates):

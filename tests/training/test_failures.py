@@ -74,7 +74,7 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
     np.testing.assert_array_equal(training.policy.weight, training.learner.state.policy.weight)
     mended = Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,))
     mended.restore(training.snapshot())
-    np.testing.assert_array_equal(mended.envs.obs, where_it_stood(30, plan))
+    np.testing.assert_array_equal(mended.collector.envs.obs, where_it_stood(30, plan))
     toys.finish(mended)
     assert mended.env_steps.tolist() == [60]
     assert mended.shared_updates == 50
@@ -108,7 +108,7 @@ def test_a_reset_that_fails_is_named() -> None:
 
     training = Training(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,))
     assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(training)
-    assert training.envs.episodes.tolist() == [[0]]
+    assert training.collector.envs.episodes.tolist() == [[0]]
 
 
 def where() -> tuple[int, int]:
@@ -131,4 +131,4 @@ def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:
     training = run(lambda *answer: answer, plan)
     while training.env_steps[0] < env_steps:
         training.advance()
-    return training.envs.obs
+    return training.collector.envs.obs

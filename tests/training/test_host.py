@@ -250,9 +250,9 @@ def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment
         training.advance()
     assert training.pending is not None
     assert training.pending.steps.truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
-    assert training.envs.actions == [[[]]]
-    assert (training.acting.memory == 0).all()
+    assert training.collector.envs.actions == [[[]]]
+    assert (training.collector.acting.memory == 0).all()
     toys.finish(training)
     truncated = np.asarray(training.learner.buffer.data.truncated)
     assert np.flatnonzero(truncated[0]).tolist() == [29, 59]
-    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.envs.episodes[0, 0]))
+    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.collector.envs.episodes[0, 0]))

@@ -44,8 +44,8 @@ def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
 def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
     training = advanced(maker(OVERLAPPED), 6)
     assert training.pending is not None
-    assert all(taken for lane in training.envs.actions for taken in lane)  # every episode is under way
-    assert (training.acting.memory != 0).all()  # and its noise has drifted
+    assert all(taken for lane in training.collector.envs.actions for taken in lane)  # every episode is under way
+    assert (training.collector.acting.memory != 0).all()  # and its noise has drifted
 
 
 def test_restored_ddpg_equals_uninterrupted() -> None:
@@ -69,13 +69,13 @@ def test_restored_when_acting_is_compiled() -> None:
 def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any, plan: Plan) -> None:
     make = maker(plan, algorithm)
     snapshot = advanced(make, 5).snapshot()
-    actions = snapshot.pop("actions")  # of any length: kept apart from what has a template
+    actions = snapshot["collector"].pop("actions")  # of any length: kept apart from what has a template
     stored = {name: np.array(leaf) for name, leaf in named_leaves(snapshot).items()}
     fresh = make()
     template = fresh.template(pending=snapshot["pending"] is not None)
-    del template["actions"]
+    del template["collector"]["actions"]
     loaded = from_named_leaves(template, stored, lambda name, like, leaf: leaf)
-    fresh.restore({**loaded, "actions": actions})
+    fresh.restore({**loaded, "collector": {**loaded["collector"], "actions": actions}})
     assert_identical(finished(fresh), finished(make()))
 
 
@@ -144,14 +144,14 @@ def reports(training: Training) -> list[Any]:
 def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: Plan) -> None:
     make = maker(plan)
     snapshot = jax.tree.map(np.array, advanced(make, 6).snapshot())
-    snapshot["obs"][1, 0] += 1  # as if the environment had been elsewhere
+    snapshot["collector"]["obs"][1, 0] += 1  # as if the environment had been elsewhere
     training = make()
     assert training.restore(snapshot) == 1
     changed = jax.tree.map(lambda new, old: (new != old).sum(), newest(training.snapshot()), newest(snapshot))
     assert {name: count for name, count in named_leaves(changed).items() if count}.keys() <= TRUNCATED
     assert sum(named_leaves(changed).values()) == 1  # of one transition
-    assert (training.envs.episodes - snapshot["episodes"]).sum(1).tolist() == [0, 1]
-    assert (training.acting.memory[1, 0] == 0).all()
+    assert (training.collector.envs.episodes - snapshot["collector"]["episodes"]).sum(1).tolist() == [0, 1]
+    assert (training.collector.acting.memory[1, 0] == 0).all()
     finished(training)
 
 

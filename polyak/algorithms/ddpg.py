@@ -95,7 +95,7 @@ class Config:
         check(self)
         refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
         if self.architecture == "simba" and self.batch_norm != "off":
-            raise UsageError('architecture = "simba" has norms of its own: leave batch_norm off')
+            raise UsageError('architecture = "simba" already normalizes its layers: leave batch_norm off')
 
 
 @pytree

@@ -28,7 +28,7 @@ def check(words: list[str]) -> None:
     if "-h" in words or "--help" in words or len(named) == 1:
         options = parse(Check, rest, USAGE)
     if len(named) != 1:
-        raise UsageError("check which environment? for example: polyak check CartPole-v1")
+        raise UsageError("name one environment to check, for example: polyak check CartPole-v1")
     from polyak.runs.check import check_env
 
     effort = {field.name: getattr(options, field.name) for field in dataclasses.fields(Effort)}

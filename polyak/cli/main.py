@@ -280,7 +280,7 @@ def plot(words: list[str]) -> None:
     folders = [word for word in until_flag(words)]
     options = parse(Plot, words[len(folders) :], "polyak plot RUN [RUN ...]")
     if not folders:
-        raise UsageError("plot which runs? for example: polyak plot runs/a runs/b --out curves.png")
+        raise UsageError("name the runs to plot, for example: polyak plot runs/a runs/b --out curves.png")
     from polyak.runs import plot as plots
     from polyak.runs import run as runs
 

@@ -48,7 +48,7 @@ class Source:
     def of(cls, env: Maker, kwargs: dict[str, Any] | None = None) -> Source:
         """Return what makes an environment, as it is where it is a Source. Raises UsageError for an environment."""
         if isinstance(env, gymnasium.Env):
-            raise UsageError("give a callable that makes the environment, not the environment: many copies are needed")
+            raise UsageError("give a callable that makes the environment, not the environment: polyak needs copies")
         return env if isinstance(env, Source) else cls(env, kwargs or {})
 
     @property

@@ -56,7 +56,7 @@ def _is_picture(space: spaces.Box) -> bool:
 def _refuse_huge(what: str, size: int, instead: str) -> None:
     if size > MOST_NUMBERS:
         raise UsageError(
-            f"{what} would take {size:,} numbers, where {MOST_NUMBERS:,} are the most (an index of a Discrete space"
+            f"{what} would take {size:,} numbers, but the maximum is {MOST_NUMBERS:,} (an index of a Discrete space"
             f" takes one for each of its values): {instead}"
         )
 
@@ -67,8 +67,8 @@ def _action_space_of(space: AnySpace) -> ActionSpace:
         return Discrete(int(space.n))
     if not isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
         raise UsageError(
-            f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary; parts of one"
-            " kind can be joined with gymnasium.wrappers.TransformAction"
+            f"actions are a {type(space).__name__} space: use Box, Discrete, MultiDiscrete or MultiBinary; to join"
+            " parts of the same type, use gymnasium.wrappers.TransformAction"
         )
     if int(np.prod(space.shape)) == 0:
         raise UsageError(f"the action space {space} is empty")
@@ -78,7 +78,7 @@ def _action_space_of(space: AnySpace) -> ActionSpace:
         return MultiDiscrete(tuple(int(n) for n in choices))
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise UsageError(
-            f"the action space {space} is unbounded: give bounds to act within, as in"
+            f"the action space {space} is unbounded: set finite action bounds, as in"
             f" {option('env.action_bounds', (-1, 1))}, or wrap the environment in"
             " gymnasium.wrappers.TransformAction with a finite action space"
         )

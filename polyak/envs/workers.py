@@ -155,15 +155,15 @@ class Workers:
             process = self.processes[worker]
             process.join(PATIENCE)
             return RunError(
-                f"worker {worker}, a process that steps environments, ended with exit code {process.exitcode}: what it"
-                ' printed says why; a script must train under `if __name__ == "__main__":` to have workers'
+                f"worker {worker}, a process that steps environments, ended with exit code {process.exitcode}: its"
+                ' output says why; a script must start training under `if __name__ == "__main__":` to have workers'
             )
 
 
 def validate(env: Maker, workers: int, count: int) -> None:
     """Raise UsageError for more workers than environments, and for an environment that cannot be sent to them."""
     if workers > count:
-        raise UsageError(f"workers = {workers} is more than the environments there are, {count}: use {count} or less")
+        raise UsageError(f"workers = {workers} is more than the number of environments, {count}: use {count} or fewer")
     try:
         ForkingPickler.dumps(env)  # as starting the process does
     except Exception as error:

@@ -94,7 +94,7 @@ def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts
             session.progress.say(run.facts["stopped"])
         made = int(session.training.updates.min())
         if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
-            session.progress.say(f"only {made} updates were made, since they come after each episode: train longer")
+            session.progress.say(f"training made only {made} updates, because they follow each episode: train longer")
         heard.patient = False  # all is saved
         heard.check()
         given = (scorer, session.plan.score_episodes, True, 0)

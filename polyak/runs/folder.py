@@ -206,12 +206,12 @@ def _refuse(folder: Path, force: bool) -> None:
         if not force:
             raise UsageError(
                 f"{folder} already holds a run: {elsewhere}, replace it with {option('force', True)},"
-                f" or go on with {trust.command('resume', folder, read_facts(folder / 'run.json'))}"
+                f" or continue it with {trust.command('resume', folder, read_facts(folder / 'run.json'))}"
             )
         _refuse_place(folder)
     if foreign is not None:
         raise UsageError(
-            f"{folder} holds {foreign.relative_to(folder)}, which is not polyak's: move it, or {elsewhere}"
+            f"{folder} holds {foreign.relative_to(folder)}, which polyak did not write: move it, or {elsewhere}"
         )
 
 
@@ -236,4 +236,4 @@ def _refuse_place(folder: Path) -> None:
             f"{folder} is the current folder, or holds it: go elsewhere to replace it, or give another {option('out')}"
         )
     if os.path.ismount(folder):
-        raise UsageError(f"{folder} is a disk of its own: replace a folder inside it, with another {option('out')}")
+        raise UsageError(f"{folder} is a mount point: replace a folder inside it, with another {option('out')}")

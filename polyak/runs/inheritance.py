@@ -26,13 +26,13 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     """
     saved, seeds = donor.saved, donor.facts["seeds"]
     if saved.spec != spec:
-        raise UsageError(f"{donor.folder} was trained on other spaces: {_spaces(saved.spec)}, not {_spaces(spec)}")
+        raise UsageError(f"{donor.folder} was trained on different spaces: {_spaces(saved.spec)}, not {_spaces(spec)}")
     theirs = files.settings_from_json(module.Config, donor.facts["config"], donor.folder / "run.json")
     shapes, wanted = (_shapes(module, each, spec, len(seeds)) for each in (theirs, config))
     if named_leaves(shapes) != named_leaves(wanted):
         raise UsageError(
-            f"what {donor.folder} has learned does not fit: its networks, or what is learned beside them, are others"
-            " with these settings; leave them as they are there"
+            f"the networks and optimizer states of {donor.folder} do not fit these settings: keep the settings of that"
+            " run"
         )
     folder = donor.place / "checkpoint"
     facts = checkpoint.read(folder, checkpoint.settings_of(donor.facts))

@@ -28,7 +28,7 @@ def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Pl
     """
     steps = whole_steps(steps)
     if plan.episodes is not None:
-        raise UsageError(f"the run ends after {plan.episodes:,} episodes: steps do not make it longer")
+        raise UsageError(f"the run ends after {plan.episodes:,} episodes: more steps would not extend it")
     unit = plan.envs * (plan.rollout_length if learns_from == "rollout" else 1)
     whole = steps // unit * unit
     if whole <= taken:

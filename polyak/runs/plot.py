@@ -58,13 +58,13 @@ def plot(
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except Exception as error:  # a backend or settings of the user's that it does not know, or a damaged installation
-        raise UsageError(f"matplotlib, which draws, cannot be imported: {describe(error)}") from error
+        raise UsageError(f"matplotlib, which plots need, cannot be imported: {describe(error)}") from error
 
     if Path(out).suffix.lower().removeprefix(".") not in FigureCanvasAgg.get_supported_filetypes():
         raise UsageError(f"cannot draw {str(out)!r}: use a name ending in .png, .svg or .pdf")
     folders = [folders] if isinstance(folders, str | Path) else folders
     if not folders:
-        raise UsageError("plot which runs? name the folder of at least one")
+        raise UsageError("name at least one run to plot")
     if labels and len(labels) != len(folders):
         raise UsageError(f"{len(labels)} labels for {len(folders)} runs: give one for each run, in the same order")
     if smooth < 1:

@@ -47,7 +47,7 @@ def json_kwargs(given: dict[str, Any] | None) -> dict[str, Any]:
         kwargs: dict[str, Any] = json.loads(json.dumps(given or {}, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
-            "env_kwargs must hold numbers, text, True, False, None, lists and dictionaries, which a run can write down"
+            "env_kwargs may hold only JSON values: numbers, text, True, False, None, lists and dictionaries"
             f" ({error}): give a callable that makes the environment with anything else"
         ) from error
     return kwargs
@@ -79,7 +79,7 @@ def make_envs(first: Environment | CompiledEnv, env: Maker, lanes: list[int], pl
     """Make every environment of the run, where `first_of` is not all that the device loop needs."""
     if plan.evaluation_envs == 0 and (len(lanes) > 1 or isinstance(first, CompiledEnv)):
         raise UsageError(
-            f"evaluation_envs = 0 evaluates in the only environment there is: it needs one seed, not {len(lanes)}, and"
+            f"evaluation_envs = 0 evaluates in the training environment: it needs one seed, not {len(lanes)}, and"
             f" {option('backend', 'host')}"
         )
     if isinstance(first, CompiledEnv):
@@ -94,7 +94,7 @@ def compiled_for(env: Maker, plan: Plan, backend: str) -> CompiledEnv | None:
     found = functional.find(env)
     if found is None and backend == "device":
         raise UsageError(
-            f"{name_of(env)} has no form that can be compiled: the device loop takes FuncEnvs written in JAX, and"
+            f"{name_of(env)} cannot be compiled: the device loop takes FuncEnvs written in JAX, and"
             f" {', '.join(functional.TWINS)} without arguments but max_episode_steps; use {option('backend', 'host')}"
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
@@ -155,8 +155,8 @@ def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) ->
         fits = max(int(memory * 0.8) // step, 1)
         raise UsageError(
             f"the rollout of rollout_length × envs = {plan.rollout_length} × {plan.envs} transitions of {lanes}"
-            f" seed{'s' * (lanes > 1)} would take {size(step * plan.rollout_length)} of {size(memory)} of memory while"
-            " it is learned from: use a rollout_length"
+            f" seed{'s' * (lanes > 1)} would take {size(step * plan.rollout_length)} of {size(memory)} of memory during"
+            " the update: use a rollout_length"
             f" of {fits:,} or less"
         )
 
@@ -198,7 +198,7 @@ def warnings_of(env: Source, plan: Plan, limit: int | None) -> Iterator[str]:
     fewest = plan.fewest_updates(limit)
     if fewest is not None and fewest < FEW_UPDATES:
         yield (
-            f"updates come after each episode, and episodes of up to {limit:,} steps may leave time for only"
+            f"updates follow each episode, and with episodes of up to {limit:,} steps there may be only"
             f" {fewest:,} of them: train longer, or count updates by step ({option('plan.updates_per')})"
         )
     if limit is None and not plan.evaluation_steps:

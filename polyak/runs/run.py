@@ -273,7 +273,7 @@ def load(folder: str | Path, *, trust: bool = False) -> Run:
     facts = folders.read_facts(folder / "run.json")
     if facts["status"] == "starting":
         raise UsageError(
-            f"the training in {folder} has not begun: wait a moment if it is just starting, else train anew with"
-            f" {option('out', str(folder))}, which takes the folder over"
+            f"the training in {folder} has not started: wait if it is just starting, otherwise train again with"
+            f" {option('out', str(folder))}, which reuses the folder"
         )
     return Run(folder, facts, trust=trust)

@@ -67,8 +67,8 @@ class Session:
         self._count_kept()
         if at.begun_anew:
             self.progress.say(
-                f"{at.begun_anew} of {len(self.seeds) * self.plan.envs} environments did not repeat their unfinished"
-                " episode (same seed, same actions, another observation): it is cut there, and a new one begins"
+                f"{at.begun_anew} of {len(self.seeds) * self.plan.envs} environments could not be restored (same seed"
+                " and actions, different observation): their unfinished episodes are truncated, and new ones begin"
             )
 
     def train(self, interrupts: Interrupts) -> None:
@@ -128,7 +128,8 @@ class Session:
             self.training.finite = False
             seed, step = self.seeds[int(np.argmin(finite))], int(self.training.env_steps.max())
             raise RunError(
-                f"the policy of seed {seed} is not finite at environment step {step:,}: learning diverged, learn slower"
+                f"the policy of seed {seed} is not finite at environment step {step:,}: learning diverged, lower the"
+                " learning rate"
             )
 
     def _count_kept(self) -> None:

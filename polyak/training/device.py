@@ -110,7 +110,7 @@ class DeviceTraining:
         self.finite = bool(record.finite.all())
         if not self.finite:
             seed = self.seeds[int(np.argmin(record.finite))]
-            learning = "learning diverged, learn slower; or " if self.shared_updates else ""
+            learning = "learning diverged, lower the learning rate; or " if self.shared_updates else ""
             raise RunError(
                 f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}:"
                 f" {learning}the environment is at fault"

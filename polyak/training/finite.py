@@ -26,5 +26,7 @@ def refuse_nonfinite(rollout: Rollout, envs: VectorEnv, seeds: Sequence[int], en
         f" in episode {envs.episodes[lane, e] - ends.sum()} of environment {e}"
     )
     if name == "action":
-        raise RunError(f"the policy chose an action that is not finite {where}: learning diverged, learn slower")
+        raise RunError(
+            f"the policy chose an action that is not finite {where}: learning diverged, lower the learning rate"
+        )
     raise RunError(f"the environment returned {WORDS[name.split('.')[0]]} that is not finite {where}")

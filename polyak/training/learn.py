@@ -165,7 +165,7 @@ def _learn_by_priority(
         batch = tree.replace(_gather(learner, plan, sampling, places), weight=weights)
         state, metrics = update(state, batch, i)
         if "td_error" not in metrics:
-            raise UsageError("prioritized replay needs the errors of an update: return them as the metric td_error")
+            raise UsageError("prioritized replay needs TD errors: return them from update as the metric td_error")
         return (state, priorities.revise(priority_tree, places, metrics["td_error"], alpha)), _scalars(metrics)
 
     (state, priority_tree), metrics = _repeat(update_once, (learner.state, learner.priorities), num_updates)

@@ -80,7 +80,7 @@ class Plan:
             raise UsageError(f'episodes = {self.episodes} needs updates_per = "episode": limit env_steps instead')
         if self.evaluation_envs == 0 and (self.envs > 1 or self.workers):
             raise UsageError(
-                f"evaluation_envs = 0 evaluates in the only environment there is: it needs envs = 1, not {self.envs},"
+                f"evaluation_envs = 0 evaluates in the training environment: it needs envs = 1, not {self.envs},"
                 f" and workers = 0, not {self.workers}"
             )
         if self.updates_per == "episode" and self.envs > 1:

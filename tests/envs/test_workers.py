@@ -303,7 +303,7 @@ def test_no_press_is_lost_while_a_worker_is_started(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("env", "workers", "words"),
     [
-        (Walk, 3, "workers = 3 is more than the environments there are, 2: use 2 or less"),
+        (Walk, 3, "workers = 3 is more than the number of environments, 2: use 2 or fewer"),
         (lambda: Walk(), 1, "cannot be sent to worker processes .*lambda.* top of a module; or use workers = 0"),
         ("Nowhere-v1", 1, "unknown environment 'Nowhere-v1'"),
     ],

@@ -83,8 +83,8 @@ def test_arguments_of_the_environment(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "check which environment? for example: polyak check CartPole-v1"),
-        (["CartPole-v1", "Pendulum-v1"], "check which environment?"),
+        ([], "name one environment to check, for example: polyak check CartPole-v1"),
+        (["CartPole-v1", "Pendulum-v1"], "name one environment to check,"),
         (["CartPole-v1", "--steps", "0"], "steps = 0 is too small"),
         (["CartPole-v1", "--step", "9"], "did you mean '--steps'?"),
     ],

@@ -70,10 +70,10 @@ def test_few_updates_are_foreseen_and_told(capsys: pytest.CaptureFixture[str]) -
     plan = {**PLAN, **BY_EPISODE, "evaluations": 0}
     polyak.train("dqn", "CartPole-v1", plan=plan, config={"layers": (4,)}, out="few", quiet=False)
     told = capsys.readouterr().err
-    assert "episodes of up to 500 steps may leave time for only 0 of them: train longer" in told
+    assert "with episodes of up to 500 steps there may be only 0 of them: train longer" in told
     made = int(polyak.load("few").facts["updates"])
     assert 0 < made < 100
-    assert f"only {made} updates were made, since they come after each episode: train longer" in told
+    assert f"training made only {made} updates, because they follow each episode: train longer" in told
 
 
 def test_enough_updates_are_no_reason_to_speak(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ FOREIGN = (
 def test_what_is_not_polyaks_is_named_and_nothing_is_removed(foreign: str, status: str):
     run = make(status=status, others=(*LEFT, foreign))
     before = names(run)
-    with pytest.raises(UsageError, match=r"run holds .*, which is not polyak's: move it") as refused:
+    with pytest.raises(UsageError, match=r"run holds .*, which polyak did not write: move it") as refused:
         start(force=True)
     assert Path(foreign).parts[0] in str(refused.value)
     assert names(run) == before
@@ -123,7 +123,7 @@ def test_the_current_folder_and_disks_are_not_replaced(monkeypatch: pytest.Monke
             start(current, force=True)
     monkeypatch.chdir(run)
     monkeypatch.setattr(os.path, "ismount", lambda path: str(path) == "inner")
-    with pytest.raises(UsageError, match="inner is a disk of its own"):
+    with pytest.raises(UsageError, match="inner is a mount point"):
         start("inner", force=True)
     assert "inner/metrics.csv" in names(Path())
 
@@ -138,9 +138,11 @@ def test_a_folder_that_a_kill_left_before_run_json_was_written_is_taken_over(lef
 
 def test_a_run_that_never_began_is_taken_over():
     run = make(status="starting", others=("policy/final-1.safetensors", "checkpoint/.7.arrays-1.safetensors"))
-    with pytest.raises(UsageError, match=r"the training in run has not begun: .* else train anew with out=.run."):
+    with pytest.raises(
+        UsageError, match=r"the training in run has not started: .* otherwise train again with out=.run."
+    ):
         polyak.load(run)
-    with pytest.raises(UsageError, match="has not begun"):
+    with pytest.raises(UsageError, match="has not started"):
         polyak.resume(run)
     assert names(start()) == {"run.json"}
 

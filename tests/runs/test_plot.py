@@ -95,7 +95,7 @@ def test_matplotlib_that_cannot_be_imported_is_said_in_a_sentence(finished: poly
     env = {**os.environ, "MPLBACKEND": "nonsense"}
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
     assert (
-        "UsageError: matplotlib, which draws, cannot be imported: ValueError: Key backend: 'nonsense' is not a"
+        "UsageError: matplotlib, which plots need, cannot be imported: ValueError: Key backend: 'nonsense' is not a"
         in (process.stderr.splitlines()[-1])
     )
 

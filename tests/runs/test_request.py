@@ -27,7 +27,7 @@ WRONG = {
     "train ddpg :Thing-v0": ":Thing-v0",
     f"train ddpg {WORLDS}:Lopsded-v0": "did you mean 'Lopsided-v0'?",
     "train ddpg CartPole-v1": "ddpg does not take Discrete actions, which CartPole-v1 has (Discrete(2))",
-    f"train ddpg {WORLDS}:Unbounded-v0": "is unbounded: give",
+    f"train ddpg {WORLDS}:Unbounded-v0": "is unbounded: set",
     f"train ddpg {WORLDS}:Empty-v0": "leaves no choice",
     f"train ddpg {WORLDS}:Sizeless-v0": "is empty",
     f"train ddpg {WORLDS}:Several-v0": "ddpg does not take MultiDiscrete actions, which",
@@ -88,7 +88,7 @@ WRONG = {
     "evaluate .": ". holds no run: it has no run.json",
     "evaluate a b": "name one run folder",
     "watch nowhere": "there is no run folder nowhere",
-    "plot": "plot which runs?",
+    "plot": "name the runs to plot",
     "plot nowhere": "there is no run folder nowhere",
 }
 

@@ -172,7 +172,7 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
 
 
-def test_a_rollout_larger_than_memory_is_refused_with_a_chunk_that_fits(monkeypatch: pytest.MonkeyPatch):
+def test_a_rollout_larger_than_memory_is_refused_with_a_length_that_fits(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("polyak.training.devices.memory", lambda lanes: 2**20)
     spec = VectorEnv(small.ENV, [0], 1).spec
 
@@ -180,10 +180,10 @@ def test_a_rollout_larger_than_memory_is_refused_with_a_chunk_that_fits(monkeypa
         plan = polyak.Plan(env_steps=10**9, envs=4, rollout_length=rollout_length, warmup=0)
         request.refuse_too_large(ppo, ppo.Config(epochs=epochs), plan, spec, lanes=2)
 
-    with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory while it is learned from") as refused:
+    with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory during the update") as refused:
         check(10**6, epochs=3)
     most = int(str(refused.value).split("rollout_length of ")[1].split()[0].replace(",", ""))
-    assert 5 * 4 * spec.row_size * 4 * 2 * most <= 0.8 * 2**20
+    assert 5 * spec.transition_bytes * 4 * 2 * most <= 0.8 * 2**20
     check(most, epochs=3)
     for rollout_length, epochs in ((most + 1, 3), (most, 4)):
         with pytest.raises(UsageError):
@@ -216,7 +216,9 @@ def test_a_run_without_a_name_gets_a_folder_of_its_own():
 
 def test_a_folder_that_holds_something_is_not_written_to(stopped: Path):
     before = (stopped / "run.json").read_bytes()
-    with pytest.raises(UsageError, match=r'another out=…, replace it with force=True, or go on with polyak.resume\("'):
+    with pytest.raises(
+        UsageError, match=r'another out=…, replace it with force=True, or continue it with polyak.resume\("'
+    ):
         small.train(stopped)
     with pytest.raises(UsageError, match="gamma"):
         small.train(stopped, config={"gamma": 2}, force=True)

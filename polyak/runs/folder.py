@@ -129,32 +129,63 @@ def absolute(folder: Path) -> Path:
         raise UsageError("the current folder was removed: go to one that exists, with cd") from None
 
 
+class Destination:
+    """Where a new run is to be: settled before any environment is made, as one may change the current folder."""
+
+    def __init__(self, out: str | Path | None, force: bool):
+        """Take a path, or None for a new folder under runs/.
+
+        Raises UsageError if it holds a run (unless `force`), or anything else; nothing is made or removed yet.
+        """
+        self.named, self.force = out is not None, force
+        self.typed = Path("runs") if out is None else path_of(out, "out")
+        self.path = absolute(self.typed)
+        self.refuse()
+
+    @property
+    def shown(self) -> Path:
+        """The path as the user typed it, while it leads there; else the absolute one."""
+        return self.typed if absolute(self.typed) == self.path else self.path
+
+    def refuse(self) -> None:
+        """Raise UsageError where the folder cannot become that of a new run."""
+        if self.named:
+            with self.making():
+                _refuse(self.shown, self.force)
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Turn what the system refuses into a UsageError."""
+        try:
+            yield
+        except RunError:
+            raise
+        except (OSError, RuntimeError) as error:  # the latter of links that lead in a circle
+            raise UsageError(f"cannot make the folder {self.typed}: {reason(error)}") from error
+
+
 @contextlib.contextmanager
-def new(out: str | Path | None, name: str, env: str, force: bool) -> Iterator[Claim]:
+def new(destination: Destination, name: str, env: str) -> Iterator[Claim]:
     """Make or take the folder of a new run, for this process alone.
 
-    Raises UsageError if it holds a run (unless `force`), or anything else, or cannot be made; nothing is removed yet.
+    Raises UsageError if it cannot be that or cannot be made, RunError if it cannot be locked; nothing is removed yet.
     """
-    shown = None if out is None else path_of(out, "out")
-    try:
-        if shown is None:
-            shown = _unused(name, env)
+    shown = destination.shown
+    with destination.making():
+        if destination.named:
+            destination.path.resolve().mkdir(parents=True, exist_ok=True)  # the folder itself, if this is a link to it
         else:
-            _refuse(shown, force)
-            absolute(shown).resolve().mkdir(parents=True, exist_ok=True)  # the folder itself, if this is a link to it
-        claim = Claim(shown)
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"cannot make the folder {out or 'runs'}: {reason(error)}") from error
-    with contextlib.closing(claim):
-        _refuse(shown, force)  # once more: from now on no other process changes it
+            shown = _unused(shown, name, env)
+    with contextlib.closing(Claim(shown)) as claim:
+        destination.refuse()  # once more: from now on no other process changes it
         yield claim
 
 
-def _unused(name: str, env: str) -> Path:
-    """Make a folder under runs/ that was not there. `mkdir` decides, as others may look for one at the same time."""
+def _unused(parent: Path, name: str, env: str) -> Path:
+    """Make a folder that was not there. `mkdir` decides, as others may look for one at the same time."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     parts = [part.split(".")[-1].split("/")[-1].split(":")[-1] for part in (name, env)]
-    base, number = Path("runs") / "-".join([*parts, stamp]), 0
+    base, number = parent / "-".join([*parts, stamp]), 0
     base.parent.mkdir(exist_ok=True)
     while True:
         folder = base.with_name(f"{base.name}-{number}") if number else base

@@ -7,7 +7,7 @@ import socket
 import sys
 from pathlib import Path
 
-from polyak.errors import UsageError
+from polyak.errors import RunError, UsageError, reason
 
 NAME = ".lock"
 UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # network file systems without locks
@@ -17,11 +17,11 @@ class Lock:
     """Holds a run folder for this process until it is closed or the process ends."""
 
     def __init__(self, folder: Path):
-        """Lock an existing folder. Raises UsageError where another process holds it, OSError where it cannot be."""
+        """Lock an existing folder. Raises UsageError where another process holds it, RunError where it cannot be."""
         self.path = folder / NAME
         self.file = -1
         while self.file < 0:
-            file = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            file = _open(self.path)
             if not _take(file):
                 holder = os.read(file, 200).decode(errors="replace")
                 os.close(file)
@@ -58,6 +58,15 @@ def _leave_to_parent() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+def _open(path: Path) -> int:
+    if path.is_symlink() or path.is_dir():
+        raise UsageError(f"{path} is no file of polyak's: move it")
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {reason(error)}") from error
 
 
 def _take(file: int) -> bool:

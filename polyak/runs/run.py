@@ -166,6 +166,7 @@ def train(
     KeyboardInterrupt after saving when interrupted.
     """
     refuse_arguments("train", others, algorithm)
+    destination = folders.Destination(out, force)
     repeated, donor = (None if each is None else load(each, trust=trust) for each in (like, start_from))
     wish = starting.Wish(algorithm, env, env_kwargs, seeds, preset, backend)
     execute.prepare(starting.lanes_of(wish, repeated))  # before modules of the user's own start JAX
@@ -180,7 +181,7 @@ def train(
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with (
         contextlib.closing(request.make_envs(first, source, lanes, plan)) as envs,
-        folders.new(out, name, name_of(source), force) as claim,
+        folders.new(destination, name, name_of(source)) as claim,
     ):
         backend = "device" if isinstance(envs, CompiledEnv) else "host"
         messages = [*settings.fitted, *([inheriting] if inheriting else [])]

@@ -13,7 +13,7 @@ from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, closed_on_error, name_of
 from polyak.envs.spaces import to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
-from polyak.runs import display
+from polyak.runs import display, folder
 from polyak.runs.files import replacing
 from polyak.runs.policy import Policy
 
@@ -30,20 +30,21 @@ def watch(
     be written; RunError where the environment fails.
     """
     _check_request(record, episodes, episode_seed)
+    path = None if record is None else folder.absolute(Path(record))  # an environment may change the current folder
+    if record is not None:
+        _try_writing(Path(record))
     drawn = _drawn(Source.of(env), "human" if record is None else "rgb_array")
     try:
         _refuse_unlike(policy, drawn)
-        if record is not None:
-            _try_writing(Path(record))
         seeds = range(episode_seed, episode_seed + episodes)
-        frames, returns = _play(drawn, policy, seeds, explore, keep=record is not None)
+        frames, returns = _play(drawn, policy, seeds, explore, keep=path is not None)
     finally:
         drawn.close()
     heard = f"{episodes} episodes, mean return {np.mean(returns):.1f}" if episodes > 1 else "1 episode"
     heard += f" of seed {policy.seed}'s policy{', with exploration' * explore}"
-    if record is None:
+    if path is None:
         return heard
-    _write(Path(record), frames, _fps((drawn.env.metadata or {}).get("render_fps")))
+    _write(path, frames, _fps((drawn.env.metadata or {}).get("render_fps")))
     return f"{record}: {heard}"
 
 

@@ -17,6 +17,7 @@ from polyak import RunError, UsageError
 from polyak.runs import files, folder
 from polyak.runs.lock import Lock
 from tests.fixtures import small
+from tests.fixtures.envs import Lopsided
 
 FACTS: dict[str, Any] = {
     "algorithm": "ddpg",
@@ -50,7 +51,7 @@ def make(where: str = "run", status: str = "finished", others: tuple[str, ...] =
 
 def start(out: str | Path | None = "run", force: bool = False) -> Path:
     """Do with a folder what a training does at its start."""
-    with folder.new(out, "ddpg", "Pendulum-v1", force) as claim:
+    with folder.new(folder.Destination(out, force), "ddpg", "Pendulum-v1") as claim:
         claim.start(FACTS)
     return claim.shown
 
@@ -301,6 +302,56 @@ def test_an_environment_may_go_to_another_folder(tmp_path: Path, monkeypatch: py
     assert run.policy([0.0, 0.0, 0.0]).shape == (2,)
     assert not list((tmp_path / "away").iterdir())
     assert (tmp_path / "run" / "curve.png").exists()
+
+
+@pytest.mark.parametrize("out", ["run", None])
+def test_an_environment_may_go_to_another_folder_when_it_is_made(
+    out: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "away").mkdir()
+    monkeypatch.setattr(Lopsided, "reset", _leaving(Lopsided.reset, tmp_path / "away"))
+    run = small.train(out, steps=80)
+    assert not list((tmp_path / "away").iterdir())
+    monkeypatch.chdir(tmp_path)
+    assert run.folder.parent == tmp_path / ("" if out else "runs")
+    assert polyak.resume(run.folder, steps=120).facts["env_steps"] == 120
+
+
+def _leaving(reset: Any, folder: Path) -> Any:
+    def left(env: Any, **given: Any) -> Any:
+        os.chdir(folder)
+        return reset(env, **given)
+
+    return left
+
+
+def test_a_folder_that_is_taken_is_refused_before_an_environment_is_made(stopped: Path):
+    def never() -> Any:
+        raise AssertionError("it was made")
+
+    with pytest.raises(UsageError, match="already holds a run"):
+        small.train(stopped, env=never)
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "read-only"])
+def test_a_lock_that_cannot_be_had_is_one_sentence(kind: str, stopped: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Any, *given: Any) -> int:
+        if Path(path).name == ".lock":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *given)
+
+    opened = os.open
+    if kind == "folder":
+        (stopped / ".lock").mkdir()
+    elif kind == "link":
+        (stopped / ".lock").symlink_to(stopped / "metrics.csv")
+    else:
+        monkeypatch.setattr("polyak.runs.lock.os.open", refuse)
+    told = r"\.lock: Permission denied" if kind == "read-only" else "move it"
+    with pytest.raises(RunError if kind == "read-only" else UsageError, match=told):
+        polyak.resume(stopped)
+    if kind == "link":
+        assert (stopped / "metrics.csv").read_text().startswith("env_steps")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")

@@ -29,6 +29,21 @@ def test_a_recording_has_a_frame_for_each_step(finished: polyak.Run):
     assert said.startswith("films/agent.gif: 2 episodes, mean return ")
 
 
+def test_a_recording_is_where_it_was_asked_for_though_the_environment_goes_to_another_folder(
+    finished: polyak.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "away").mkdir()
+    render = Lopsided.render
+
+    def leave(env: Any) -> Any:
+        os.chdir(tmp_path / "away")
+        return render(env)
+
+    monkeypatch.setattr(Lopsided, "render", leave)
+    assert watch(finished.policy, small.ENV, "agent.gif", 1, 0).startswith("agent.gif: ")
+    assert (tmp_path / "agent.gif").exists()
+
+
 def undrawn() -> Any:
     return Lopsided()
 
@@ -236,7 +251,7 @@ def test_an_environment_that_fails_is_a_run_error_and_leaves_no_file(
 def test_an_old_recording_outlives_a_new_one_that_fails(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     Path("agent.gif").write_text("old")
     monkeypatch.setattr(imageio, "imwrite", raises(OSError(28, "No space left on device")))
-    with pytest.raises(RunError, match=r"cannot write agent\.gif: No space left on device"):
+    with pytest.raises(RunError, match=r"cannot write .*agent\.gif: No space left on device"):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)
     assert Path("agent.gif").read_text() == "old"
 

@@ -22,7 +22,7 @@ from polyak.errors import RunError, UsageError, reason, shortened
 from polyak.lazy import is_jax_array
 
 T = TypeVar("T")
-FORMAT = 1
+FORMAT = 2
 LARGEST, DEEPEST, LONGEST = 2**25, 60, 25  # bytes of a JSON file; lists within lists; digits of a whole number
 
 MOST_VALUES = 1_000  # of one setting
@@ -112,10 +112,13 @@ def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str
 Fields = Mapping[str, Callable[[Any], bool]]
 
 
-def read_json(path: Path, fields: Fields, sealed: bool = False, optional: Fields | None = None) -> dict[str, Any]:
+def read_json(
+    path: Path, fields: Fields, sealed: bool = False, optional: Fields | None = None, oldest: int = FORMAT
+) -> dict[str, Any]:
     """Read a JSON file of ours that has these fields and perhaps `optional` ones, with a checksum if it was `sealed`.
 
-    Raises UsageError if it is missing, damaged, of a newer format, or lacks a field or has a wrong value in one.
+    Raises UsageError if it is missing, damaged, of a newer format or one before the `oldest`, or lacks a field or has a
+    wrong value in one.
     """
     content = _parsed(path)
     if not isinstance(content, dict) or type(content.get("format")) is not int:
@@ -123,6 +126,11 @@ def read_json(path: Path, fields: Fields, sealed: bool = False, optional: Fields
     if content["format"] > FORMAT:
         raise UsageError(
             f"{path} has format {content['format']}; this version of polyak reads up to {FORMAT}: pip install -U polyak"
+        )
+    if content["format"] < oldest:
+        raise UsageError(
+            f"{path} has format {content['format']}, which polyak 0.1 wrote: this version reads format {FORMAT}, so use"
+            " polyak 0.1 or train again"
         )
     missing = [name for name in (*fields, *(("sha256",) if sealed else ())) if name not in content]
     if missing:

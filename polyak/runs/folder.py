@@ -34,6 +34,7 @@ FIELDS: files.Fields = {
     "backend": files.is_word,
     "device": files.is_word,
 }
+RECOGNIZED = {name: FIELDS[name] for name in ("status", "algorithm", "env", "config", "plan", "seeds")}  # in any format
 LATER: files.Fields = {  # which a run has when its training begins
     "devices": lambda value: files.is_count(value) and value > 0,
     "seconds": files.is_table,
@@ -235,10 +236,10 @@ def _refuse(folder: Path, force: bool) -> None:
             raise UsageError(f"{folder} exists and is not a run: {elsewhere}")
     elif status != "starting":
         if not force:
-            raise UsageError(
-                f"{folder} already holds a run: {elsewhere}, replace it with {option('force', True)},"
-                f" or continue it with {trust.command('resume', folder, read_facts(folder / 'run.json'))}"
-            )
+            others = [elsewhere, f"replace it with {option('force', True)}"]
+            with contextlib.suppress(UsageError):  # a run of an older format cannot be continued
+                others.append(f"continue it with {trust.command('resume', folder, read_facts(folder / 'run.json'))}")
+            raise UsageError(f"{folder} already holds a run: {', or '.join(others)}")
         _refuse_place(folder)
     if foreign is not None:
         raise UsageError(
@@ -252,7 +253,7 @@ def _status(folder: Path) -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        return str(read_facts(path)["status"])
+        return str(files.read_json(path, RECOGNIZED, oldest=1)["status"])
     except UsageError as error:
         raise UsageError(f"{folder} is not replaced: {error}; choose another {option('out')}") from error
 

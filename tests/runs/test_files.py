@@ -128,6 +128,10 @@ def _make_newer(path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": files.FORMAT + 1}))
 
 
+def _make_older(path: Path) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": files.FORMAT - 1}))
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "missing": Path.unlink,
     "empty": lambda path: path.write_bytes(b""),
@@ -137,6 +141,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 }
 JSON_DAMAGES: dict[str, Callable[[Path], Any]] = {
     "newer": _make_newer,
+    "older": _make_older,
     "another's": lambda path: path.write_text('{"format": "wav"}'),
     "a list": lambda path: path.write_text("[1, 2]"),
     "nothing in it": lambda path: path.write_text('{"format": 1}'),
@@ -162,6 +167,8 @@ def test_a_damaged_file_is_refused_in_one_line_that_names_it(stopped: Path, name
         READERS[name](stopped)
     assert str(path.name) in str(refused.value)
     assert "\n" not in str(refused.value)
+    if damage == "older":
+        assert "polyak 0.1" in str(refused.value)
     if damage == "newer":
         assert "pip install -U polyak" in str(refused.value)
 

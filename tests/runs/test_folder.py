@@ -60,10 +60,21 @@ def names(path: Path) -> set[str]:
     return {found.relative_to(path).as_posix() for found in path.rglob("*")}
 
 
+def test_a_run_of_an_older_format_is_replaced_but_not_continued():
+    start()
+    path = Path("run/run.json")
+    path.write_text(
+        path.read_text().replace(f'"format": {files.FORMAT}', '"format": 1').replace("starting", "finished")
+    )
+    with pytest.raises(UsageError, match=r"already holds a run: choose another out=…, or replace it with force=True$"):
+        start()
+    assert start(force=True) == Path("run")
+
+
 def test_force_removes_what_polyak_wrote_and_nothing_else_is_there_then():
     run = make()
     with pytest.raises(
-        UsageError, match=r"run already holds a run: choose another out=…, replace it with force=True, or"
+        UsageError, match=r"run already holds a run: choose another out=…, or replace it with force=True, or"
     ):
         start()
     assert start(force=True) == run

@@ -74,5 +74,7 @@ def _import(path: str) -> Any:
         if error.name is not None and not path.startswith(error.name):
             raise UsageError(f"{path} imports {error.name}, which is not installed") from error
         raise UsageError(f"unknown algorithm {path!r}: {nearest(path, REGISTRY)}") from error
-    except Exception as error:  # the user's own module: whatever it raises is theirs to mend
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's own module: whatever it raises is theirs to mend
         raise UsageError(f"{path} cannot be imported: {describe(error)}") from error

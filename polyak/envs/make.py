@@ -294,7 +294,9 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., An
     else:
         try:
             found: Any = functools.reduce(getattr, attribute.split("."), importlib.import_module(module))
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             found = None  # making it by this name says what is wrong
         if found is not None and not isinstance(found, str):
             return found

@@ -43,8 +43,13 @@ class Table:
         return RawArray("f", count * (2 * spec.obs_size + 3)), RawArray("d", count * spec.action_size)
 
 
+SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value means yes
+
+
 def work(pipe: Connection, env: Maker, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
     """Do what a worker does, until its pipe ends."""
+    if os.environ.get(SAFE_PATH) == SAFE_PATH_OF_WORKERS:
+        del os.environ[SAFE_PATH]  # not for programs that an environment starts
     _end_with_parent()
     _leave_signals_to_parent()
     jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU

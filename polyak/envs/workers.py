@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ import numpy as np
 from polyak.envs.forks import SIGNALS
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, name_of
-from polyak.envs.worker import Table, work
+from polyak.envs.worker import SAFE_PATH, SAFE_PATH_OF_WORKERS, Table, work
 from polyak.errors import RunError, UsageError, reason
 from polyak.types import Episode
 
@@ -77,7 +78,7 @@ class Workers:
         process = START.Process(target=work, args=(theirs, env, named, share, table))
         self.pipes.append(ours)
         try:
-            with _blocked():
+            with _safe_path(), _blocked():
                 process.start()
         except OSError as error:
             count, asked = len(self.processes), len(self.shares)
@@ -171,6 +172,18 @@ def validate(env: Maker, workers: int, count: int) -> None:
             f"{name_of(env)} cannot be sent to worker processes ({type(error).__name__}: {error}): give an id, or a"
             " function or class at the top of a module; or use workers = 0"
         ) from error
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Let processes that are started here import nothing from the current folder, where `python -c` looks first."""
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = before or SAFE_PATH_OF_WORKERS
+    try:
+        yield
+    finally:
+        if not before:
+            del os.environ[SAFE_PATH]
 
 
 @contextlib.contextmanager

@@ -52,7 +52,9 @@ class Audience:
             return None
         try:
             enough = self.on_report(progress)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # one that exits ends the run, not the process
             raise RunError(f"on_report failed: {describe(error)}") from error
         return "on_report asked for it" if isinstance(enough, bool | np.bool_) and enough else None
 

@@ -146,7 +146,10 @@ class Destination:
     @property
     def shown(self) -> Path:
         """The path as the user typed it, while it leads there; else the absolute one."""
-        return self.typed if absolute(self.typed) == self.path else self.path
+        with contextlib.suppress(UsageError):  # of a current folder that was removed
+            if absolute(self.typed) == self.path:
+                return self.typed
+        return self.path
 
     def refuse(self) -> None:
         """Raise UsageError where the folder cannot become that of a new run."""

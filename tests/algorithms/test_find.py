@@ -36,6 +36,7 @@ def test_an_algorithm_is_found_by_its_name_its_module_and_its_path():
         ("def oops(:", "mine cannot be imported: SyntaxError: "),
         ("from math import tan2", "mine cannot be imported: ImportError: cannot import name 'tan2'"),
         ("1 / 0", "mine cannot be imported: ZeroDivisionError: division by zero"),
+        ("raise SystemExit", "mine cannot be imported: it called sys.exit()"),
         ("import no_such_package", "mine imports no_such_package, which is not installed"),
         (
             "import dataclasses; Config = dataclasses.make_dataclass('Config', [])",

@@ -2,6 +2,7 @@
 
 import functools
 import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -71,6 +72,13 @@ def test_make_refuses(env: Any, message: str) -> None:
     with pytest.raises(UsageError) as error:
         make(env)
     assert message in str(error.value)
+
+
+def test_a_module_that_exits_when_it_is_imported_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_script.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=r"a_script:World cannot be made: it called sys\.exit\(\)"):
+        make("a_script:World")
 
 
 @pytest.mark.parametrize("env", ["Pendulum", "gymnasium:Pendulum"])

@@ -281,6 +281,34 @@ def test_workers_that_are_interrupted_in_a_step_are_not_waited_for() -> None:
     assert workers.processes[0].exitcode == -signal.SIGKILL
 
 
+class Told(Walk):
+    """Says what programs that it starts are told about Python's path."""
+
+    def reset(self, **given: Any) -> Any:
+        assert os.environ.get("PYTHONSAFEPATH") == self.expected
+        return super().reset(**given)
+
+    expected: str | None = None
+
+
+class ToldByUser(Told):
+    expected = "1"
+
+
+@pytest.mark.parametrize("env", [Told, ToldByUser])
+def test_workers_import_nothing_from_the_current_folder(
+    env: type[Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    if env.expected:
+        monkeypatch.setenv("PYTHONSAFEPATH", env.expected)
+    for name in ("multiprocessing", "signal", "selectors"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
+    monkeypatch.chdir(tmp_path)
+    with closing(Workers(env, (3,), 1, workers=1)):
+        assert os.environ.get("PYTHONSAFEPATH") == env.expected
+
+
 def test_a_process_that_cannot_be_started_is_named_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(process: Any) -> None:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))

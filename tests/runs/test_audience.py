@@ -58,14 +58,16 @@ def test_nothing_but_true_ends_training(answer: Any):
     assert (run.facts["env_steps"], "stopped" in run.facts) == (60, False)
 
 
-def test_a_function_that_fails_ends_training_saved_and_named():
+@pytest.mark.parametrize(
+    ("raised", "says"),
+    [(LookupError("no such thing"), "LookupError: no such thing"), (SystemExit(), r"it called sys.exit\(\)")],
+)
+def test_a_function_that_fails_ends_training_saved_and_named(raised: BaseException, says: str):
     def fail(progress: Progress) -> None:
         if progress.env_steps[0] >= 100:
-            raise LookupError("no such thing")
+            raise raised
 
-    with pytest.raises(
-        RunError, match=r"on_report failed: LookupError: no such thing .*; what was learned up to"
-    ) as error:
+    with pytest.raises(RunError, match=rf"on_report failed: {says} .*; what was learned up to") as error:
         small.train("run", on_report=fail)
     assert isinstance(error.value.__cause__, RunError)
     assert polyak.load("run").facts["env_steps"] >= 100

@@ -21,6 +21,7 @@ UPDATES = 20
 
 
 @pytest.mark.parametrize("agent", every_agent(), ids=label)
+@pytest.mark.thorough
 def test_learns_as_it_did(agent: Agent) -> None:
     file, found = FOLDER / f"{label(agent)}.json", summary(agent)
     if os.environ.get("POLYAK_REGOLD"):

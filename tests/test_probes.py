@@ -60,13 +60,20 @@ WORLDS: dict[type, Callable[[type[probe.Probe]], Any]] = {
     MultiDiscrete: lambda world: Summed(world(ACTIONS)),
 }
 LAST = list(PROBES)[-1]
+
+
+def off_policy(algorithm: Any) -> bool:
+    """Say whether an algorithm learns from replay, and so within seconds."""
+    return algorithm.learns_from == "replay"
+
+
 CASES = [
     pytest.param(
         name,
         world,
         kind,
         id=f"{world.__name__}-{name}-{kind.__name__.lower()}",
-        marks=() if world is LAST and kind is algorithm.acts_on[0] else pytest.mark.slow,
+        marks=() if world is LAST and kind is algorithm.acts_on[0] and off_policy(algorithm) else pytest.mark.slow,
     )
     for world in PROBES
     for name, algorithm in REGISTRY.items()

@@ -89,9 +89,14 @@ class Unbounded(Walk):
 
 @pytest.mark.parametrize("maker", [Unbounded, lambda **kwargs: Unbounded(**kwargs)])
 def test_infinite_actions_are_taken_within_the_bounds_given(maker: Any) -> None:
-    with pytest.raises(UsageError, match=r'finite action bounds, as in env_kwargs=\{"action_bounds": \(-1, 1\)\}, or wrap'):
+    with pytest.raises(
+        UsageError, match=r'finite action bounds, as in env_kwargs=\{"action_bounds": \(-1, 1\)\}, or wrap'
+    ):
         Environment(maker)
-    with command_line(), pytest.raises(UsageError, match=r"finite action bounds, as in --env\.action-bounds -1 1, or wrap"):
+    with (
+        command_line(),
+        pytest.raises(UsageError, match=r"finite action bounds, as in --env\.action-bounds -1 1, or wrap"),
+    ):
         Environment(maker)
     env = Environment(Source(maker, {"action_bounds": [-2, 3]}))
     assert env.scale(np.float32([[-1], [1]])).tolist() == [[-2], [3]]

@@ -217,7 +217,7 @@ def test_a_run_without_a_name_gets_a_folder_of_its_own():
 def test_a_folder_that_holds_something_is_not_written_to(stopped: Path):
     before = (stopped / "run.json").read_bytes()
     with pytest.raises(
-        UsageError, match=r'another out=…, replace it with force=True, or continue it with polyak.resume\("'
+        UsageError, match=r'another out=…, or replace it with force=True, or continue it with polyak.resume\("'
     ):
         small.train(stopped)
     with pytest.raises(UsageError, match="gamma"):

@@ -29,12 +29,12 @@ settings.load_profile("polyak")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give all tests of an agent to one process, which compiles it once; let thorough ones be slow for most agents."""
+    """Give all tests of an agent to one process, which compiles it once; those of unusual agents are slow."""
     for item in items:
         agent = getattr(item, "callspec", None) and item.callspec.params.get("agent")  # type: ignore[attr-defined]
         if agent is not None:
             item.add_marker(pytest.mark.xdist_group(repr((agent.name, agent.variant, agent.spec))))
-            if item.get_closest_marker("thorough") and not agent.fullest:
+            if not agent.usual or (item.get_closest_marker("thorough") and not agent.fullest):
                 item.add_marker(pytest.mark.slow)
 
 

@@ -190,6 +190,7 @@ def test_no_worker_outlives_a_process_that_never_closes_them(end: str, tmp_path:
     assert len(pids) == 2
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_with_workers_and_resumed_without(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"config": {"actor_layers": (8,), "critic_joint_layers": (8,)}, "seeds": 2}
     plan = {

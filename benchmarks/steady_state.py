@@ -71,7 +71,7 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
         training = Training(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes)
     watch.start *= seeds
     each = task.epochs * task.minibatches * seeds
-    while not watch.enough(int(training.env_steps.sum()), training.step * each):
+    while not watch.enough(int(training.env_steps.sum()), training.shared_updates * each):
         training.advance()
 
 

@@ -1,5 +1,6 @@
 """The benchmarks are run by hand; that they can be imported, and say what they do, is seen here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,11 @@ def test_says_what_it_does(program: str) -> None:
 def test_every_task_has_settings_that_a_plan_accepts() -> None:
     program = "import steady_state; [steady_state.polyak_settings(task) for task in steady_state.TASKS.values()]"
     subprocess.run([sys.executable, "-c", program], cwd=FOLDER, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["polyak", "device"])
+def test_a_rate_is_measured(system: str) -> None:
+    words = ["steady_state.py", system, "--task", "small", "--seconds", "0.1"]
+    done = subprocess.run([sys.executable, *words], cwd=FOLDER, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1])["env_steps_per_second"] > 0

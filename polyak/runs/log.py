@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,29 +13,11 @@ from polyak.errors import UsageError
 from polyak.runs.csv_table import Table, numbers, read_table
 from polyak.runs.tensorboard import Events
 from polyak.training.evaluate import Scores
-from polyak.training.protocols import Report
+from polyak.training.protocols import Loop, Report
 
 FILES = ("metrics.csv", "evaluations.csv")
 NEWEST = 20  # training episodes that a training return is the mean of
 EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
-
-
-class Counts(Protocol):
-    """How far each lane is, `[lane]`; a training is one."""
-
-    updates: np.ndarray
-
-    @property
-    def env_steps(self) -> np.ndarray:
-        """Environment steps that each lane has taken."""
-
-    @property
-    def finished(self) -> np.ndarray:
-        """Which lanes have taken all their steps, or finished all their episodes."""
-
-    @property
-    def ready(self) -> np.ndarray:
-        """Which lanes may be logged and evaluated."""
 
 
 class Log:
@@ -70,7 +52,7 @@ class Log:
         """Return each seed's training return: the mean of its newest 20 training episodes, exploration included."""
         return [fmean(total for total, _ in newest) if newest else None for newest in self.newest]
 
-    def iteration(self, report: Report, counts: Counts) -> bool:
+    def iteration(self, report: Report, counts: Loop) -> bool:
         """Take in one iteration; write a row for each seed whose interval is complete, or which is finished.
 
         Return whether there was one.
@@ -132,7 +114,7 @@ class Log:
         except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
 
-    def _write(self, lanes: np.ndarray, counts: Counts) -> None:
+    def _write(self, lanes: np.ndarray, counts: Loop) -> None:
         seconds = round(self.seconds_before + time.monotonic() - self.began, 3)
         returns = self.exploring_returns()
         for lane in lanes.tolist():

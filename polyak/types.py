@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, Union
 
@@ -13,7 +14,9 @@ from polyak.tree import pytree, static
 
 Array: TypeAlias = Union["jax.Array", np.ndarray]
 Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
+Tree: TypeAlias = Any  # a pytree of arrays whose structure its maker alone knows: a config, a state, a policy, a memory
 Metrics: TypeAlias = dict[str, Any]  # arrays: scalars, or one number for each sample
+Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None  # what a JSON file holds
 
 
 @pytree

@@ -8,7 +8,6 @@ import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 
 class UsageError(ValueError):
@@ -101,7 +100,7 @@ def command_line() -> Iterator[None]:
         _ON_COMMAND_LINE.reset(token)
 
 
-def option(name: str, value: Any = None) -> str:
+def option(name: str, value: object = None) -> str:
     """Name a setting as the user writes it: `--plan.warmup 10` at the command line, else `plan={"warmup": 10}`.
 
     Those of the environment are in the group `env`: `--env.g 4.0`, or `env_kwargs={"g": 4.0}`.
@@ -115,7 +114,7 @@ def option(name: str, value: Any = None) -> str:
     return f'{group}={{"{field}": {shown}}}' if group else f"{field}={shown}"
 
 
-def call(name: str, argument: Any, trust: bool = False) -> str:
+def call(name: str, argument: object, trust: bool = False) -> str:
     """Name one of polyak's commands as the user gives it: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
     if _ON_COMMAND_LINE.get():
         return f"polyak {name} {argument}{' --trust' if trust else ''}"

@@ -12,35 +12,39 @@ import reprlib
 import types
 import typing
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
 from polyak.errors import UsageError, nearest
 from polyak.lazy import is_jax_array, jax
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T")
+
 
 def number(
     *,
-    default: Any,
+    default: T,
     least: float | None = None,
     above: float | None = None,
     most: float | None = None,
     below: float | None = None,
     static: bool = False,
-) -> Any:
+) -> T:
     """Declare a number (or a tuple of numbers, or None) with limits; `static` makes it part of the structure."""
     limits = {"least": least, "above": above, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={"static": static, "limits": limits})
 
 
-def check(settings: Any) -> None:
+def check(settings: DataclassInstance) -> None:
     """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices.
 
     Called while the dataclass is made: only then is it right to put Python's numbers in the place of NumPy's.
     """
-    cls: Any = type(settings)
-    kinds = _types(cls)
+    kinds = _types(type(settings))
     for field in dataclasses.fields(settings):
         given, kind = getattr(settings, field.name), kinds[field.name]
         if is_jax_array(given) and (isinstance(given, jax.core.Tracer) or given.ndim):
@@ -54,7 +58,7 @@ def check(settings: Any) -> None:
             object.__setattr__(settings, field.name, value)
 
 
-def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
+def refuse_changed(settings: DataclassInstance, names: tuple[str, ...], what: str) -> None:
     """Raise UsageError where one of these fields, which serves only `what`, is not at its default."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -64,7 +68,7 @@ def refuse_changed(settings: Any, names: tuple[str, ...], what: str) -> None:
             )
 
 
-def _in_python(value: Any) -> Any:
+def _in_python(value: object) -> object:
     """Turn NumPy's and JAX's numbers, alone or in a tuple or an array, into Python's."""
     if isinstance(value, np.generic | np.ndarray) or is_jax_array(value):
         value = value.tolist()
@@ -72,7 +76,7 @@ def _in_python(value: Any) -> Any:
     return tuple(map(_in_python, value)) if isinstance(value, tuple) else value
 
 
-def _check_kind(name: str, value: Any, kind: Any) -> None:
+def _check_kind(name: str, value: object, kind: object) -> None:
     if typing.get_origin(kind) is Literal:
         choices = typing.get_args(kind)
         if value not in choices:
@@ -81,7 +85,7 @@ def _check_kind(name: str, value: Any, kind: Any) -> None:
         raise UsageError(f"{name} = {reprlib.repr(value)} has the wrong type: it must be {_words(kind)}")
 
 
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: object, kind: object) -> bool:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
@@ -94,7 +98,7 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) if isinstance(kind, type) else True
 
 
-def _words(kind: Any) -> str:
+def _words(kind: object) -> str:
     return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind).replace("NoneType", "None")
 
 
@@ -126,5 +130,5 @@ def _check_number(
 
 
 @cache
-def _types(cls: type) -> dict[str, Any]:
+def _types(cls: type) -> dict[str, object]:
     return typing.get_type_hints(cls)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     import jax as jax
@@ -24,7 +24,7 @@ else:
         def __init__(self, name: str):
             self._name, self._module = name, None
 
-        def __getattr__(self, attribute: str) -> Any:
+        def __getattr__(self, attribute: str) -> object:
             if self._module is None:
                 self._module = importlib.import_module(self._name)
             return getattr(self._module, attribute)
@@ -35,12 +35,12 @@ else:
     jax, jnp, optax = Later("jax"), Later("jax.numpy"), Later("optax")
 
 
-def is_jax_array(value: Any) -> bool:
+def is_jax_array(value: object) -> "TypeGuard[jax.Array]":
     """Say whether a value is an array of JAX: nothing is while JAX has not been imported."""
     return sys.modules.get("jax") is not None and isinstance(value, jax.Array)
 
 
-def once_jax_is_imported(act: Callable[[], Any]) -> None:
+def once_jax_is_imported(act: Callable[[], object]) -> None:
     """Call a function: now if JAX has been imported, else as soon as anybody imports it."""
     if sys.modules.get("jax") is not None:
         importlib.import_module("jax")  # which waits where another thread is about to
@@ -57,7 +57,7 @@ class _Watch(MetaPathFinder):
     """Leaves finding JAX to the finders after it, and calls what waits for it once it has been loaded."""
 
     def __init__(self) -> None:
-        self.waiting: list[Callable[[], Any]] = []
+        self.waiting: list[Callable[[], object]] = []
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return what the others find, with a loader that calls back."""

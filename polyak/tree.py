@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
 from polyak.fields import number
 from polyak.lazy import jax, once_jax_is_imported
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from numpy import ndarray
+
 T = TypeVar("T")
+Stored = TypeVar("Stored")
+Node = TypeVar("Node", bound="DataclassInstance")
 
 
-def static(*, default: Any = dataclasses.MISSING) -> Any:
+@overload
+def static() -> Any: ...  # as `dataclasses.field`: a field without a default fits any annotation
+@overload
+def static(*, default: T) -> T: ...
+def static(*, default: object = dataclasses.MISSING) -> object:
     """Mark a dataclass field as structure: it decides shapes or branches, so changing it recompiles the program."""
     return dataclasses.field(default=default, metadata={"static": True})
 
@@ -25,7 +35,8 @@ def static(*, default: Any = dataclasses.MISSING) -> Any:
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static, number))
 def pytree(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass and a JAX pytree; `static()` fields become part of its structure."""
-    frozen: Any = dataclasses.dataclass(frozen=True)(cls)
+    frozen = dataclasses.dataclass(frozen=True)(cls)
+    assert dataclasses.is_dataclass(frozen)
     fields = dataclasses.fields(frozen)
     meta = [f.name for f in fields if f.metadata.get("static")]
     data = [f.name for f in fields if f.name not in meta]
@@ -45,20 +56,20 @@ def _register(cls: type, data: list[str], meta: list[str]) -> None:
 def _register_unchecked(cls: type, data: list[str], meta: list[str]) -> None:
     """Register a class that checks its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
 
-    def flatten(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    def flatten(tree: object) -> tuple[list[object], tuple[object, ...]]:
         return [getattr(tree, name) for name in data], tuple(getattr(tree, name) for name in meta)
 
-    def flatten_with_keys(tree: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    def flatten_with_keys(tree: object) -> tuple[list[tuple[object, object]], tuple[object, ...]]:
         leaves, structure = flatten(tree)
         return [(jax.tree_util.GetAttrKey(name), leaf) for name, leaf in zip(data, leaves, strict=True)], structure
 
-    def unflatten(structure: tuple[Any, ...], leaves: Any) -> Any:
+    def unflatten(structure: tuple[object, ...], leaves: Iterable[object]) -> object:
         return made(cls, dict([*zip(data, leaves, strict=True), *zip(meta, structure, strict=True)]))
 
     jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
 
 
-def made(cls: type[T], values: dict[str, Any]) -> T:
+def made(cls: type[T], values: Mapping[str, object]) -> T:
     """Make a frozen dataclass of its fields, whatever is in them, without checks."""
     tree = object.__new__(cls)
     for name, value in values.items():
@@ -66,12 +77,12 @@ def made(cls: type[T], values: dict[str, Any]) -> T:
     return tree
 
 
-def replace(tree: T, **changes: Any) -> T:
+def replace(tree: Node, **changes: object) -> Node:
     """Copy a frozen dataclass with some fields changed."""
-    return dataclasses.replace(tree, **changes)  # type: ignore[type-var]
+    return dataclasses.replace(tree, **changes)
 
 
-def map_leaves(function: Callable[..., Any], tree: T, *others: Any) -> Any:
+def map_leaves(function: Callable[..., object], tree: T, *others: object) -> T:
     """Apply a function to every leaf, and to those in the same places of other trees; return the tree of results.
 
     As `jax.tree.map`, which it calls where JAX has been imported.
@@ -81,22 +92,24 @@ def map_leaves(function: Callable[..., Any], tree: T, *others: Any) -> Any:
     return _mapped(function, tree, *others)
 
 
-def _mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+def _mapped(function: Callable[..., object], tree: object, *others: object) -> Any:
     parts = _parts(tree)
     if parts is None:
         return function(tree, *others)
     of_others = [dict(_parts(other) or ()) for other in others]
-    results = {name: _mapped(function, part, *(other[name] for other in of_others)) for name, part in parts}
-    if tree is None:
-        return None
+    results = [_mapped(function, part, *(other[name] for other in of_others)) for name, part in parts]
     if type(tree) in PARTS:
-        return made(type(tree), {**{name: getattr(tree, name) for name in PARTS[type(tree)][1]}, **results})
+        data, meta = PARTS[type(tree)]
+        static_fields = {name: getattr(tree, name) for name in meta}
+        return made(type(tree), {**static_fields, **dict(zip(data, results, strict=True))})
     if isinstance(tree, dict):
-        return results
-    return type(tree)(*results.values()) if hasattr(tree, "_fields") else type(tree)(results.values())
+        return {name: result for (name, _), result in zip(parts, results, strict=True)}
+    if isinstance(tree, list | tuple):
+        return type(tree)(*results) if hasattr(tree, "_fields") else type(tree)(results)
+    return None
 
 
-def _parts(tree: Any) -> list[tuple[Any, Any]] | None:
+def _parts(tree: object) -> list[tuple[Hashable, object]] | None:
     """List the parts of a node with their names, in JAX's order; None: it is a leaf."""
     if tree is None:
         return []
@@ -107,7 +120,7 @@ def _parts(tree: Any) -> list[tuple[Any, Any]] | None:
     return list(enumerate(tree)) if isinstance(tree, list | tuple) else None
 
 
-def take(tree: T, index: Any) -> T:
+def take(tree: T, index: jax.Array | ndarray | int | slice) -> T:
     """Index the leading axis of every leaf."""
     return map_leaves(lambda leaf: leaf[index], tree)
 
@@ -125,7 +138,7 @@ def polyak_average(target: T, source: T, tau: jax.Array | float) -> T:
     return jax.tree.map(lambda t, s: tau * s + (1 - tau) * t, target, source)
 
 
-def named_leaves(tree: Any) -> dict[str, Any]:
+def named_leaves(tree: object) -> dict[str, jax.Array | ndarray]:
     """Flatten a tree to a dictionary from each leaf's path ("policy.actor.layers.0.weight") to the leaf."""
     if sys.modules.get("jax") is None:
         return dict(_named("", tree))
@@ -133,7 +146,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
 
 
-def _named(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
+def _named(path: str, tree: object) -> Iterator[tuple[str, Any]]:
     parts = _parts(tree)
     if parts is None:
         yield path, tree
@@ -141,7 +154,9 @@ def _named(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
         yield from _named(f"{path}.{name}" if path else str(name), part)
 
 
-def from_named_leaves(template: T, leaves: dict[str, Any], convert: Callable[[str, Any, Any], Any]) -> T:
+def from_named_leaves(
+    template: T, leaves: Mapping[str, Stored], convert: Callable[[str, jax.Array | ndarray, Stored], object]
+) -> T:
     """Rebuild a tree shaped like `template`: each leaf is `convert(name, template leaf, stored leaf)`.
 
     Raises KeyError for the first name that is not stored.

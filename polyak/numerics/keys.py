@@ -8,16 +8,17 @@ step costs more than the rest of it. Written out, it is one operation with the s
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from functools import cache
-from typing import Any
 
 from polyak.lazy import jax, jnp
+from polyak.types import Array
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
 
 
-def key(seed: Any) -> jax.Array:
+def key(seed: Array | int) -> jax.Array:
     """Make a key of an unsigned whole number below 2³²."""
     return jax.random.key(seed, impl="threefry2x32")
 
@@ -59,7 +60,7 @@ def _split(words: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack(_count(words, tuple(shape)), -1)
 
 
-def _fold_in(words: jax.Array, number: Any) -> jax.Array:
+def _fold_in(words: jax.Array, number: Array | int) -> jax.Array:
     return jnp.stack(_hash(words, *_seeded(jnp.asarray(number, jnp.uint32))), -1)
 
 
@@ -71,7 +72,7 @@ def _bits(words: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
 
 
 @cache
-def _implementation() -> Any:
+def _implementation() -> Hashable:
     """Define the keys to JAX, which takes a name only once."""
     from jax.extend.random import define_prng_impl
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -72,10 +72,10 @@ def gae(
     Source: Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation"
     (arXiv 1506.02438), equations 16 to 18.
     """
-    delta = td_target(rollout.reward, gamma, rollout.terminated, next_value) - value
+    delta = jnp.asarray(td_target(rollout.reward, gamma, rollout.terminated, next_value) - value)
     going = 1.0 - jnp.maximum(rollout.terminated, rollout.truncated)
 
-    def step(advantage: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+    def step(advantage: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         advantage = x[0] + gamma * lam * x[1] * advantage
         return advantage, advantage
 
@@ -111,7 +111,7 @@ def huber(error: Array, delta: float = 1.0) -> Array:
 
 
 Loss: TypeAlias = Literal["mse", "huber"]
-LOSSES: dict[str, Callable[..., Any]] = {"mse": lambda error: jnp.square(error), "huber": huber}  # elementwise
+LOSSES: dict[Loss, Callable[[Array], Array]] = {"mse": lambda error: jnp.square(error), "huber": huber}  # elementwise
 
 
 def clip(x: Array) -> Array:
@@ -138,7 +138,7 @@ def clip_inward(x: Array) -> Array:
 
 
 @cache
-def _clip_inward() -> Any:
+def _clip_inward() -> Callable[[jax.Array], jax.Array]:
     clipping = jax.custom_vjp(lambda x: jnp.clip(x, -1.0, 1.0))
     clipping.defvjp(_clip_inward_forward, _clip_inward_backward)
     return clipping
@@ -170,7 +170,7 @@ def orthonormal(columns: Float[Array, "rows columns"]) -> Float[jax.Array, "rows
     orthogonalization process".
     """
 
-    def step(i: Any, q: Any) -> Any:
+    def step(i: jax.Array, q: jax.Array) -> jax.Array:
         column = jnp.asarray(columns)[:, i]
         for _ in range(2):
             column = column - q @ (q.T @ column)  # the columns of q from i on are 0 as yet

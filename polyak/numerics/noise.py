@@ -1,6 +1,6 @@
 """Exploration noise: each process says how one environment's memory starts, and makes the next noise from it."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -17,11 +17,11 @@ class Gaussian:
 
     sigma: Array | float
 
-    def start(self, size: int) -> Any:
+    def start(self, size: int) -> tuple[()]:
         """Return the memory at an episode's start: none."""
         return ()
 
-    def next(self, memory: Any, key: Key, shape: tuple[int, ...]) -> tuple[Array, Any]:
+    def next(self, memory: tuple[()], key: Key, shape: tuple[int, ...]) -> tuple[Array, tuple[()]]:
         """Draw noise of shape `[env, action]`."""
         return self.sigma * draws.normal(key, shape), memory
 
@@ -63,7 +63,7 @@ class Correlated:
         """Return the memory at an episode's start: the last noise, and that there was none."""
         return np.zeros(size, np.float32), np.zeros(size, np.float32)
 
-    def next(self, memory: Any, key: Key, shape: tuple[int, ...]) -> tuple[Array, Any]:
+    def next(self, memory: tuple[Array, Array], key: Key, shape: tuple[int, ...]) -> tuple[Array, tuple[Array, Array]]:
         """Draw noise of shape `[env, action]`; the first of an episode is as loud as any."""
         last, begun = memory
         kept = self.rho * begun
@@ -71,7 +71,27 @@ class Correlated:
         return x, (x, 0.0 * begun + 1.0)
 
 
-def of(config: Any) -> Gaussian | OrnsteinUhlenbeck:
+class Settings(Protocol):
+    """The settings of a config that describe its exploration noise."""
+
+    @property
+    def noise(self) -> NoiseType:
+        """The process."""
+
+    @property
+    def noise_sigma(self) -> Array | float:
+        """σ."""
+
+    @property
+    def noise_theta(self) -> Array | float:
+        """θ of an Ornstein-Uhlenbeck process."""
+
+    @property
+    def noise_dt(self) -> Array | float:
+        """Δt of an Ornstein-Uhlenbeck process."""
+
+
+def of(config: Settings) -> Gaussian | OrnsteinUhlenbeck:
     """Build the exploration noise of a deterministic policy from the `noise` settings of its config."""
     if config.noise == "gaussian":
         return Gaussian(config.noise_sigma)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
@@ -83,13 +83,13 @@ class RewardScale:
         """Take in a rollout; return its scaled rewards too."""
         going = 1.0 - jnp.maximum(rollout.terminated, rollout.truncated)
 
-        def step(total: Any, x: tuple[Any, Any]) -> tuple[Any, Any]:
+        def step(total: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             reward, goes_on = x
-            total = gamma * total + reward
+            total = reward + gamma * total
             return total * goes_on, total
 
         start = jnp.broadcast_to(self.last, rollout.reward.shape[1:])
-        last, totals = jax.lax.scan(step, start, (rollout.reward, going))
+        last, totals = jax.lax.scan(step, start, (jnp.asarray(rollout.reward), going))
         sums = self.sums.advance(totals.reshape(-1, 1))
         scaled = rollout.reward / (sums.variance[0] + 1e-8) ** 0.5
         return scaled.clip(-10.0, 10.0), RewardScale(sums, last.mean())

@@ -1,47 +1,49 @@
-"""One gradient step of one learned thing."""
+"""Optimizers, and one gradient step of one network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from polyak.lazy import jax, jnp, optax
-from polyak.types import Array
+from polyak.types import Array, Tree
 
 Net = TypeVar("Net")
 Aux = TypeVar("Aux")
 
 
 def matrices(net: Net) -> Net:
-    """Say for each leaf whether it is a matrix, as weights are and biases are not."""
+    """Return a tree of booleans: whether each leaf is a matrix (weights are, biases are not)."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, net)
 
 
 def adam(
-    learning_rate: Any,
-    gradient_norm: Any = None,
-    weight_decay: Any = None,
-    decoupled_decay: Any = None,
-    decayed: Callable[[Any], Any] = matrices,
-    b1: Any = 0.9,
+    learning_rate: Array | float,
+    gradient_norm: Array | float | None = None,
+    weight_decay: Array | float | None = None,
+    decoupled_decay: Array | float | None = None,
+    decayed: Callable[[Tree], Tree] = matrices,
+    b1: Array | float = 0.9,
     epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
     """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient.
 
     `weight_decay` is coupled (part of the gradient, as in PyTorch's Adam), `decoupled_decay` that of AdamW (Loshchilov
-    and Hutter 2019, arXiv 1711.05101); `decayed(net)` says for each leaf whether they apply.
+    and Hutter 2019, arXiv 1711.05101); `decayed(net)` returns a tree of booleans, the leaves that decay.
     Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
     before = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=decayed)]
     after = [] if decoupled_decay is None else [optax.add_decayed_weights(decoupled_decay, mask=decayed)]
     scaled = optax.scale_by_adam(b1=b1, eps=epsilon)
     chain = optax.chain(*_clipped(gradient_norm), *before, scaled, *after, optax.scale_by_learning_rate(learning_rate))
-    return chain if before or after else packed(chain)  # which leaves are decayed is said of the net's own leaves
+    return chain if before or after else packed(chain)  # `decayed` needs the net's own leaves
 
 
-def rmsprop(learning_rate: Any, gradient_norm: Any = None, epsilon: float = 1e-5) -> optax.GradientTransformation:
+def rmsprop(
+    learning_rate: Array | float, gradient_norm: Array | float | None = None, epsilon: float = 1e-5
+) -> optax.GradientTransformation:
     """Build RMSProp with a decay of 0.99 and ε outside the root, as PyTorch's.
 
     Source: Tieleman and Hinton 2012; Mnih et al. 2016 (arXiv 1602.01783), section 4.
@@ -50,44 +52,47 @@ def rmsprop(learning_rate: Any, gradient_norm: Any = None, epsilon: float = 1e-5
     return packed(optax.chain(*_clipped(gradient_norm), scaled, optax.scale_by_learning_rate(learning_rate)))
 
 
-SMALL = 16_384  # numbers in a leaf below which an operation costs more to start than to do
+SMALL = 16_384  # elements; for smaller leaves, starting an operation costs more than the operation
 
 
 def packed(inner: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Apply an elementwise transformation to all small leaves of a net as one vector, and to large ones as they are.
+    """Apply an elementwise transformation to all small leaves of a network as one vector, and to each large leaf.
 
-    A small network's optimizer is a hundred operations on a few numbers each; as one vector it is a handful.
+    The optimizer of a small network would be a hundred operations on a few numbers each; on one vector it is a handful.
     """
 
-    def pack(net: Any) -> list[jax.Array]:
+    def pack(net: Tree) -> list[jax.Array]:
         leaves = jax.tree.leaves(net)
         small = [leaf.reshape(-1) for leaf in leaves if leaf.size <= SMALL]
         return [jnp.concatenate(small) if small else jnp.zeros(0), *(leaf for leaf in leaves if leaf.size > SMALL)]
 
-    def unpack(parts: list[jax.Array], like: Any) -> Any:
+    def unpack(parts: list[jax.Array], like: Net) -> Net:
         leaves, tree = jax.tree.flatten(like)
         ends = np.cumsum([leaf.size for leaf in leaves if leaf.size <= SMALL])
         small, large = iter(jnp.split(parts[0], ends[:-1])), iter(parts[1:])
         split = [next(small).reshape(leaf.shape) if leaf.size <= SMALL else next(large) for leaf in leaves]
         return jax.tree.unflatten(tree, split)
 
-    def update(gradient: Any, opt_state: Any, net: Any = None) -> tuple[Any, Any]:
+    def update(gradient: Net, opt_state: optax.OptState, net: Net | None = None) -> tuple[Net, optax.OptState]:
         steps, opt_state = inner.update(pack(gradient), opt_state, None if net is None else pack(net))
         return unpack(steps, gradient), opt_state
 
     return optax.GradientTransformation(lambda net: inner.init(pack(net)), update)
 
 
-def _clipped(gradient_norm: Any) -> list[optax.GradientTransformation]:
+def _clipped(gradient_norm: Array | float | None) -> list[optax.GradientTransformation]:
     return [] if gradient_norm is None else [optax.clip_by_global_norm(gradient_norm)]
 
 
 def descend(
-    optimizer: optax.GradientTransformation, loss: Callable[[Net], tuple[Array, Aux]], net: Net, opt_state: Any
-) -> tuple[Net, Any, Aux]:
+    optimizer: optax.GradientTransformation,
+    loss: Callable[[Net], tuple[Array, Aux]],
+    net: Net,
+    opt_state: optax.OptState,
+) -> tuple[Net, optax.OptState, Aux]:
     """Take one gradient step down `loss(net) -> (loss, aux)`; return the net, the optimizer's state and `aux`.
 
-    `aux` is whatever the loss gives back besides: its metrics, or advanced batch-norm statistics and metrics.
+    `aux` is whatever else the loss returns: its metrics, or the advanced batch-norm statistics and the metrics.
     """
     (_, aux), gradient = jax.value_and_grad(loss, has_aux=True)(net)
     steps, opt_state = optimizer.update(gradient, opt_state, net)

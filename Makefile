@@ -17,7 +17,7 @@ demo: $(USER)
 QUICK = tests/test_layers.py tests/test_fields.py tests/test_tree.py tests/test_types.py tests/test_errors.py \
 	tests/numerics tests/replay tests/networks tests/envs/test_spaces.py tests/envs/test_answers.py \
 	tests/algorithms/test_find.py tests/training/test_plan.py tests/training/test_schedule.py \
-	tests/runs/test_scores.py tests/runs/test_csv_table.py tests/cli/test_flags.py
+	tests/runs/test_scores.py tests/runs/test_tables.py tests/cli/test_flags.py
 NOT_QUICK = tests/networks/test_net_styles.py tests/numerics/test_keys.py tests/numerics/test_draws.py
 
 quick: $(STAMP) format lint

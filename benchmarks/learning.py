@@ -183,7 +183,7 @@ def refuse_another(run: Any, algorithm: str, env: str, asked: dict[str, Any]) ->
 def curve(folder: Path) -> list[dict[str, Any]]:
     """Return the periodic evaluations: IQM over seeds, its 95 % interval, and each seed's mean."""
     from polyak.runs import curves, scores
-    from polyak.runs.csv_table import read_table
+    from polyak.runs.tables import read_table
 
     if not read_table(folder / "evaluations.csv"):
         return []

@@ -10,6 +10,7 @@ from polyak.errors import UsageError, shortened
 from polyak.runs import arrays, files
 from polyak.runs.arrays import Free
 from polyak.training.protocols import Loop
+from polyak.types import Json
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Progress:
     evaluated: np.ndarray  # [lane]
     seconds: dict[str, float]
     settings: str  # digest of what the run was asked for
-    log_position: Any = None  # how many rows the log has, and what it has not written yet
+    log_position: dict[str, Json]  # where its sinks are, and what it has not written yet
     begun_anew: int = 0  # environments that could not be brought back, when it was loaded
 
 
@@ -71,7 +72,7 @@ FIELDS = {
     "planned": lambda value: files.is_count(value) and value > 0,
     "seconds": _are_seconds,
     "settings": files.is_word,
-    "log": lambda value: value is None or files.is_table(value),
+    "log": files.is_table,
 }
 
 

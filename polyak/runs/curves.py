@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import UsageError, nearest, option
-from polyak.runs.csv_table import numbers, read_table
 from polyak.runs.scores import interval, iqm
+from polyak.runs.tables import numbers, read_table
 
 MOST_POINTS = 200  # where the seeds were measured at different steps
 Series = tuple[np.ndarray, np.ndarray]  # steps and values of one seed

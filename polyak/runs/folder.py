@@ -11,15 +11,16 @@ from typing import Any
 from polyak.errors import RunError, UsageError, option, reason
 from polyak.runs import files, trust
 from polyak.runs.lock import Lock
+from polyak.runs.sinks import SINKS
 
 STATUSES = ("starting", "training", "interrupted", "failed", "finished")
-FOLDERS = re.compile(r"policy|checkpoint|tensorboard|tensorboard/seed-\d+")
+FOLDERS = re.compile("|".join([r"policy|checkpoint", *(sink.folders for sink in SINKS.values())]))
 WRITTEN = re.compile(  # names that begin with a dot are of files under way
     r"\.lock"
-    r"|(\.\d+\.)?(run\.json|curve\.png|(metrics|evaluations)\.csv)"
+    r"|(\.\d+\.)?(run\.json|curve\.png)"
     r"|policy/(\.\d+\.)?(policy\.json|(final|best)-\d+\.safetensors)"
     r"|checkpoint/(\.\d+\.)?(checkpoint\.json|arrays-\d+\.safetensors)"
-    r"|tensorboard/seed-\d+/events\.out\.tfevents\.[^/]+"
+    + "".join(rf"|{sink.writes}" for sink in SINKS.values())
 )
 BEFORE = re.compile(r"\.lock|\.\d+\.run\.json")  # what may be there before run.json is
 

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.csv, evaluations.csv and TensorBoard files."""
+"""What a run tells while it trains: what is in a row and when one is due. Where it goes, the sinks know."""
 
 import time
 from collections import deque
@@ -10,50 +10,54 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import UsageError
-from polyak.runs.csv_table import Table, numbers, read_table
-from polyak.runs.tensorboard import Events
+from polyak.runs.sinks import SINKS
+from polyak.runs.sinks.sink import Evaluation, Row
 from polyak.training.evaluate import Scores
 from polyak.training.protocols import Loop, Report
+from polyak.types import Json
 
-FILES = ("metrics.csv", "evaluations.csv")
 NEWEST = 20  # training episodes that a training return is the mean of
-EVALUATION_COLUMNS = ("env_steps", "seed", "episode", "return", "length")
 
 
 class Log:
-    """Writes the metrics of a run, averaged over intervals of environment steps, one row per seed."""
+    """Averages the metrics of a run over intervals of environment steps, and hands one row per seed to every sink."""
 
-    def __init__(self, folder: Path, seeds: Sequence[int], interval: int, env_steps: np.ndarray, position: Any = None):
-        """Start a log at `env_steps` (`[lane]`), or go on from the position that a checkpoint kept.
-
-        Nothing is written before the first flush, which drops the rows that a killed run wrote later than that.
-        Raises UsageError if rows are missing or damaged.
-        """
+    def __init__(self, folder: Path, seeds: Sequence[int], interval: int):
+        """Start the log of a run that has taken no step; nothing is written before the first flush."""
         self.folder, self.seeds, self.interval = folder, list(seeds), interval
         self.newest: list[deque[tuple[float, int]]] = [deque(maxlen=NEWEST) for _ in self.seeds]  # returns, lengths
         self.ended = [0] * len(self.seeds)  # episodes since the newest row
         self.metrics: list[dict[str, list[float]]] = [{} for _ in self.seeds]
-        self.logged = np.array(env_steps)  # [lane] environment steps at the newest row
-        self.rows: list[dict[str, Any]] = [{} for _ in self.seeds]  # the newest of metrics.csv since the log was made
-        rows = dict.fromkeys(FILES, 0)
-        if position is not None:
-            rows = self._take_up(position)
-        kept = {name: read_table(folder / name, rows[name]) for name in FILES}
-        self.writers = [
-            Events(folder / "tensorboard" / f"seed-{seed}", int(env_steps[lane]) + 1)
-            for lane, seed in enumerate(self.seeds)
-        ]
-        self.tables = {name: Table(folder / name, kept[name]) for name in FILES}
-        self.parts: list[Table | Events] = [*self.tables.values(), *self.writers]
+        self.logged = np.zeros(len(self.seeds), np.int64)  # [lane] environment steps at the newest row
+        self.rows: list[dict[str, int | float | None]] = [{} for _ in self.seeds]  # the newest of this session
+        self.began, self.seconds_before = time.monotonic(), 0.0
+        self.sinks = {name: make(folder, self.seeds) for name, make in SINKS.items()}
+
+    def resume(self, position: Json, env_steps: np.ndarray) -> None:
+        """Go on from the position that a checkpoint kept, at `env_steps` (`[lane]`).
+
+        The first flush drops what a killed run wrote later than that. Raises UsageError where the position, or what a
+        sink had written by then, is damaged or missing.
+        """
+        try:
+            positions = self._take_up(position)
+        except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise self._damaged(error) from error
+        for name, sink in self.sinks.items():
+            try:
+                sink.resume(positions[name], env_steps.tolist())
+            except UsageError:
+                raise
+            except ValueError as error:
+                raise self._damaged(error) from error
         self.began = time.monotonic()
-        self.seconds_before = max(numbers(folder / "metrics.csv", kept["metrics.csv"], "seconds"), default=0.0)
 
     def exploring_returns(self) -> list[float | None]:
         """Return each seed's training return: the mean of its newest 20 training episodes, exploration included."""
         return [fmean(total for total, _ in newest) if newest else None for newest in self.newest]
 
     def iteration(self, report: Report, counts: Loop) -> bool:
-        """Take in one iteration; write a row for each seed whose interval is complete, or which is finished.
+        """Take in one iteration; hand out a row for each seed whose interval is complete, or which is finished.
 
         Return whether there was one.
         """
@@ -73,61 +77,61 @@ class Log:
     def evaluation(self, lanes: Sequence[int], env_steps: np.ndarray, scores: Scores) -> None:
         """Write the episodes `[lane, episode]` of some lanes, evaluated after `env_steps` (`[lane]`) steps."""
         for lane, at, returns, lengths in zip(lanes, env_steps.tolist(), scores.returns, scores.lengths, strict=True):
-            for i, (total, length) in enumerate(zip(returns, lengths, strict=True)):
-                values = (at, self.seeds[lane], i, float(total), int(length))
-                self.tables["evaluations.csv"].write(dict(zip(EVALUATION_COLUMNS, values, strict=True)))
-            self.writers[lane].add_scalar("evaluation/return", float(returns.mean()), at)
-            self.writers[lane].add_scalar("evaluation/length", float(lengths.mean()), at)
+            for sink in self.sinks.values():
+                sink.evaluation(Evaluation(at, self.seeds[lane], returns, lengths))
 
     def flush(self) -> None:
         """Write everything taken in so far that makes whole rows. Raises RunError if the disk fails.
 
         What could not be written is written by the next flush.
         """
-        for part in self.parts:
-            part.flush()
+        for sink in self.sinks.values():
+            sink.flush()
 
     def sync(self) -> None:
         """Flush, and wait until everything is on disk: what a checkpoint counts must survive it. Raises RunError."""
-        for part in self.parts:
-            part.sync()
+        for sink in self.sinks.values():
+            sink.sync()
 
-    def position(self) -> dict[str, Any]:
-        """Return how many rows there are, and what has been taken in but not yet written (JSON values)."""
-        parts = {"newest": [list(of_lane) for of_lane in self.newest], "ended": self.ended, "metrics": self.metrics}
-        rows = {name: table.count for name, table in self.tables.items()}
-        return {"logged": self.logged.tolist(), **parts, "rows": rows}
+    def position(self) -> dict[str, Json]:
+        """Return where every sink is, and what has been taken in but not yet written (JSON values)."""
+        return {
+            "logged": self.logged.tolist(),
+            "newest": [list(of_lane) for of_lane in self.newest],
+            "ended": list(self.ended),
+            "metrics": [dict(of_lane) for of_lane in self.metrics],
+            "seconds": self._seconds(),
+            "sinks": {name: sink.position() for name, sink in self.sinks.items()},
+        }
 
-    def _take_up(self, position: dict[str, Any]) -> dict[str, int]:
-        """Continue from a position; return the number of rows of each file."""
-        try:
-            self.logged = np.array(list(map(int, position["logged"]))).reshape(len(self.seeds))
-            self.ended = [int(position["ended"][lane]) for lane in range(len(self.seeds))]
-            for lane, newest in enumerate(self.newest):
-                newest.extend((float(total), int(length)) for total, length in position["newest"][lane])
-                of_lane = position["metrics"][lane]
-                self.metrics[lane] = {name: list(map(float, values)) for name, values in of_lane.items()}
-            rows = {name: int(position["rows"][name]) for name in FILES}
-            if min(rows.values()) < 0:
-                raise ValueError("negative numbers of rows")
-            return rows
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})") from error
+    def _damaged(self, error: Exception) -> UsageError:
+        return UsageError(f"the checkpoint in {self.folder} is damaged or was changed ({error})")
+
+    def _take_up(self, position: Any) -> dict[str, Json]:
+        """Continue from a position, and return those of the sinks; what it fails with says that it is none."""
+        self.logged = np.array(list(map(int, position["logged"]))).reshape(len(self.seeds))
+        self.ended = [int(position["ended"][lane]) for lane in range(len(self.seeds))]
+        for lane, newest in enumerate(self.newest):
+            newest.extend((float(total), int(length)) for total, length in position["newest"][lane])
+            of_lane = position["metrics"][lane]
+            self.metrics[lane] = {name: list(map(float, values)) for name, values in of_lane.items()}
+        self.seconds_before = float(position["seconds"])
+        return {name: position["sinks"].get(name) for name in self.sinks}
+
+    def _seconds(self) -> float:
+        return round(self.seconds_before + time.monotonic() - self.began, 3)
 
     def _write(self, lanes: np.ndarray, counts: Loop) -> None:
-        seconds = round(self.seconds_before + time.monotonic() - self.began, 3)
-        returns = self.exploring_returns()
+        seconds, returns = self._seconds(), self.exploring_returns()
         for lane in lanes.tolist():
-            values = {
+            metrics = {
                 "return": returns[lane],
                 "length": fmean(length for _, length in self.newest[lane]) if self.newest[lane] else None,
                 **{name: float(np.mean(series)) for name, series in self.metrics[lane].items()},
             }
             env_steps, updates = int(counts.env_steps[lane]), int(counts.updates[lane])
-            row = {"env_steps": env_steps, "seed": self.seeds[lane], "seconds": seconds, "updates": updates}
-            self.rows[lane] = {**row, "episodes": self.ended[lane], **values}
-            self.tables["metrics.csv"].write(self.rows[lane])
-            for name, value in values.items():
-                if value is not None and np.isfinite(value):  # a curve cannot show others
-                    self.writers[lane].add_scalar(f"training/{name}", value, env_steps)
+            row = Row(env_steps, self.seeds[lane], seconds, updates, self.ended[lane], metrics)
+            self.rows[lane] = row.flat()
+            for sink in self.sinks.values():
+                sink.write(row)
             self.logged[lane], self.metrics[lane], self.ended[lane] = env_steps, {}, 0

@@ -54,7 +54,7 @@ class Session:
         self.stopped: str | None = None  # why training ended before its last step
         self.settings = checkpoint.settings_of(facts)
         self.seconds = {"training": 0.0, "evaluation": 0.0}
-        self.log = Log(self.folder, self.seeds, self.plan.log_interval, training.env_steps)
+        self.log = Log(self.folder, self.seeds, self.plan.log_interval)
         self.checkpointed = {"env_steps": 0, "updates": 0}  # in the checkpoint
 
     def resume(self) -> None:
@@ -62,8 +62,7 @@ class Session:
         at = checkpoint.load(self.folder / "checkpoint", self.training, self.best, self.settings)
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
-        steps = self.training.env_steps
-        self.log = Log(self.folder, self.seeds, self.plan.log_interval, steps, at.log_position)
+        self.log.resume(at.log_position, self.training.env_steps)
         self._count_kept()
         if at.begun_anew:
             self.progress.say(

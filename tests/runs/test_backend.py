@@ -66,7 +66,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
 
 
 def rows_of(run: polyak.Run) -> list[dict[str, Any]]:
-    from polyak.runs.csv_table import read_table
+    from polyak.runs.tables import read_table
 
     return read_table(run.folder / "metrics.csv")
 

@@ -136,7 +136,7 @@ def training() -> Iterator[Training]:
 
 def test_a_checkpoint_brings_back_every_number(training: Training, tmp_path: Path):
     progress = checkpoint.Progress(
-        training.policy, np.array([-np.inf, 2.5]), np.array([0, 1]), {"training": 1.5}, "asked"
+        training.policy, np.array([-np.inf, 2.5]), np.array([0, 1]), {"training": 1.5}, "asked", {}
     )
     checkpoint.save(tmp_path / "c", training, progress)
     before = jax.tree.map(np.array, training.snapshot())
@@ -156,7 +156,7 @@ MOMENTS = [("save_file", 1), ("fsync", 1), ("replace", 1), ("fsync", 2), ("repla
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(
     training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ):
-    progress = checkpoint.Progress(training.policy, np.zeros(2), np.zeros(2, np.int64), {}, "asked")
+    progress = checkpoint.Progress(training.policy, np.zeros(2), np.zeros(2, np.int64), {}, "asked", {})
     checkpoint.save(tmp_path / "c", training, progress)
     steps = {int(training.env_steps[0])}
     training.advance()

@@ -8,7 +8,7 @@ import pytest
 
 import polyak
 from polyak.algorithms import REGISTRY
-from polyak.runs.csv_table import read_table
+from polyak.runs.tables import read_table
 from polyak.types import Discrete
 from tests.fixtures.agents import small as small_config
 

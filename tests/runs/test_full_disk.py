@@ -8,9 +8,9 @@ import pytest
 
 import polyak
 from polyak import RunError, UsageError
-from polyak.runs.csv_table import read_table
 from polyak.runs.folder import read_facts
 from polyak.runs.log import Log
+from polyak.runs.tables import read_table
 from tests.fixtures import small
 from tests.fixtures.failing_disk import FailingDisk
 
@@ -86,7 +86,8 @@ def test_what_is_saved_after_a_failure_counts_what_was_done(
     flush, calls = Log.flush, []
 
     def failing(log: Log) -> None:
-        calls.append(log.tables["evaluations.csv"].count)
+        position: Any = log.position()["sinks"]
+        calls.append(position["csv"]["evaluations.csv"])
         if len(calls) == number:
             raise RunError("the disk is full")
         flush(log)

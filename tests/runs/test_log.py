@@ -12,10 +12,13 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from polyak.runs.csv_table import read_table
 from polyak.runs.log import Log
+from polyak.runs.sinks import SINKS
+from polyak.runs.sinks.sink import Evaluation, Row
+from polyak.runs.tables import read_table
+from polyak.training.evaluate import Scores
 from polyak.training.protocols import Report
-from polyak.types import Episode
+from polyak.types import Episode, Json
 from tests.fixtures import small
 
 BASIC = ["env_steps", "seed", "seconds", "updates", "episodes", "return", "length"]
@@ -32,7 +35,9 @@ def fill(folder: Path, steps: Sequence[int], start: int = 0, position: Any = Non
 
     Go on from `start` and the position then; return the position in the end.
     """
-    log = Log(folder, [3, 5], 10, np.array([start, start]), json.loads(json.dumps(position)))
+    log = Log(folder, [3, 5], 10)
+    if position is not None:
+        log.resume(json.loads(json.dumps(position)), np.array([start, start]))
     for at in steps:
         metrics = {"loss": np.array([at, -at])} if at >= 15 else None
         report = Report([Episode(lane=1, env=0, total=float(at), length=4)], metrics, np.ones(2, int))
@@ -52,7 +57,7 @@ def test_a_row_per_seed_and_interval_holds_metrics_over_it_and_returns_of_the_ne
 
 
 def test_the_training_return_is_that_of_the_newest_twenty_episodes(tmp_path: Path):
-    log = Log(tmp_path, [0], 10, np.array([0]))
+    log = Log(tmp_path, [0], 10)
     episodes = [Episode(0, 0, float(total), 100 + total) for total in range(30)]
     log.iteration(Report(episodes, None, np.ones(1, int)), counts([10], [True]))
     log.iteration(Report([], None, np.ones(1, int)), counts([20], [True]))  # none ends: the newest are the same
@@ -106,10 +111,8 @@ def test_rows_after_the_checkpoint_are_dropped_and_what_was_unwritten_then_is_ke
 
 def test_seconds_go_on_after_resuming(tmp_path: Path):
     position = fill(tmp_path, [10])
-    path = tmp_path / "metrics.csv"
-    path.write_text(path.read_text().replace(read_table(path)[0]["seconds"], "100.5"))
-    fill(tmp_path, [20], 10, position)
-    assert float(read_table(path)[-1]["seconds"]) >= 100.5
+    assert fill(tmp_path, [20], 10, {**position, "seconds": 100.5})["seconds"] >= 100.5
+    assert 100.5 <= float(read_table(tmp_path / "metrics.csv")[-1]["seconds"]) < 160
 
 
 @pytest.mark.parametrize("cut", [3, 9, 12, 20])
@@ -147,12 +150,95 @@ def test_a_run_whose_rows_are_damaged_is_not_resumed(stopped: Path):
 @pytest.mark.parametrize("rows", [-1, float("inf"), "many", None])
 def test_a_position_that_counts_no_rows_is_refused(tmp_path: Path, rows: Any):
     position = fill(tmp_path, [20])
-    with pytest.raises(UsageError, match="damaged or was changed"):
-        Log(tmp_path, [3, 5], 10, np.array([20, 20]), {**position, "rows": {**position["rows"], "metrics.csv": rows}})
+    position["sinks"]["csv"]["metrics.csv"] = rows
+    with pytest.raises(
+        UsageError, match=r"the checkpoint in .* is damaged or was changed \(the number of rows of metrics"
+    ):
+        fill(tmp_path, [], 20, position)
+
+
+class Toy:
+    """A third sink, which keeps in memory what it is told."""
+
+    writes, folders = r"toy\.txt", ""
+
+    def __init__(self, folder: Path, seeds: Sequence[int]):
+        self.told: list[object] = [("begin", folder.name, list(seeds))]
+        self.count = 0
+
+    def resume(self, position: Json, env_steps: Sequence[int]) -> None:
+        """Count on from the position."""
+        if position is not None and not isinstance(position, int):
+            raise ValueError(f"no number of rows: {position!r}")
+        self.count = position or 0
+        self.told.append(("resume", position, list(env_steps)))
+
+    def write(self, row: Row) -> None:
+        """Count a row."""
+        self.count += 1
+        self.told.append((row.env_steps, row.seed, row.metrics.get("loss")))
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Note the mean return."""
+        self.told.append(("evaluation", evaluation.env_steps, evaluation.seed, evaluation.returns.mean()))
+
+    def flush(self) -> None:
+        """Note it."""
+        self.told.append("flush")
+
+    def sync(self) -> None:
+        """Note it."""
+        self.told.append("sync")
+
+    def position(self) -> Json:
+        """Return the number of rows."""
+        return self.count
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> list[Toy]:
+    """Register the toy as a sink; the list gets those that are made."""
+    made: list[Toy] = []
+
+    def make(folder: Path, seeds: Sequence[int]) -> Toy:
+        made.append(Toy(folder, seeds))
+        return made[-1]
+
+    monkeypatch.setattr("polyak.runs.log.SINKS", {**SINKS, "toy": make})
+    return made
+
+
+def test_a_third_sink_gets_all_that_is_measured(tmp_path: Path, toys: list[Toy]):
+    fill(tmp_path, [5, 10, 15, 20])
+    assert toys[0].told == [
+        *[("begin", tmp_path.name, [3, 5]), "flush", (10, 3, None), (10, 5, None), "flush", "flush"],
+        *[(20, 3, 17.5), (20, 5, -17.5), "flush"],
+    ]
+    log = Log(tmp_path, [3, 5], 10)
+    log.evaluation([1], np.array([7]), Scores(*(np.array([[1, 2]]) for _ in range(3))))
+    log.sync()
+    assert toys[1].told[1:] == [("evaluation", 7, 5, 1.5), "sync"]
+
+
+def test_a_checkpoint_keeps_the_position_of_a_third_sink(toys: list[Toy], stopped: Path):
+    polyak.resume(stopped)  # from a checkpoint that knew nothing of it
+    first = toys[0]
+    assert first.told[1] == ("resume", None, [180, 180])
+    content = json.loads((stopped / "checkpoint" / "checkpoint.json").read_text())
+    assert content["log"]["sinks"]["toy"] == first.count > 0
+    polyak.resume(stopped, steps=small.STEPS + 40)
+    assert toys[1].told[1] == ("resume", first.count, [small.STEPS] * 2)
+    assert toys[1].count > first.count
+
+
+def test_a_position_that_is_not_the_sinks_own_is_refused(tmp_path: Path, toys: list[Toy]):
+    position = fill(tmp_path, [20])
+    with pytest.raises(UsageError, match=r"the checkpoint in .* is damaged or was changed \(no number of rows: 'x'\)"):
+        fill(tmp_path, [], 20, {**position, "sinks": {**position["sinks"], "toy": "x"}})
 
 
 def test_nothing_is_written_before_the_first_flush(tmp_path: Path):
-    log = Log(tmp_path, [0], 10, np.array([0]))
+    log = Log(tmp_path, [0], 10)
     assert not list(tmp_path.iterdir())
     log.flush()
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.csv", "evaluations.csv", "tensorboard"}
@@ -168,7 +254,7 @@ def test_what_was_written_is_brought_to_disk_once(monkeypatch: pytest.MonkeyPatc
         fsync(number)
 
     monkeypatch.setattr(os, "fsync", noting)
-    log = Log(tmp_path, [0], 10, np.array([0]))
+    log = Log(tmp_path, [0], 10)
     for steps in (10, 20):
         del synced[:]
         log.iteration(Report([Episode(0, 0, 1.0, 9)], None, np.zeros(1)), counts([steps], [True]))

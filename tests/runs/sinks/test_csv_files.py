@@ -1,4 +1,4 @@
-"""CSV tables on a disk that fails, and what is refused when they are read."""
+"""metrics.csv and evaluations.csv, on a disk that fails, and on one that keeps what was written."""
 
 import errno
 import os
@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from polyak import RunError, UsageError
-from polyak.runs.csv_table import Table, read_table
+from polyak import RunError
+from polyak.runs.sinks.csv_files import Table
+from polyak.runs.tables import read_table
 from tests.fixtures.failing_disk import FailingDisk
 
 
 def test_columns_are_added_to_rows_that_are_on_disk(tmp_path: Path):
-    table = Table(tmp_path / "x.csv", [])
+    table = Table(tmp_path / "x.csv")
     for row in ({"a": 1}, {"a": 2, "b": 3}, {"c": 4}):
         table.write(row)
         table.flush()
@@ -34,14 +35,14 @@ def _synced(table: Table, row: dict[str, Any]) -> str:
 @pytest.mark.parametrize("again", [False, True])
 def test_a_table_goes_on_after_any_failure_of_the_disk(tmp_path: Path, again: bool):
     rows: list[dict[str, Any]] = [{"a": 1}, {"a": 2}, {"a": 3, "b": 4}, {"a": 5, "b": 6}]
-    whole = Table(tmp_path / "whole.csv", [])
+    whole = Table(tmp_path / "whole.csv")
     for row in rows:
         whole.write(row)
         whole.sync()
     for number in range(1, 1000):
         path = tmp_path / f"{number}.csv"
         with FailingDisk(tmp_path, number, again) as disk:
-            table = Table(path, [])
+            table = Table(path)
             said = [_synced(table, row) for row in rows]
         table.sync()
         assert [[*row.values()] for row in read_table(path)] == [[*row.values()] for row in read_table(whole.path)]
@@ -63,35 +64,6 @@ def test_a_file_that_lost_what_was_written_to_it_is_not_written_on(tmp_path: Pat
         table.flush()
 
 
-@pytest.mark.parametrize(("row", "fields"), [("5,6,7", 3), ("5", 1)])
-def test_a_row_with_a_field_too_many_or_too_few_is_damage(tmp_path: Path, row: str, fields: int):
-    path = tmp_path / "x.csv"
-    path.write_text(f"a,b\n1,2\n3,4\n{row}\n")
-    with pytest.raises(UsageError, match=rf"x\.csv is damaged .* row 3 has {fields} fields where there are 2 columns$"):
-        read_table(path)
-    assert len(read_table(path, 2)) == 2  # what a checkpoint does not count may be anything
-
-
-def test_what_no_checkpoint_counts_may_be_anything(tmp_path: Path):
-    path = tmp_path / "x.csv"
-    path.write_bytes(b"a,b\n1,2\n\xff\xfe\0\n\0\0\0")
-    assert read_table(path, 1) == [{"a": "1", "b": "2"}]
-    with pytest.raises(UsageError, match="damaged"):
-        read_table(path, 2)
-    path.write_bytes(b"\0\xff\n")
-    assert read_table(path, 0) == []
-
-
-@pytest.mark.parametrize("content", ["a\n1\n2\n", "a\n1\n2\n3", "", None])
-def test_missing_rows_are_counted(tmp_path: Path, content: str | None):
-    path = tmp_path / "x.csv"
-    if content is not None:
-        path.write_text(content)
-    there = 2 if content else 0
-    with pytest.raises(UsageError, match=rf"x\.csv has {there} rows and the checkpoint was saved after 3: put the"):
-        read_table(path, 3)
-
-
 def test_a_failure_to_read_rows_again_while_training_is_a_failure_of_the_run(tmp_path: Path):
     table = Table(tmp_path / "x.csv", [{"a": 1}, {"a": 2}])
     table.flush()
@@ -103,4 +75,4 @@ def test_a_failure_to_read_rows_again_while_training_is_a_failure_of_the_run(tmp
 
 def test_the_error_names_the_reason(tmp_path: Path):
     with pytest.raises(RunError, match=os.strerror(errno.ENOENT)):
-        Table(tmp_path / "no" / "x" / "y.csv", []).flush()
+        Table(tmp_path / "no" / "x" / "y.csv").flush()

@@ -6,14 +6,61 @@ Source: tensorflow/core/util/event.proto and tensorflow/core/framework/summary.p
 tensorflow/core/lib/io/record_writer.h the frame.
 """
 
+import math
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from polyak.runs import files
-from polyak.runs.appended_file import AppendedFile
+from polyak.runs.sinks.appended_file import AppendedFile
+from polyak.runs.sinks.sink import Evaluation, Row
+from polyak.types import Json
 
 LARGEST = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+
+
+class TensorBoard:
+    """Writes curves over environment steps, for each seed in a folder of its own."""
+
+    writes: ClassVar[str] = r"tensorboard/seed-\d+/events\.out\.tfevents\.[^/]+"
+    folders: ClassVar[str] = r"tensorboard(/seed-\d+)?"
+
+    def __init__(self, folder: Path, seeds: Sequence[int]):
+        """Begin a file for each seed."""
+        self.places = {seed: folder / "tensorboard" / f"seed-{seed}" for seed in seeds}
+        self.events = {seed: Events(place, start=1) for seed, place in self.places.items()}
+
+    def resume(self, position: Json, env_steps: Sequence[int]) -> None:
+        """Begin files that make what earlier ones say of later steps void; they themselves stay."""
+        steps = zip(self.places.items(), env_steps, strict=True)
+        self.events = {seed: Events(place, start=taken + 1) for (seed, place), taken in steps}
+
+    def write(self, row: Row) -> None:
+        """Add a point to the curve of each metric; one that is not finite cannot be shown."""
+        for name, value in row.metrics.items():
+            if value is not None and math.isfinite(value):
+                self.events[row.seed].add_scalar(f"training/{name}", value, row.env_steps)
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Add the means over the episodes to two curves."""
+        for name, values in (("return", evaluation.returns), ("length", evaluation.lengths)):
+            self.events[evaluation.seed].add_scalar(f"evaluation/{name}", float(values.mean()), evaluation.env_steps)
+
+    def flush(self) -> None:
+        """Write what waits. Raises RunError."""
+        for events in self.events.values():
+            events.flush()
+
+    def sync(self) -> None:
+        """Write what waits, and wait until it is on disk. Raises RunError."""
+        for events in self.events.values():
+            events.sync()
+
+    def position(self) -> Json:
+        """Return None: a new file says itself where it begins."""
+        return None
 
 
 class Events:

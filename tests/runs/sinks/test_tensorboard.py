@@ -11,7 +11,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 import polyak
 from polyak import RunError
-from polyak.runs.tensorboard import LARGEST, Events, crc32c
+from polyak.runs.sinks.tensorboard import LARGEST, Events, crc32c
 
 
 def events_in(path: Path) -> list[Any]:

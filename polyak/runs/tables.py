@@ -1,71 +1,18 @@
-"""CSV files of a run: tables that gain columns while they are written, and reading them back."""
+"""The CSV files of a run, read back: every row and number is checked."""
 
 import csv
 import io
 import itertools
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from polyak.errors import RunError, UsageError, reason, shortened
+from polyak.errors import UsageError, reason, shortened
 from polyak.runs import files
-from polyak.runs.appended_file import AppendedFile
 
 LONGEST_LINE, LARGEST = 2**16, 2**28  # bytes
 
 
-class Table:
-    """A CSV file that can gain columns: metrics appear only once learning begins.
-
-    Rows wait in memory until they are flushed, and go on waiting where the disk fails.
-    """
-
-    def __init__(self, path: Path, rows: Sequence[dict[str, Any]]):
-        """Begin with some rows, which replace whatever is in the file once they are flushed."""
-        self.path, self.file = path, AppendedFile(path)
-        self.columns, self.count = list(rows[0]) if rows else [], len(rows)
-        self.waiting = list(rows)
-        self.columns_in_file: list[str] | None = None
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append a row."""
-        self.columns += [name for name in row if name not in self.columns]
-        self.waiting.append(row)
-        self.count += 1
-
-    def flush(self) -> None:
-        """Write the rows that wait; all rows, where there are new columns. Raises RunError if the disk fails."""
-        if self.columns != self.columns_in_file:
-            self.file.replace(self._text([*self._rows_in_file(), *self.waiting], header=bool(self.columns)))
-            self.columns_in_file = list(self.columns)
-        elif self.waiting:
-            self.file.append(self._text(self.waiting))
-        self.waiting.clear()
-
-    def sync(self) -> None:
-        """Write the rows that wait, and wait until they are on disk. Raises RunError."""
-        self.flush()
-        self.file.sync()
-
-    def _rows_in_file(self) -> list[dict[str, Any]]:
-        if self.columns_in_file is None:
-            return []
-        try:
-            return read_table(self.path, self.count - len(self.waiting))
-        except UsageError as error:  # nothing that the user asked for is wrong
-            raise RunError(str(error)) from error
-
-    def _text(self, rows: Sequence[dict[str, Any]], header: bool = False) -> bytes:
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="")
-        if header:
-            writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue().encode()
-
-
-def read_table(path: Path, count: int | None = None) -> list[dict[str, Any]]:
+def read_table(path: Path, count: int | None = None) -> list[dict[str, str]]:
     """Read the rows of a CSV file of a run, or only the first `count`, whatever comes after them.
 
     A last line cut short by a crash is dropped; a missing file has no rows. Raises UsageError if the file cannot be
@@ -108,7 +55,7 @@ def _content(path: Path) -> bytes:
         return begin + file.read()
 
 
-def numbers(path: Path, rows: list[dict[str, Any]], column: str) -> list[float]:
+def numbers(path: Path, rows: list[dict[str, str]], column: str) -> list[float]:
     """Return a column of rows that were read from a file. Raises UsageError if it is not all numbers."""
     try:
         return [float(row[column]) for row in rows]

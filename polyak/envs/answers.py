@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from polyak.envs.flatten import flatten, shorten
+from polyak.envs.spaces import AnySpace
 from polyak.errors import place
 
 WRAPPED = "wrap an environment of Gym's in shimmy.GymV21CompatibilityV0 (pip install shimmy)"
@@ -18,16 +19,16 @@ def advice_on(made: object) -> str:
     return f": {WRAPPED}" if of_gym else ""
 
 
-def first_observation(space: Any, answer: Any) -> Any:
+def first_observation(space: AnySpace, answer: object) -> object:
     """Return the observation that `reset` answered with. Raises TypeError where it answered as in Gym before 0.26."""
-    pair = isinstance(answer, tuple | list) and len(answer) == 2
-    if pair and isinstance(answer[1], Mapping | None):
-        return answer[0]
+    pair = answer if isinstance(answer, tuple | list) and len(answer) == 2 else None
+    if pair is not None and isinstance(pair[1], Mapping | None):
+        return pair[0]
     try:
         flatten(space, answer)
     except ValueError:
-        if pair:  # what came as info is never read
-            return answer[0]
+        if pair is not None:  # the info is never read
+            return pair[0]
         raise TypeError(f"reset() returned {_kind(answer)}: it must return (observation, info)") from None
     raise TypeError(
         "reset() returned an observation alone, as in the old Gym API: Gymnasium's returns (observation, info), where"
@@ -56,7 +57,7 @@ def refuse_step(answer: object) -> NoReturn:
     )
 
 
-def reward_of(value: Any) -> float:
+def reward_of(value: object) -> float:
     """Convert a reward to a float: any number, or an array or a list that holds one. Raises TypeError for others."""
     one = value
     if isinstance(value, list | tuple) or getattr(value, "shape", ()) != ():

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import load_env_creator
@@ -13,18 +12,18 @@ LIMIT = "max_episode_steps"
 BOUNDS = "action_bounds"  # which no maker is given: polyak acts within them
 
 
-def creator_of(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., Any] | None:
+def creator_of(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., object] | None:
     """Return what a registered id calls."""
     return load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
 
 
-def takes(maker: Any, keyword: str) -> bool:
+def takes(maker: Callable[..., object] | None, keyword: str) -> bool:
     """Say whether a callable takes a keyword argument."""
     names = _parameters(maker)
     return names is None or keyword in names
 
 
-def refuse_unknown(name: str, maker: Any, keywords: Iterable[str]) -> None:
+def refuse_unknown(name: str, maker: Callable[..., object] | None, keywords: Iterable[str]) -> None:
     """Raise UsageError for a keyword that a callable does not take, with the names of those that it takes."""
     names = _parameters(maker)
     for keyword in keywords:
@@ -33,14 +32,14 @@ def refuse_unknown(name: str, maker: Any, keywords: Iterable[str]) -> None:
             raise UsageError(f"{name} has no argument {keyword!r}: it takes {valid}")
 
 
-def checked_limit(value: Any, what: str) -> int | None:
+def checked_limit(value: object, what: str) -> int | None:
     """Return a time limit. Raises UsageError for anything but None and a number of steps."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise UsageError(f"{what} = {value!r} must be a whole number of steps, at least 1, or None")
     return value
 
 
-def checked_bounds(value: Any) -> tuple[float, float] | None:
+def checked_bounds(value: object) -> tuple[float, float] | None:
     """Return the bounds of actions. Raises UsageError for anything but None and two numbers."""
     if value is None:
         return None
@@ -54,8 +53,10 @@ def checked_bounds(value: Any) -> tuple[float, float] | None:
     return float(value[0]), float(value[1])
 
 
-def _parameters(maker: Any) -> list[str] | None:
+def _parameters(maker: Callable[..., object] | None) -> list[str] | None:
     """Name the keyword arguments that a callable takes; None where it takes any, or does not say."""
+    if maker is None:
+        return None
     try:
         parameters = inspect.signature(maker).parameters.values()
     except (TypeError, ValueError):

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -13,6 +13,7 @@ from polyak.envs.findings import surprises
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.leftovers import Company, GlobalRandom
 from polyak.envs.make import Source
+from polyak.envs.spaces import AnySpace
 from polyak.envs.stdout import capturing
 from polyak.envs.trial import Effort, Trial
 from polyak.envs.witness import Notes, Watched
@@ -190,7 +191,7 @@ def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
     )
 
 
-def observation_in_words(space: Any, size: int) -> str:
+def observation_in_words(space: AnySpace, size: int) -> str:
     """Describe observations as they are after flattening."""
     numbers = f"{size:,} number{'s' * (size != 1)}"
     if isinstance(space, spaces.Dict | spaces.Tuple):
@@ -198,10 +199,10 @@ def observation_in_words(space: Any, size: int) -> str:
         return f"{numbers} ({', '.join(f'{key}: {spaces.flatdim(part):,}' for key, part in parts)})"
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return f"{numbers} (one-hot, of {space})"
-    return numbers if len(space.shape) == 1 else f"{numbers} (an array of shape {space.shape})"
+    return numbers if len(space.shape or ()) == 1 else f"{numbers} (an array of shape {space.shape})"
 
 
-def action_in_words(space: Any) -> str:
+def action_in_words(space: AnySpace) -> str:
     """Describe actions in the environment's own units."""
     if isinstance(space, spaces.Discrete):
         return f"one of {space.n:,}"

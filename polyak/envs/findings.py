@@ -2,12 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
+from polyak.envs.spaces import AnySpace
 from polyak.envs.trial import Played
 from polyak.envs.witness import Notes
 from polyak.envs.wrappers import OURS
@@ -19,7 +19,7 @@ SLOW = 0.005  # seconds
 OFTEN = 100_000  # steps, the length of a default run
 
 
-def surprises(space: Any, episodes: list[Played], notes: Notes) -> Iterator[str]:
+def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator[str]:
     """Yield what will surprise in these episodes of an environment with this observation space."""
     yield from notes.surprises.values()
     if not episodes:
@@ -36,10 +36,11 @@ def surprises(space: Any, episodes: list[Played], notes: Notes) -> Iterator[str]
     yield from _speed(notes)
 
 
-def _outside(space: Any, rows: np.ndarray) -> Iterator[str]:
+def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
     with warnings.catch_warnings():  # Gymnasium's of float64 bounds that it converts
         warnings.simplefilter("ignore")
-        flat: Any = spaces.flatten_space(space)
+        flat = spaces.flatten_space(space)
+    assert isinstance(flat, spaces.Box)  # as of every space whose observations can be flattened to one length
     low, high = flat.low.astype(np.float64), flat.high.astype(np.float64)
     outside = (rows < low - HAIR * np.maximum(abs(low), 1)) | (rows > high + HAIR * np.maximum(abs(high), 1))
     if outside.any():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -16,9 +16,26 @@ from gymnasium.experimental.functional import FuncEnv
 
 from polyak.errors import UsageError, installing, nearest
 from polyak.lazy import jax
+from polyak.types import Array
 
 
-class Task(FuncEnv):
+class State(Protocol):
+    """The fields of Playground's state that are read here."""
+
+    @property
+    def obs(self) -> Array | Mapping[str, Array]:
+        """What is observed."""
+
+    @property
+    def reward(self) -> Array:
+        """The reward of the step that led to this state."""
+
+    @property
+    def done(self) -> Array:
+        """1 where the task ended."""
+
+
+class Task(FuncEnv["State", "Array", "Array", "Array", "Array", None, None]):
     """A task of Playground. Its state is Playground's own; of several observations the one for policies is taken.
 
     Raises UsageError where Playground is not installed, or has no such task.
@@ -41,28 +58,28 @@ class Task(FuncEnv):
         self.observation_space = spaces.Box(-np.inf, np.inf, _seen(state).shape, np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (self.task.action_size,), np.float32)
 
-    def initial(self, rng: Any, params: Any = None) -> Any:
+    def initial(self, rng: jax.Array, params: None = None) -> State:
         """Begin an episode."""
         return self.task.reset(rng)
 
-    def transition(self, state: Any, action: Any, rng: Any, params: Any = None) -> Any:
+    def transition(self, state: State, action: Array, rng: jax.Array, params: None = None) -> State:
         """Take a step; its randomness comes from a key that the state holds."""
         return self.task.step(state, action)
 
-    def observation(self, state: Any, rng: Any, params: Any = None) -> Any:
+    def observation(self, state: State, rng: jax.Array, params: None = None) -> Array:
         """Return what a policy may see."""
         return _seen(state)
 
-    def reward(self, state: Any, action: Any, next_state: Any, rng: Any, params: Any = None) -> Any:
+    def reward(self, state: State, action: Array, next_state: State, rng: jax.Array, params: None = None) -> Array:
         """Return the reward of the step that led to `next_state`."""
         return next_state.reward
 
-    def terminal(self, state: Any, rng: Any, params: Any = None) -> Any:
+    def terminal(self, state: State, rng: jax.Array, params: None = None) -> Array:
         """Say whether the task ended; its time limit is `max_episode_steps`."""
         return state.done > 0
 
 
-def _seen(state: Any) -> Any:
+def _seen(state: State) -> Array:
     return state.obs["state"] if isinstance(state.obs, Mapping) else state.obs
 
 

@@ -30,14 +30,16 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
         self.steps = 0
         self.seen = 0.0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, object] | None = None
+    ) -> tuple[np.ndarray, dict[str, object]]:
         """Start an episode."""
         super().reset(seed=seed)
         self.steps = 0
         self.seen = self.observe()
         return np.array([self.seen], np.float32), {}
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
         """Take a step: the reward is for the observation seen before it."""
         reward = self.reward(self._number(action))
         self.steps += 1
@@ -57,7 +59,7 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
         """Return whether the task terminated, and whether it was cut short."""
         return True, False
 
-    def _number(self, action: Any) -> float:
+    def _number(self, action: np.ndarray) -> float:
         if isinstance(self.action_space, spaces.Discrete):
             return 2.0 * float(action) / max(int(self.action_space.n) - 1, 1) - 1.0
         return float(action[0])

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -13,7 +13,7 @@ from gymnasium import spaces
 from polyak.envs.answers import reward_of, truth
 from polyak.envs.flatten import flatten, shorten
 from polyak.envs.make import Source
-from polyak.envs.spaces import AnyEnv
+from polyak.envs.spaces import AnyEnv, AnySpace
 from polyak.errors import describe
 
 
@@ -41,27 +41,27 @@ class Notes:
         self.surprises.setdefault(kind, sentence)
 
 
-class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Witness(gymnasium.Wrapper[object, object, object, object]):
     """Passes everything through, and notes what polyak accepts although Gymnasium's interface says otherwise."""
 
     def __init__(self, env: AnyEnv, notes: Notes):
         super().__init__(env)
         self._cached_spec = env.spec  # not one that names this wrapper
         self.notes, self.stepped = notes, False
-        self.last: tuple[Any, np.ndarray] | None = None  # an observation as it was returned, and a flat copy of it
+        self.last: tuple[object, np.ndarray] | None = None  # an observation as it was returned, and a flat copy of it
 
-    def reset(self, **arguments: Any) -> Any:
+    def reset(self, **arguments: Any) -> tuple[object, dict[str, object]]:
         """Reset the environment."""
         with self.notes.timing(self.stepped, 0):
-            answer: Any = self.env.reset(**arguments)
+            answer = self.env.reset(**arguments)
         with contextlib.suppress(Exception):  # what cannot be read is refused by whoever asked
             self._see(answer[0])
         return answer
 
-    def step(self, action: Any) -> Any:
+    def step(self, action: object) -> tuple[object, SupportsFloat, bool, bool, dict[str, object]]:
         """Step the environment."""
         with self.notes.timing(self.stepped, 1):
-            answer: Any = self.env.step(action)
+            answer = self.env.step(action)
         self.stepped = True
         with contextlib.suppress(Exception):
             obs, reward, terminated, truncated, _ = answer
@@ -80,7 +80,7 @@ class Witness(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.notes.note("close", f"close() failed, so what it holds may stay open: {describe(error)}")
             raise
 
-    def _see(self, obs: Any) -> None:
+    def _see(self, obs: object) -> None:
         space = self.observation_space
         if self.last is not None and not np.array_equal(flatten(space, self.last[0]), self.last[1], equal_nan=True):
             self.notes.note(
@@ -123,10 +123,10 @@ class Watched(Source):
         return Witness(super().make(render_mode), self.notes)
 
 
-def unlike(space: Any, obs: Any) -> str | None:
+def unlike(space: AnySpace, obs: Any) -> str | None:
     """Say how an observation that polyak can read differs in type or shape from what its space says, if it does."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts: Any = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
+        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         found = ((key, unlike(part, obs[key])) for key, part in parts)
         return next((f"part {key!r} is {different}" for key, different in found if different), None)
     if isinstance(space, spaces.Discrete):
@@ -140,7 +140,7 @@ def unlike(space: Any, obs: Any) -> str | None:
     return f"{_kind(obs)} in place of {expected}; return np.asarray(obs, np.{kind}).reshape({space.shape})"
 
 
-def _kind(value: Any) -> str:
-    array = isinstance(value, np.ndarray)
-    name = f"{value.dtype} array of shape {value.shape}" if array else type(value).__name__
+def _kind(value: object) -> str:
+    array_of = f"{value.dtype} array of shape {value.shape}" if isinstance(value, np.ndarray) else None
+    name = array_of or type(value).__name__
     return "None" if value is None else f"a{'n' * (name[0].lower() in 'aeio')} {name}"

@@ -10,7 +10,7 @@ tree would take twenty dependent steps. Sums are computed anew from their line a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree, replace, static
@@ -64,7 +64,7 @@ def revise(tree: Priorities, places: Int[Array, "n"], td_error: Float[Array, "n"
 
 def _write(tree: Priorities, places: Array, priorities: Array) -> Priorities:
     inside, levels = places < tree.capacity, list[Array]()
-    values: Any = priorities
+    values = priorities
     for level in reversed(tree.levels):
         if levels:
             places = places // FAN_OUT
@@ -76,7 +76,7 @@ def _write(tree: Priorities, places: Array, priorities: Array) -> Priorities:
 
 def draw(
     tree: Priorities, key: jax.Array, n: int, size: Int[Array, ""], beta: Array | float
-) -> tuple[Int[jax.Array, "n"], Float[jax.Array, "n"]]:
+) -> tuple[Int[jax.Array, "n"], Float[Array, "n"]]:
     """Draw n places in proportion to their priority, one from each n-th of the whole; return their weights too.
 
     `size` is N, the number of places written. Drawing from equal parts is the paper's, section 3.3 and appendix B.2.1.
@@ -93,7 +93,7 @@ def draw(
         before = jnp.where(step > 0, _at(sums, jnp.maximum(step - 1, 0)), 0.0)
         places, rest, chosen = places * FAN_OUT + step.astype(jnp.int32), rest - before, _at(line, step)
     # not read again by place: XLA would copy a level that may be read after the change that follows
-    weights: Any = (size * chosen / total) ** -beta
+    weights = (size * chosen / total) ** -beta
     return places, weights / weights.max()
 
 

@@ -1,8 +1,8 @@
-"""A ring of transitions, or of any tree of arrays, as pure functions: it knows nothing of what the arrays mean."""
+"""A ring buffer of transitions, or of any tree of arrays, as pure functions; what the arrays mean does not matter."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
@@ -11,40 +11,42 @@ from polyak.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Bool, Int
 
+Entries = TypeVar("Entries")
+
 
 @pytree
-class Buffer:
+class Buffer(Generic[Entries]):
     """The newest entries of a tree of arrays, each leaf `[capacity, ...]`.
 
     `added` counts all entries ever added; entry i stands at i modulo the capacity.
     """
 
-    data: Any
+    data: Entries
     added: Int[Array, ""]
 
     @property
     def capacity(self) -> int:
-        """How many entries there is room for."""
+        """How many entries it can hold."""
         return int(jax.tree.leaves(self.data)[0].shape[0])
 
 
-def init(capacity: int, entry: Any) -> Buffer:
+def init(capacity: int, entry: Entries) -> Buffer[Entries]:
     """Make an empty buffer for entries like `entry`, a tree of `ArraySpec`."""
     data = jax.tree.map(lambda spec: jnp.zeros((capacity, *spec.shape), spec.dtype), entry)
     return Buffer(data, jnp.zeros((), jnp.int32))
 
 
 def places_of_next(buffer: Buffer, n: int, count: Int[Array, ""]) -> Int[Array, "n"]:
-    """Say where the next n entries will stand; those from `count` on, which will be left out, stand beyond the end."""
+    """Return where the next n entries go; those from `count` on, which `add` leaves out, lie beyond the end."""
     offsets = jnp.arange(n)
     return jnp.where(offsets < count, (buffer.added + offsets) % buffer.capacity, buffer.capacity)
 
 
-def add(buffer: Buffer, entries: Any, count: Int[Array, ""]) -> Buffer:
+def add(buffer: Buffer[Entries], entries: Entries, count: Int[Array, ""]) -> Buffer[Entries]:
     """Write the first `count` of n entries `[n, ...]` over the oldest ones; n must not exceed the capacity."""
     places = places_of_next(buffer, len(jax.tree.leaves(entries)[0]), count)
 
-    def write(stored: Any, new: Any) -> Any:
+    def write(stored: Array, new: Array) -> Array:
         return jnp.asarray(stored).at[places].set(new, mode="drop")
 
     return Buffer(jax.tree.map(write, buffer.data, entries), buffer.added + count)
@@ -60,14 +62,14 @@ def draw(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Int[jax.Arra
     return jax.random.randint(key, shape, 0, size(buffer))
 
 
-def read(buffer: Buffer, places: Int[Array, "*shape"]) -> Any:
+def read(buffer: Buffer[Entries], places: Int[Array, "*shape"]) -> Entries:
     """Return the entries at these places, each leaf `[*shape, ...]`."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[places], buffer.data)
 
 
 def windows(
-    buffer: Buffer, places: Int[Array, "*shape"], n: int, stride: int
-) -> tuple[Any, Bool[jax.Array, "n *shape"]]:
+    buffer: Buffer[Entries], places: Int[Array, "*shape"], n: int, stride: int
+) -> tuple[Entries, Bool[jax.Array, "n *shape"]]:
     """Return each entry and the n - 1 that were added `stride`, 2·stride, … later, each leaf `[n, *shape, ...]`.
 
     Say which of them are valid, that is, stored by now. The steps of several environments are added in turns, so with

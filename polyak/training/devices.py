@@ -6,11 +6,11 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from polyak.errors import UsageError
 from polyak.lazy import jax
 from polyak.numerics.precision import compiled
 from polyak.tree import take
+from polyak.types import Tree
+
+T = TypeVar("T")
+Result = TypeVar("Result")
 
 MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
 
@@ -125,7 +129,7 @@ def to_act_on() -> jax.Device:
         return jax.local_devices()[-1]
 
 
-def fetched(tree: Any) -> Any:
+def fetched(tree: T) -> T:
     """Copy arrays to the host: on a CPU one by one, which is faster for few small ones, elsewhere all at once."""
     return jax.tree.map(np.asarray, tree) if jax.default_backend() == "cpu" else jax.device_get(tree)
 
@@ -136,13 +140,13 @@ def everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedShardi
 
 
 def program(
-    function: Callable[..., Any],
-    fixed: Sequence[Any],
+    function: Callable[..., Result],
+    fixed: Sequence[object],
     sharding: jax.sharding.NamedSharding,
     lanes: Sequence[bool],
     donate: Sequence[int] = (),
-    config: Any = None,
-) -> Callable[..., Any]:
+    config: Tree = None,
+) -> Callable[..., Result]:
     """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
 
     `fixed` are arguments before those, which are no arrays; `donate` counts from behind them. Of a config, which is
@@ -153,15 +157,15 @@ def program(
 
 
 def _program(
-    function: Callable[..., Any],
-    fixed: tuple[Any, ...],
+    function: Callable[..., Result],
+    fixed: tuple[object, ...],
     sharding: jax.sharding.NamedSharding,
     lanes: tuple[bool, ...],
     donate: tuple[int, ...],
-) -> Callable[..., Any]:
+) -> Callable[..., Result]:
     axes, bound = tuple(0 if has_lanes else None for has_lanes in lanes), partial(function, *fixed)
 
-    def on_one_device(*arguments: Any) -> Any:
+    def on_one_device(*arguments: Tree) -> Result:
         here = next(jax.tree.leaves(a)[0].shape[0] for a, has_lanes in zip(arguments, lanes, strict=True) if has_lanes)
         if here > 1:
             return jax.vmap(bound, in_axes=axes)(*arguments)
@@ -179,7 +183,7 @@ def _program(
 MOST_KEPT = 32  # programs, each with what it was compiled to
 
 
-def cached(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
+def cached(make: Callable[..., Result], *parts: object, config: Tree = None) -> Result:
     """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
 
     So a training that differs from an earlier one of the same process in the float settings of its config alone
@@ -196,11 +200,11 @@ def cached(make: Callable[..., Any], *parts: Any, config: Any = None) -> Any:
 
 
 @lru_cache(MOST_KEPT)
-def _cached(make: Callable[..., Any], parts: tuple[Any, ...], *rest: Any) -> Any:
+def _cached(make: Callable[..., object], parts: tuple[object, ...], *rest: Hashable) -> Any:
     return make(*parts)
 
 
-def _inside(part: Any) -> Iterator[Any]:
+def _inside(part: object) -> Iterator[object]:
     """List what tuples and dataclasses consist of, and they themselves."""
     yield part
     if isinstance(part, tuple):
@@ -211,7 +215,7 @@ def _inside(part: Any) -> Iterator[Any]:
             yield from _inside(getattr(part, field.name))
 
 
-def _package(part: Any) -> str:
+def _package(part: object) -> str:
     name = part.__name__ if isinstance(part, ModuleType) else getattr(part, "__module__", type(part).__module__)
     return name.partition(".")[0]
 
@@ -234,7 +238,7 @@ class Compiling:
     def __exit__(self, *_: object) -> None:
         jax.monitoring.unregister_event_time_span_listener(self._hear)
 
-    def _hear(self, event: str, start_time: float, end_time: float, **_: Any) -> None:
+    def _hear(self, event: str, start_time: float, end_time: float, **_: object) -> None:
         if event.startswith("/jax/core/compile/"):
             while self.spans and self.spans[-1][0] >= start_time:  # of what was traced or compiled within
                 self.spans.pop()

@@ -108,37 +108,37 @@ def seeds(asked: Any) -> dict[str, float]:
     """Time the host loop with several seeds: environment steps of all of them."""
     from polyak.algorithms import ddpg
     from polyak.envs.gymnasium import VectorEnv
-    from polyak.training.host import Training
+    from polyak.training.host import HostLoop
     from polyak.training.plan import Plan
 
     layers, lanes = tuple(asked.layers), list(range(asked.count))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
     plan = Plan(10**8, batch=asked.batch, capacity=asked.capacity, warmup=500)
-    return rate(Training(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes), asked.seconds)
+    return rate(HostLoop(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes), asked.seconds)
 
 
 def envs(asked: Any) -> dict[str, float]:
     """Time the device loop with several environments for one seed."""
     from polyak.algorithms import a2c
     from polyak.envs.functional import find
-    from polyak.training.device import DeviceTraining
+    from polyak.training.device import DeviceLoop
     from polyak.training.plan import Plan
 
     per_rollout = STEPS * asked.count
     plan = Plan(
         10**9 - 10**9 % per_rollout, envs=asked.count, rollout_length=STEPS, updates=1, updates_per="rollout", warmup=0
     )
-    return rate(DeviceTraining(a2c, a2c.Config(), plan, find("CartPole-v1"), [0]), asked.seconds)
+    return rate(DeviceLoop(a2c, a2c.Config(), plan, find("CartPole-v1"), [0]), asked.seconds)
 
 
-def rate(training: Any, seconds: float) -> dict[str, float]:
+def rate(loop: Any, seconds: float) -> dict[str, float]:
     """Train for some seconds after a fifth as many of warm-up; return the environment steps per second."""
     marks = []
     for share in (0.2, 1.0):
         began = time.perf_counter()
-        while time.perf_counter() - began < share * seconds or training.shared_updates == 0:
-            training.advance()
-        marks.append((time.perf_counter(), int(training.env_steps.sum())))
+        while time.perf_counter() - began < share * seconds or loop.shared_updates == 0:
+            loop.advance()
+        marks.append((time.perf_counter(), int(loop.counts.env_steps.sum())))
     (then, before), (now, after) = marks
     return {"env_steps_per_second": (after - before) / (now - then)}
 

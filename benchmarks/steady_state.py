@@ -60,19 +60,19 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
     devices.prepare(seeds)
     from polyak.envs.functional import find
     from polyak.envs.gymnasium import VectorEnv
-    from polyak.training.device import DeviceTraining
-    from polyak.training.host import Training
+    from polyak.training.device import DeviceLoop
+    from polyak.training.host import HostLoop
 
     algorithm, config, plan = polyak_settings(task)
     lanes = list(range(seeds))
     if compiled:
-        training: Any = DeviceTraining(algorithm, config, plan, find(task.env), lanes)
+        loop: Any = DeviceLoop(algorithm, config, plan, find(task.env), lanes)
     else:
-        training = Training(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes)
+        loop = HostLoop(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes)
     watch.start *= seeds
     each = task.epochs * task.minibatches * seeds
-    while not watch.enough(int(training.env_steps.sum()), training.shared_updates * each):
-        training.advance()
+    while not watch.enough(int(loop.counts.env_steps.sum()), loop.shared_updates * each):
+        loop.advance()
 
 
 def polyak_settings(task: Task) -> tuple[Any, Any, Any]:

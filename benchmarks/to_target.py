@@ -65,19 +65,19 @@ def polyak(goal: Goal, seed: int, target: Target) -> None:
     from polyak.envs.functional import find
     from polyak.envs.gymnasium import VectorEnv
     from polyak.runs import presets
-    from polyak.training.device import DeviceTraining
-    from polyak.training.host import Training
+    from polyak.training.device import DeviceLoop
+    from polyak.training.host import HostLoop
 
     _, algorithm = algorithms.find(goal.algorithm)
     config, plan = presets.settings(algorithm, presets.find(goal.algorithm, "default", goal.env))
     parts = algorithm, config, plan
     if goal.compiled:
-        training = DeviceTraining(*parts, find(goal.env), [seed])
+        loop = DeviceLoop(*parts, find(goal.env), [seed])
     else:
-        training = Training(*parts, VectorEnv(goal.env, [seed], plan.envs), [seed])
-    while not training.done:
-        report = training.advance()
-        if target.reached(int(training.env_steps[0]), [episode.total for episode in report.episodes]):
+        loop = HostLoop(*parts, VectorEnv(goal.env, [seed], plan.envs), [seed])
+    while not loop.counts.done:
+        report = loop.advance()
+        if target.reached(int(loop.counts.env_steps[0]), [episode.total for episode in report.episodes]):
             return
 
 

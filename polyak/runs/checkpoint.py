@@ -26,15 +26,15 @@ class Progress:
     begun_anew: int = 0  # environments that could not be brought back, when it was loaded
 
 
-def save(folder: Path, training: Loop, progress: Progress) -> None:
+def save(folder: Path, loop: Loop, progress: Progress) -> None:
     """Write a checkpoint; a kill at any moment leaves the last one or this one whole."""
-    snapshot = training.snapshot()
+    snapshot = loop.snapshot()
     evaluations = {"best_returns": progress.best_returns, "evaluated": progress.evaluated}
-    trees = {"training": snapshot, "best": progress.best, **evaluations}
+    trees = {"loop": snapshot, "best": progress.best, **evaluations}
     facts = {
         "pending": snapshot["pending"] is not None,
-        "env_steps": training.env_steps,
-        "planned": training.plan.env_steps,
+        "env_steps": loop.counts.env_steps,
+        "planned": loop.plan.env_steps,
         "seconds": progress.seconds,
         "settings": progress.settings,
         "log": progress.log_position,
@@ -76,35 +76,35 @@ FIELDS = {
 }
 
 
-def load(folder: Path, training: Loop, best: Any, settings: str) -> Progress:
+def load(folder: Path, loop: Loop, best: Any, settings: str) -> Progress:
     """Put a fresh Training at the checkpoint.
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
     """
     facts = read(folder, settings)
     template = {
-        "training": training.template(facts["pending"], facts["planned"]),
+        "loop": loop.template(facts["pending"], facts["planned"]),
         "best": best,
-        "best_returns": np.zeros(len(training.seeds)),
-        "evaluated": np.zeros(len(training.seeds), np.int64),
+        "best_returns": np.zeros(len(loop.seeds)),
+        "evaluated": np.zeros(len(loop.seeds), np.int64),
     }
-    saved = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(training))
+    saved = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(loop))
     try:
-        anew = training.restore(saved["training"])
+        anew = loop.restore(saved["loop"])
     except UsageError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint in {folder} is damaged or was changed ({shortened(str(error))})") from error
     evaluated = saved["evaluated"]
-    if facts["planned"] != training.plan.env_steps:
-        evaluated = training.plan.evaluations_due(training.env_steps, training.episodes)
+    if facts["planned"] != loop.plan.env_steps:
+        evaluated = loop.plan.evaluations_due(loop.counts.env_steps, loop.counts.episodes)
     chosen = saved["best"], saved["best_returns"], evaluated
     return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
 
 
-def _free(training: Loop) -> Free:
+def _free(loop: Loop) -> Free:
     """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
-    plan, row = training.plan, training.spec.transition_bytes
-    replay = "training.learner.buffer.data"
-    most = {"training.collector.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
+    plan, row = loop.plan, loop.spec.transition_bytes
+    replay = "loop.learner.buffer.data"
+    most = {"loop.collector.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
     return Free(most, by_part=(replay,))

@@ -21,10 +21,10 @@ from polyak.runs.progress_line import ProgressLine, someone_looks
 from polyak.runs.session import SCORING, Session
 from polyak.runs.status import Status
 from polyak.training import devices
-from polyak.training.device import DeviceTraining
+from polyak.training.device import DeviceLoop
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from polyak.training.protocols import Loop
 
@@ -57,21 +57,21 @@ def execute(
         contextlib.closing(progress),
         contextlib.closing(envs),
     ):
-        training: Loop = (Training if stepped else DeviceTraining)(*parts, seeds, run.facts.get("devices"))
-        run.facts["devices"] = training.num_devices
+        loop: Loop = (HostLoop if stepped else DeviceLoop)(*parts, seeds, run.facts.get("devices"))
+        run.facts["devices"] = loop.sharding.num_devices
         if opening.state is not None:
-            training.start_from(opening.state)
+            loop.start_from(opening.state)
         progress.say(request.heading(run.facts, parts))
         env, warning = run.source(), run.facts.get("warning")
         messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, envs.limit))
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
-        if not training.verdict.in_numpy:
-            progress.say(f"actions are chosen by a compiled program, which is slower: {training.verdict.reason}")
+        if not loop.verdict.in_numpy:
+            progress.say(f"actions are chosen by a compiled program, which is slower: {loop.verdict.reason}")
         scorer = request.evaluator_of(env, parts, heard.check)
-        scorer.verdict = training.verdict
+        scorer.verdict = loop.verdict
         evaluator = scorer if stepped else DeviceEvaluator(module, config, envs, plan)
-        session = Session(claim, run.facts, training, envs, evaluator, progress, audience)
+        session = Session(claim, run.facts, loop, envs, evaluator, progress, audience)
         status = Status(run.folder, run.facts, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if opening.resumed else session.save()
@@ -89,10 +89,10 @@ def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts
     heard.last_words, heard.before_force, heard.patient = status.how_to_go_on, status.write_forced, True
     try:
         session.train(heard)
-        if session.stopped and not session.training.done:
+        if session.stopped and not session.loop.counts.done:
             run.facts["stopped"] = status.why_stopped()
             session.progress.say(run.facts["stopped"])
-        made = int(session.training.updates.min())
+        made = int(session.loop.counts.updates.min())
         if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
             session.progress.say(f"training made only {made} updates, because they follow each episode: train longer")
         heard.patient = False  # all is saved

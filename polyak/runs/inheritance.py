@@ -15,7 +15,7 @@ from polyak.runs.arrays import Free
 from polyak.tree import named_leaves
 from polyak.types import EnvSpec
 
-STATE = "training.learner.state"
+STATE = "loop.learner.state"
 
 
 def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -> tuple[Any, str]:
@@ -36,9 +36,9 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
         )
     folder = donor.place / "checkpoint"
     facts = checkpoint.read(folder, checkpoint.settings_of(donor.facts))
-    template = {"training": {"learner": {"state": shapes}}}
+    template = {"loop": {"learner": {"state": shapes}}}
     saved_arrays = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
-    state = saved_arrays["training"]["learner"]["state"]
+    state = saved_arrays["loop"]["learner"]["state"]
     best_seed, source = saved.facts["best_seed"], "each seed's counterpart"
     if lanes != len(seeds):
         state, source = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"

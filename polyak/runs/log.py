@@ -12,8 +12,9 @@ import numpy as np
 from polyak.errors import UsageError
 from polyak.runs.sinks import SINKS
 from polyak.runs.sinks.sink import Evaluation, Row
+from polyak.training.counts import Counts
 from polyak.training.evaluate import Scores
-from polyak.training.protocols import Loop, Report
+from polyak.training.protocols import Report
 from polyak.types import Json
 
 NEWEST = 20  # training episodes that a training return is the mean of
@@ -56,7 +57,7 @@ class Log:
         """Return each seed's training return: the mean of its newest 20 training episodes, exploration included."""
         return [fmean(total for total, _ in newest) if newest else None for newest in self.newest]
 
-    def iteration(self, report: Report, counts: Loop) -> bool:
+    def iteration(self, report: Report, counts: Counts) -> bool:
         """Take in one iteration; hand out a row for each seed whose interval is complete, or which is finished.
 
         Return whether there was one.
@@ -121,7 +122,7 @@ class Log:
     def _seconds(self) -> float:
         return round(self.seconds_before + time.monotonic() - self.began, 3)
 
-    def _write(self, lanes: np.ndarray, counts: Loop) -> None:
+    def _write(self, lanes: np.ndarray, counts: Counts) -> None:
         seconds, returns = self._seconds(), self.exploring_returns()
         for lane in lanes.tolist():
             metrics = {

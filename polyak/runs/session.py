@@ -27,13 +27,13 @@ CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the b
 
 
 class Session:
-    """Trains what a Training holds, to the end or to an interrupt, and keeps its folder true all the while."""
+    """Trains a loop, to the end or to an interrupt, and keeps its folder true all the while."""
 
     def __init__(
         self,
         claim: Claim,
         facts: dict[str, Any],
-        training: Loop,
+        loop: Loop,
         envs: AnyEnvs,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
@@ -43,10 +43,10 @@ class Session:
         self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
         self.facts["env_kwargs"] = facts.get("env_kwargs", {})
         self.claim, self.folder = claim, claim.folder
-        self.training, self.envs, self.evaluator = training, envs, evaluator
-        self.plan = training.plan
-        self.seeds = training.seeds
-        self.best = training.policy
+        self.loop, self.envs, self.evaluator = loop, envs, evaluator
+        self.plan = loop.plan
+        self.seeds = loop.seeds
+        self.best = loop.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = np.zeros(len(self.seeds), np.int64)  # [lane] evaluations so far
         self.progress, self.audience = progress, audience
@@ -59,10 +59,10 @@ class Session:
 
     def resume(self) -> None:
         """Go back to the checkpoint in the folder."""
-        at = checkpoint.load(self.folder / "checkpoint", self.training, self.best, self.settings)
+        at = checkpoint.load(self.folder / "checkpoint", self.loop, self.best, self.settings)
         self.best, self.best_returns, self.evaluated = at.best, at.best_returns, at.evaluated
         self.seconds.update(at.seconds)
-        self.log.resume(at.log_position, self.training.env_steps)
+        self.log.resume(at.log_position, self.loop.counts.env_steps)
         self._count_kept()
         if at.begun_anew:
             self.progress.say(
@@ -76,7 +76,7 @@ class Session:
         try:
             self._evaluate_if_due()  # one that failed, or was cut short, is made up for
             self.log.flush()
-            while not self.training.done and not self.stopped:
+            while not self.loop.counts.done and not self.stopped:
                 interrupts.check()
                 self._iterate()
                 self._evaluate_if_due()
@@ -91,7 +91,7 @@ class Session:
                 self.save()
             raise
         except RunError:
-            if self.training.finite:
+            if self.loop.finite:
                 with contextlib.suppress(RunError):  # what failed first is what the user must know
                     self.save()
                     interrupts.check()  # Ctrl-C reaches an environment's helper processes too: it may fail of that
@@ -107,25 +107,23 @@ class Session:
         at = checkpoint.Progress(
             self.best, self.best_returns, self.evaluated, self.seconds, self.settings, self.log.position()
         )
-        checkpoint.save(self.folder / "checkpoint", self.training, at)
+        checkpoint.save(self.folder / "checkpoint", self.loop, at)
         self._count_kept()
         # without any evaluation after learning there is no best but the newest
-        best = _chosen(self.best_returns > -np.inf, self.best, self.training.policy)
+        best = _chosen(self.best_returns > -np.inf, self.best, self.loop.policy)
         best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
-        trees = {"final": self.training.policy, "best": best}
-        facts = {**self.facts, "best_seed": best_seed, "acts_in_numpy": self.training.verdict.in_numpy}
+        trees = {"final": self.loop.policy, "best": best}
+        facts = {**self.facts, "best_seed": best_seed, "acts_in_numpy": self.loop.verdict.in_numpy}
         spaces = self.envs.observation_space, self.envs.action_space
         policy.save(self.folder / "policy", facts, trees, spaces)
 
     def _refuse_diverged(self) -> None:
         """Raise RunError where a policy holds what is not finite: of such values an index may still be chosen."""
-        finite = [
-            np.isfinite(leaf).reshape(len(self.seeds), -1).all(1) for leaf in jax.tree.leaves(self.training.policy)
-        ]
+        finite = [np.isfinite(leaf).reshape(len(self.seeds), -1).all(1) for leaf in jax.tree.leaves(self.loop.policy)]
         finite = np.all(finite, 0)
         if not finite.all():
-            self.training.finite = False
-            seed, step = self.seeds[int(np.argmin(finite))], int(self.training.env_steps.max())
+            self.loop.finite = False
+            seed, step = self.seeds[int(np.argmin(finite))], int(self.loop.counts.env_steps.max())
             raise RunError(
                 f"the policy of seed {seed} is not finite at environment step {step:,}: learning diverged, lower the"
                 " learning rate"
@@ -133,33 +131,33 @@ class Session:
 
     def _count_kept(self) -> None:
         self.checkpointed = {
-            "env_steps": int(self.training.env_steps.min()),
-            "updates": int(self.training.updates.min()),
+            "env_steps": int(self.loop.counts.env_steps.min()),
+            "updates": int(self.loop.counts.updates.min()),
         }
 
     def _iterate(self) -> None:
         began = time.monotonic()
-        training = self.training
+        loop = self.loop
         try:
-            report = training.advance()
+            report = loop.advance()
         except (RunError, KeyboardInterrupt):  # something was learned all the same
-            self.log.iteration(training.report, training)
+            self.log.iteration(loop.report, loop.counts)
             raise
-        written = self.log.iteration(report, training)
-        self._show("" if training.learned else "compiling…")
+        written = self.log.iteration(report, loop.counts)
+        self._show("" if loop.learned else "compiling…")
         self.seconds["training"] += time.monotonic() - began
         if written:
             self._tell(None)
 
     def _show(self, note: str) -> None:
-        share = self.training.progress.min()
+        share = self.loop.counts.progress.min()
         self.progress.returned(self.log.exploring_returns())
-        self.progress.update(int(self.training.env_steps.min()), float(share), note)
+        self.progress.update(int(self.loop.counts.env_steps.min()), float(share), note)
 
     def _evaluate_if_due(self) -> None:
-        due = self.plan.evaluations_due(self.training.env_steps, self.training.episodes)
+        due = self.plan.evaluations_due(self.loop.counts.env_steps, self.loop.counts.episodes)
         behind = due > self.evaluated
-        if behind.any() and (lanes := np.flatnonzero(behind & self.training.ready)).size:
+        if behind.any() and (lanes := np.flatnonzero(behind & self.loop.counts.ready)).size:
             means = self._evaluate(lanes)
             self.evaluated[lanes], self.newest[lanes] = due[lanes], means
             self.progress.evaluated(self.newest, self.best_returns)
@@ -170,10 +168,10 @@ class Session:
         """Tell the user's function what was measured: a row of the log, or an evaluation of some lanes."""
         if self.audience.on_report is None:
             return
-        count, training = range(len(self.seeds)), self.training
+        count, loop = range(len(self.seeds)), self.loop
         told = Progress(
-            env_steps=tuple(training.env_steps.tolist()),
-            updates=tuple(training.updates.tolist()),
+            env_steps=tuple(loop.counts.env_steps.tolist()),
+            updates=tuple(loop.counts.updates.tolist()),
             metrics=tuple(dict(row) for row in self.log.rows),
             evaluation=None if evaluation is None else tuple(evaluation.get(lane) for lane in count),
         )
@@ -185,13 +183,13 @@ class Session:
         self._refuse_diverged()
         self._show("evaluating…")
         # the same episodes each time: their luck then cancels out when policies are compared
-        scores = self.play(take(self.training.policy, lanes), self.plan.evaluation_episodes, lanes)
-        self.log.evaluation(lanes.tolist(), self.training.env_steps[lanes], scores)
+        scores = self.play(take(self.loop.policy, lanes), self.plan.evaluation_episodes, lanes)
+        self.log.evaluation(lanes.tolist(), self.loop.counts.env_steps[lanes], scores)
         means = np.full(len(self.seeds), -np.inf)
         means[lanes] = scores.returns.mean(1)
         # the first evaluation is of a policy that has not learned: it begins the curve, and is never the best
         better = np.isfinite(means) & (self.evaluated > 0) & (means >= self.best_returns)
-        self.best = _chosen(better, self.training.policy, self.best)
+        self.best = _chosen(better, self.loop.policy, self.best)
         self.best_returns = np.where(better, means, self.best_returns)
         self.seconds["evaluation"] += time.monotonic() - began
         return means[lanes]

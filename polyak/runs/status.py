@@ -51,7 +51,7 @@ class Status:
 
     def why_stopped(self) -> str:
         """Say where a run was ended before its last step, and why."""
-        reached = int(self.session.training.env_steps.min())
+        reached = int(self.session.loop.counts.env_steps.min())
         return f"stopped at {reached:,} of {self.session.plan.env_steps:,} steps: {self.session.stopped}"
 
     def how_to_go_on(self) -> str:
@@ -59,7 +59,7 @@ class Status:
         if self.facts.get("status") == "finished":
             return f"stopped; the run had finished, and is saved in {self.folder}"
         reached, kept, plan = (
-            int(self.session.training.env_steps.min()),
+            int(self.session.loop.counts.env_steps.min()),
             self.session.checkpointed["env_steps"],
             self.session.plan,
         )

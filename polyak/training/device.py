@@ -17,7 +17,8 @@ from polyak import tree
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices, schedule
-from polyak.training.lanes import Lanes, of_numbers, on_host, priorities_for, put_back, shapes, with_keys
+from polyak.training.counts import Counts
+from polyak.training.lanes import Lanes, of_numbers, on_host, policies, put_back, shapes, with_keys
 from polyak.training.learn import Task
 from polyak.training.numpy_trial import Verdict, try_in_numpy
 from polyak.training.plan import Plan
@@ -25,9 +26,11 @@ from polyak.training.protocols import CompiledEnv, Report
 from polyak.training.segment import Lane, Programs, Record
 from polyak.types import Algorithm, Episode
 
+COUNTED = ("env_steps", "episodes", "updates")  # in a snapshot
 
-class DeviceTraining:
-    """One run in memory, all of it on the devices. It is used as `host.Training` is."""
+
+class DeviceLoop:
+    """One run in memory, all of it on the devices. It is used as `host.HostLoop` is."""
 
     def __init__(
         self,
@@ -50,11 +53,9 @@ class DeviceTraining:
         self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
         self.finite = True  # whether all numbers so far were finite
         self.shared_updates = 0  # updates made by the lanes that still train
-        self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
-        self.episodes = np.zeros(len(self.seeds), np.int64)  # finished by each lane
+        self.counts = self._counts(*np.zeros((3, len(self.seeds)), np.int64))
         self.learned = False  # whether the program has run, and so is compiled
-        self.env_steps = np.zeros(len(self.seeds), np.int64)
-        self.report = Report([], None, self.updates)
+        self.report = Report([], None, self.counts.updates)
 
     @cached_property
     def verdict(self) -> Verdict:
@@ -62,57 +63,32 @@ class DeviceTraining:
         config = jax.tree.map(np.asarray, self.config)
         return try_in_numpy(self.algorithm, config, self.spec, self.policy)
 
-    @property
-    def num_devices(self) -> int:
-        """Over how many devices the lanes are spread."""
-        return self.sharding.num_devices
-
-    @property
-    def progress(self) -> np.ndarray:
-        """Share of the plan `[lane]` that each lane has done."""
-        return self.plan.progress(self.env_steps, self.episodes)
-
-    @property
-    def finished(self) -> np.ndarray:
-        """Which lanes `[lane]` have taken all their steps, or finished all their episodes."""
-        return self.plan.finished(self.env_steps, self.episodes)
-
-    @property
-    def ready(self) -> np.ndarray:
-        """Which lanes `[lane]` may be logged and evaluated: all, since each segment ends with learning."""
-        return np.ones(len(self.seeds), bool)
-
-    @property
-    def done(self) -> bool:
-        """Whether every lane has taken all its steps and learned from them."""
-        return bool(self.finished.all())
+    def _counts(self, env_steps: np.ndarray, episodes: np.ndarray, updates: np.ndarray) -> Counts:
+        """Return counts of lanes that are all ready, since each segment ends with learning."""
+        return Counts(self.plan, env_steps, episodes, updates, np.ones(len(self.seeds), bool))
 
     @property
     def policy(self) -> Any:
         """The learned policy of every lane, on the host."""
-        # copied, because the learner's memory is donated to the next segment
-        return jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.lane.learner.state.policy)
+        return policies(self.lane.learner)
 
     def advance(self) -> Report:
         """Run one segment; return its report, which is also kept as `report`. Raises RunError for infinite numbers."""
-        rows, share = schedule.segment(self.plan, self.env_steps, self.episodes, self.shared_updates)
+        counts = self.counts
+        rows, share = schedule.segment(self.plan, counts.env_steps, counts.episodes, self.shared_updates)
         table, count = schedule.table(rows, schedule.most_iterations(self.plan)), np.asarray(len(rows), np.int32)
         self.lane, record = self.segment(self.config, self.lane, self.keys, share, table, count)
         record, learned = devices.fetched(record), sum(row.num_updates for row in rows)
-        made = np.where(share.steps > 0, learned, 0)
-        self.env_steps, self.shared_updates, self.learned = (
-            self.env_steps + record.taken,
-            self.shared_updates + learned,
-            True,
-        )
-        self.updates, self.episodes = self.updates + made, self.episodes + np.count_nonzero(record.length, (1, 2, 3))
+        made, ended = np.where(share.steps > 0, learned, 0), np.count_nonzero(record.length, (1, 2, 3))
+        self.counts = self._counts(counts.env_steps + record.taken, counts.episodes + ended, counts.updates + made)
+        self.shared_updates, self.learned = self.shared_updates + learned, True
         self.report = Report(_episodes(record), record.metrics if learned else None, made)
         self.finite = bool(record.finite.all())
         if not self.finite:
             seed = self.seeds[int(np.argmin(record.finite))]
             learning = "learning diverged, lower the learning rate; or " if self.shared_updates else ""
             raise RunError(
-                f"a number of seed {seed} is not finite, before environment step {self.env_steps.max()}:"
+                f"a number of seed {seed} is not finite, before environment step {self.counts.env_steps.max()}:"
                 f" {learning}the environment is at fault"
             )
         return self.report
@@ -121,7 +97,7 @@ class DeviceTraining:
         """Return everything the run is at this moment, as a tree of arrays, good until the next segment."""
         rest = of_numbers(tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
-        counts = {"env_steps": self.env_steps, "episodes": self.episodes, "updates": self.updates}
+        counts = {name: getattr(self.counts, name) for name in COUNTED}
         return {**parts, **counts, "shared_updates": np.asarray(self.shared_updates)}
 
     def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
@@ -129,13 +105,12 @@ class DeviceTraining:
 
         `planned` is the number of environment steps that the run was to have then, if it was another.
         """
-        parts = shapes(self.snapshot())
-        return {**parts, "learner": priorities_for(self.plan.room(planned), parts["learner"])}
+        return shapes(self.snapshot(), self.plan.room(planned))
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not: none."""
-        self.shared_updates, self.env_steps = int(snapshot["shared_updates"]), np.array(snapshot["env_steps"])
-        self.episodes, self.updates = np.array(snapshot["episodes"]), np.array(snapshot["updates"])
+        self.shared_updates = int(snapshot["shared_updates"])
+        self.counts = self._counts(*(np.array(snapshot[name]) for name in COUNTED))
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
         rest = with_keys(snapshot["lane"], tree.replace(self.lane, learner=None))
         self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)

@@ -20,15 +20,15 @@ from polyak.lazy import jax
 from polyak.training import devices
 from polyak.training.acting import Behavior, make_acting
 from polyak.training.collect import Collector
-from polyak.training.lanes import Lanes, on_host, priorities_for, put_back, shapes, truncate_newest
+from polyak.training.counts import Counts
+from polyak.training.lanes import Lanes, on_host, policies, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, Task, UpdateSchedule, learn
-from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Report, VectorEnv
 from polyak.types import Algorithm
 
 
-class Training:
+class HostLoop:
     """One run in memory: learners on the devices, environments on the host, and what is under way between them."""
 
     def __init__(
@@ -62,50 +62,19 @@ class Training:
         self._fetch()
         behavior = Behavior(algorithm, config, self.spec, plan.envs, explore=True)
         self.collector = Collector(plan, envs, make_acting(behavior, self.seeds, self.policy), self.seeds)
+        self.verdict = self.collector.acting.verdict
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether the algorithm acts in NumPy."""
-        return self.collector.acting.verdict
+    def counts(self) -> Counts:
+        """What each lane has done of the plan.
 
-    @property
-    def env_steps(self) -> np.ndarray:
-        """Environment steps that each lane `[lane]` has taken."""
-        return self.collector.env_steps
-
-    @property
-    def episodes(self) -> np.ndarray:
-        """Training episodes that each lane `[lane]` has finished."""
-        return self.collector.episodes
-
-    @property
-    def num_devices(self) -> int:
-        """Over how many devices the lanes are spread."""
-        return self.sharding.num_devices
-
-    @property
-    def progress(self) -> np.ndarray:
-        """Share of the plan `[lane]` that each lane has done."""
-        return self.plan.progress(self.env_steps, self.episodes)
-
-    @property
-    def finished(self) -> np.ndarray:
-        """Which lanes `[lane]` have taken all their steps, or finished all their episodes."""
-        return self.collector.finished
-
-    @property
-    def ready(self) -> np.ndarray:
-        """Which lanes `[lane]` may be logged and evaluated: all between two rounds, but finished ones that still learn.
-
-        So what is told of a lane does not depend on when the others finish their episodes.
+        All lanes are ready between two rounds but finished ones that still learn, so what is written about a lane does
+        not depend on when the others finish their episodes.
         """
-        waits = np.zeros(len(self.seeds), bool) if self.pending is None else self.finished & self.pending.active
-        return ~waits if self.collector.at_rest else np.zeros(len(self.seeds), bool)
-
-    @property
-    def done(self) -> bool:
-        """Whether every lane has taken all its steps and learned from them."""
-        return bool(self.finished.all()) and self.pending is None
+        collector = self.collector
+        waits = np.zeros(len(self.seeds), bool) if self.pending is None else collector.finished & self.pending.active
+        ready = ~waits & collector.at_rest
+        return Counts(self.plan, collector.env_steps, collector.episodes, self.updates, ready)
 
     def advance(self) -> Report:
         """Run one iteration; return its report, which is also kept as `report`.
@@ -119,13 +88,13 @@ class Training:
         before = self.updates
         if self.pending is not None:
             metrics, self.pending = self._learn_from(self.pending), None
-        if not self.finished.all():
+        if not self.collector.finished.all():
             try:
                 rollout, episodes = self.collector.collect()
             except (RunError, KeyboardInterrupt):
                 self._report([], metrics, self.updates - before)
                 raise
-            env_steps = int(self.env_steps.max())
+            env_steps = int(self.collector.env_steps.max())
             due = self.collector.at_rest
             self.num_updates = self.plan.updates_due(env_steps, self.shared_updates) if due else 0
             if overlapped:
@@ -152,8 +121,8 @@ class Training:
 
         `planned` is the number of environment steps that the run was to have then, if it was another.
         """
-        parts = shapes({**self.snapshot(), "pending": self.collector.empty_rollout() if pending else None})
-        return {**parts, "learner": priorities_for(self.plan.room(planned), parts["learner"])}
+        pending_rollout = self.collector.empty_rollout() if pending else None
+        return shapes({**self.snapshot(), "pending": pending_rollout}, self.plan.room(planned))
 
     def restore(self, snapshot: dict[str, Any]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""
@@ -200,5 +169,4 @@ class Training:
 
     def _fetch(self) -> None:
         """Copy the learned policy to the host, which waits for the learner."""
-        # copied, because the learner's memory is donated to its next call
-        self.policy = jax.tree.map(lambda leaf: np.array(leaf, copy=True), self.learner.state.policy)
+        self.policy = policies(self.learner)

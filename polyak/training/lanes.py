@@ -81,12 +81,22 @@ def _is_key(leaf: Any) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def shapes(snapshot: T) -> T:
-    """Replace arrays by shapes and types: an array that looks at a learner's memory would keep it from being reused."""
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
+def policies(learner: Learner) -> Any:
+    """Copy the learned policies of all lanes to the host, which waits for the learner."""
+    # copied, because the learner's memory is donated to its next program
+    return jax.tree.map(lambda leaf: np.array(leaf, copy=True), learner.state.policy)
 
 
-def priorities_for(capacity: int, learner: Learner) -> Learner:
+def shapes(snapshot: dict[str, Any], capacity: int) -> dict[str, Any]:
+    """Return the shapes and types of a loop's snapshot, with priorities for this many transitions.
+
+    There are no arrays in it: one that looks at a learner's memory would keep the memory from being reused.
+    """
+    parts = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
+    return {**parts, "learner": _priorities_for(capacity, parts["learner"])}
+
+
+def _priorities_for(capacity: int, learner: Learner) -> Learner:
     """Return the shapes of a learner with those of priorities for another number of places."""
     if learner.priorities is None:
         return learner

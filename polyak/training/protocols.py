@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from polyak.lazy import jax
+from polyak.training.counts import Counts
 from polyak.training.plan import Plan
 from polyak.types import EnvSpec, Episode
 
@@ -28,15 +29,15 @@ class Report:
 class Loop(Protocol):
     """One training in memory, whatever it learns from, between two iterations.
 
-    Everything that has a lane has a leading axis `[lane]`. `progress` is the share of the plan that is done: what
-    sessions, logs and plots go by, since a loop need not take steps in an environment.
+    Everything that has a lane has a leading axis `[lane]`. Sessions, logs and plots go by `counts.progress`, the share
+    of the plan that is done, since a loop need not take steps in an environment.
     """
 
     plan: Plan
     seeds: list[int]
     spec: EnvSpec
+    sharding: jax.sharding.NamedSharding  # how the lanes are spread over devices
     report: Report  # of the last iteration
-    updates: np.ndarray
     finite: bool  # whether all numbers so far were finite
     learned: bool  # whether it has learned once, and so is compiled
 
@@ -45,36 +46,12 @@ class Loop(Protocol):
         """The learned policy of every lane, on the host."""
 
     @property
-    def env_steps(self) -> np.ndarray:
-        """Environment steps that each lane has taken."""
-
-    @property
-    def num_devices(self) -> int:
-        """Over how many devices the lanes are spread."""
+    def counts(self) -> Counts:
+        """What each lane has done of the plan."""
 
     @property
     def verdict(self) -> Verdict:
         """Whether the algorithm acts in NumPy."""
-
-    @property
-    def episodes(self) -> np.ndarray:
-        """Training episodes that each lane has finished."""
-
-    @property
-    def progress(self) -> np.ndarray:
-        """Share of the plan that each lane has done."""
-
-    @property
-    def finished(self) -> np.ndarray:
-        """Which lanes have done all of it."""
-
-    @property
-    def ready(self) -> np.ndarray:
-        """Which lanes may be logged and evaluated."""
-
-    @property
-    def done(self) -> bool:
-        """Whether every lane has finished and learned from it."""
 
     def advance(self) -> Report:
         """Run one iteration. Raises RunError where an environment fails, or learning diverged."""

@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         envs.close()
         raise polyak.RunError("not now")
 
-    monkeypatch.setattr(execute, "Training", remember)
+    monkeypatch.setattr(execute, "HostLoop", remember)
     return asked
 
 

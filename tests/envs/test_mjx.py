@@ -13,7 +13,7 @@ import pytest
 from polyak.algorithms import ddpg
 from polyak.envs import functional, mjx
 from polyak.errors import UsageError
-from polyak.training.device import DeviceTraining
+from polyak.training.device import DeviceLoop
 from polyak.training.plan import Plan
 from tests.fixtures.agents import small
 
@@ -59,11 +59,11 @@ def test_a_task_has_playgrounds_time_limit_and_sizes() -> None:
 @needs_playground
 def test_a_task_is_trained_on_the_device() -> None:
     plan = Plan(env_steps=24, envs=2, warmup=8, rollout_length=4, batch=4, evaluations=1)
-    training = DeviceTraining(ddpg, small(ddpg.Config()), plan, world(), (0,))
-    while not training.done:
-        training.advance()
-    assert np.isfinite(jax.tree.leaves(training.policy)[0]).all()
-    assert training.step == 16
+    loop = DeviceLoop(ddpg, small(ddpg.Config()), plan, world(), (0,))
+    while not loop.counts.done:
+        loop.advance()
+    assert np.isfinite(jax.tree.leaves(loop.policy)[0]).all()
+    assert loop.step == 16
 
 
 @needs_playground

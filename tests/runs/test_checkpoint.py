@@ -14,7 +14,7 @@ from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from tests.fixtures import small
 
@@ -93,7 +93,7 @@ def test_rows_written_after_the_last_checkpoint_are_not_repeated(finished: polya
     save = session.Session.save
 
     def last_one_fails(one: session.Session) -> None:
-        if one.training.done:
+        if one.loop.counts.done:
             raise Killed
         save(one)
 
@@ -123,27 +123,27 @@ def test_a_second_ctrl_c_does_not_spoil_the_checkpoint(finished: polyak.Run, mon
 
 
 @pytest.fixture(scope="module")
-def training() -> Iterator[Training]:
+def loop() -> Iterator[HostLoop]:
     """Some iterations into a training, with a rollout that waits to be learned from."""
     plan = Plan(env_steps=400, **small.PLAN)
     envs = VectorEnv(small.ENV, [0, 1], plan.envs)
-    made = Training(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1])
+    made = HostLoop(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1])
     for _ in range(7):
         made.advance()
     yield made
     envs.close()
 
 
-def test_a_checkpoint_brings_back_every_number(training: Training, tmp_path: Path):
+def test_a_checkpoint_brings_back_every_number(loop: HostLoop, tmp_path: Path):
     progress = checkpoint.Progress(
-        training.policy, np.array([-np.inf, 2.5]), np.array([0, 1]), {"training": 1.5}, "asked", {}
+        loop.policy, np.array([-np.inf, 2.5]), np.array([0, 1]), {"training": 1.5}, "asked", {}
     )
-    checkpoint.save(tmp_path / "c", training, progress)
-    before = jax.tree.map(np.array, training.snapshot())
-    training.advance()
-    again = checkpoint.load(tmp_path / "c", training, training.policy, "asked")
+    checkpoint.save(tmp_path / "c", loop, progress)
+    before = jax.tree.map(np.array, loop.snapshot())
+    loop.advance()
+    again = checkpoint.load(tmp_path / "c", loop, loop.policy, "asked")
     assert before["pending"] is not None
-    jax.tree.map(np.testing.assert_array_equal, training.snapshot(), before)
+    jax.tree.map(np.testing.assert_array_equal, loop.snapshot(), before)
     jax.tree.map(np.testing.assert_array_equal, again.best, progress.best)
     np.testing.assert_array_equal(again.best_returns, progress.best_returns)
     assert (again.evaluated.tolist(), again.seconds) == ([0, 1], {"training": 1.5})
@@ -154,20 +154,20 @@ MOMENTS = [("save_file", 1), ("fsync", 1), ("replace", 1), ("fsync", 2), ("repla
 
 @pytest.mark.parametrize(("call", "number"), MOMENTS)
 def test_a_kill_while_saving_leaves_a_whole_checkpoint(
-    training: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+    loop: HostLoop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ):
-    progress = checkpoint.Progress(training.policy, np.zeros(2), np.zeros(2, np.int64), {}, "asked", {})
-    checkpoint.save(tmp_path / "c", training, progress)
-    steps = {int(training.env_steps[0])}
-    training.advance()
-    steps.add(int(training.env_steps[0]))
+    progress = checkpoint.Progress(loop.policy, np.zeros(2), np.zeros(2, np.int64), {}, "asked", {})
+    checkpoint.save(tmp_path / "c", loop, progress)
+    steps = {int(loop.counts.env_steps[0])}
+    loop.advance()
+    steps.add(int(loop.counts.env_steps[0]))
     with monkeypatch.context() as patch:
         kill_at(patch, call, number)
         with pytest.raises(Killed):
-            checkpoint.save(tmp_path / "c", training, progress)
-    checkpoint.load(tmp_path / "c", training, training.policy, "asked")
-    assert int(training.env_steps[0]) in steps
-    checkpoint.save(tmp_path / "c", training, progress)
+            checkpoint.save(tmp_path / "c", loop, progress)
+    checkpoint.load(tmp_path / "c", loop, loop.policy, "asked")
+    assert int(loop.counts.env_steps[0]) in steps
+    checkpoint.save(tmp_path / "c", loop, progress)
     assert sorted(path.suffix for path in (tmp_path / "c").iterdir()) == [".json", ".safetensors"]
 
 

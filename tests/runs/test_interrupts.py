@@ -219,7 +219,7 @@ def test_ctrl_c_in_the_last_save_leaves_out_the_scores(monkeypatch: pytest.Monke
     save = polyak.runs.session.Session.save
 
     def pressed(session: Any) -> None:
-        if session.training.done:
+        if session.loop.counts.done:
             small.press_ctrl_c()
         save(session)
 

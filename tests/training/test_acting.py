@@ -13,7 +13,7 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.probe import ActionReward
 from polyak.errors import UsageError
 from polyak.training.acting import Behavior, NumpyActing, OneLaneActing, make_acting
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting
@@ -224,29 +224,29 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
-    training = toys.finish(Training(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS))
-    assert not training.verdict.in_numpy
-    assert training.policy.updates.tolist() == [30, 30]
+    loop = toys.finish(HostLoop(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS))
+    assert not loop.verdict.in_numpy
+    assert loop.policy.updates.tolist() == [30, 30]
 
 
 ON_POLICY = Plan(env_steps=3000, envs=10, rollout_length=10, warmup=0, updates=1, updates_per="rollout")
 
 
-def on_policy(plan: Plan = ON_POLICY) -> Training:
-    return Training(toys.on_policy, toys.Config(rate=0.05), plan, VectorEnv(ActionReward, SEEDS, plan.envs), SEEDS)
+def on_policy(plan: Plan = ON_POLICY) -> HostLoop:
+    return HostLoop(toys.on_policy, toys.Config(rate=0.05), plan, VectorEnv(ActionReward, SEEDS, plan.envs), SEEDS)
 
 
 def test_an_on_policy_algorithm_learns_from_rollouts() -> None:
-    training = toys.finish(on_policy())
-    assert training.policy.updates.tolist() == [30, 30]
-    np.testing.assert_allclose(training.policy.weight[:, 0, 0], 0.5, atol=0.15)  # the best action
+    loop = toys.finish(on_policy())
+    assert loop.policy.updates.tolist() == [30, 30]
+    np.testing.assert_allclose(loop.policy.weight[:, 0, 0], 0.5, atol=0.15)  # the best action
 
 
 def test_an_on_policy_rollout_comes_from_the_policy_that_learns_from_it() -> None:
-    training = on_policy()
+    loop = on_policy()
     for _ in range(3):
-        distance = training.advance().metrics["distance"]
-        assert training.pending is None
+        distance = loop.advance().metrics["distance"]
+        assert loop.pending is None
         # the mean distance of a normal number from its mean is √(2/π)·σ = 0.80 · 0.3
         np.testing.assert_allclose(distance, 0.24, atol=0.06)
 
@@ -269,7 +269,7 @@ def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any]
 def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
     offline = toys.variant(toys.linear, learns_from="dataset")
     with pytest.raises(UsageError, match="dataset"):
-        Training(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,))
+        HostLoop(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,))
 
 
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
@@ -281,10 +281,10 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
 
     slowly = toys.variant(algorithm, update=slow)
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
-    training = Training(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS)
-    while training.shared_updates == 0:  # compiles
-        training.advance()
-    training.collector.acting.seed(training.env_steps)
-    training._learn_from(training.pending)
-    training.collector.acting(training.collector.envs.obs)
-    assert not training.learner.state.policy.weight.is_ready()
+    loop = HostLoop(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS)
+    while loop.shared_updates == 0:  # compiles
+        loop.advance()
+    loop.collector.acting.seed(loop.counts.env_steps)
+    loop._learn_from(loop.pending)
+    loop.collector.acting(loop.collector.envs.obs)
+    assert not loop.learner.state.policy.weight.is_ready()

@@ -13,8 +13,8 @@ from gymnasium.experimental.functional import FuncEnv
 from polyak import tree
 from polyak.envs import functional
 from polyak.envs.gymnasium import VectorEnv
-from polyak.training.device import DeviceTraining
-from polyak.training.host import Training
+from polyak.training.device import DeviceLoop
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
@@ -36,11 +36,11 @@ class Counted:
 
 
 def on_host(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
-    return toys.finish(Training(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
+    return toys.finish(HostLoop(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
 
 
 def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
-    return toys.finish(DeviceTraining(algorithm, config, plan, functional.find("Pendulum-v1"), (3,)))
+    return toys.finish(DeviceLoop(algorithm, config, plan, functional.find("Pendulum-v1"), (3,)))
 
 
 @pytest.mark.parametrize("train", [on_host, on_device])
@@ -113,9 +113,9 @@ def test_a_users_environment_that_was_changed_is_what_it_is_now() -> None:
     env, lowest = Falling(), []
     for gravity in (1.0, 5.0):
         env.gravity = gravity
-        training = DeviceTraining(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,))
-        toys.finish(training)
-        lowest.append(float(training.lane.learner.buffer.data.reward.min()))
+        loop = DeviceLoop(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,))
+        toys.finish(loop)
+        lowest.append(float(loop.lane.learner.buffer.data.reward.min()))
     assert lowest == [-4.0, -20.0]
 
 
@@ -128,4 +128,4 @@ def test_an_algorithm_of_polyaks_that_was_changed_is_what_it_is_now() -> None:
 
 def test_an_algorithm_that_is_no_module_can_be_trained() -> None:
     parts = {name: part for name, part in vars(toys.linear).items() if not name.startswith("__")}
-    assert on_host(SimpleNamespace(**parts)).done
+    assert on_host(SimpleNamespace(**parts)).counts.done

@@ -14,7 +14,7 @@ from polyak.algorithms import a2c, ddpg, dqn
 from polyak.envs.functional import CompiledEnv
 from polyak.errors import RunError
 from polyak.training import schedule
-from polyak.training.device import DeviceTraining
+from polyak.training.device import DeviceLoop
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.plan import Plan
 from polyak.tree import take
@@ -34,13 +34,13 @@ def world(env: Any = Drift) -> CompiledEnv:
 
 
 def train(plan: Plan = PLAN, seeds: Any = (3,), env: Any = Drift, algorithm: Any = toys.linear, config: Any = None):
-    made = DeviceTraining(algorithm, config or toys.Config(), plan, world(env), seeds)
+    made = DeviceLoop(algorithm, config or toys.Config(), plan, world(env), seeds)
     return toys.finish(made)
 
 
-def rows_of(training: DeviceTraining, lane: int = 0) -> np.ndarray:
+def rows_of(loop: DeviceLoop, lane: int = 0) -> np.ndarray:
     """Return the transitions of a lane, oldest first."""
-    buffer = take(training.lane.learner.buffer, lane)
+    buffer = take(loop.lane.learner.buffer, lane)
     rows, added = as_rows(buffer.data, 1), int(buffer.added)
     capacity = len(rows)
     return np.roll(rows, -(added % capacity) if added > capacity else 0, axis=0)[: min(added, capacity)]
@@ -113,11 +113,11 @@ def test_stores_true_successors_and_starts_anew_after_an_end() -> None:
 
 def test_reports_every_episode_with_its_return() -> None:
     plan = changed(PLAN, envs=1, capacity=60)
-    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), (3,))
+    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), (3,))
     reported: list[Any] = []
-    while not training.done:
-        reported += training.advance().episodes
-    steps = unpack(world().spec, rows_of(training))
+    while not loop.counts.done:
+        reported += loop.advance().episodes
+    steps = unpack(world().spec, rows_of(loop))
     ends = np.flatnonzero((steps.terminated + steps.truncated) > 0)
     starts = [0, *(ends[:-1] + 1)]
     assert [episode.length for episode in reported] == [b - a + 1 for a, b in zip(starts, ends, strict=True)]
@@ -145,14 +145,14 @@ def test_one_program_serves_all_segments() -> None:
 
 @pytest.mark.parametrize("env", [Drift, Keyed])
 def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
-    whole = DeviceTraining(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
+    whole = DeviceLoop(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
     for _ in range(4):
         whole.advance()
     kept = jax.tree.map(np.array, whole.snapshot())
-    again = DeviceTraining(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
+    again = DeviceLoop(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
     again.restore(kept)
-    for training in (whole, again):
-        toys.finish(training)
+    for loop in (whole, again):
+        toys.finish(loop)
     assert_identical(again.policy, whole.policy)
     assert_identical(again.snapshot(), whole.snapshot())
     assert again.shared_updates == whole.shared_updates
@@ -167,23 +167,23 @@ def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
     learns = algorithm.learns_from
     rollouts: dict[str, Any] = {"warmup": 0, "updates_per": "rollout", "updates": 1, "evaluations": 3}
     plan = Plan(env_steps=60, envs=2, rollout_length=3, **rollouts) if learns == "rollout" else PLAN
-    training = train(plan, env=env, algorithm=algorithm, config=config)
-    assert training.done
-    assert training.shared_updates == (10 if learns == "rollout" else 26)
-    assert all(np.isfinite(metric).all() for metric in training.report.metrics.values())
+    loop = train(plan, env=env, algorithm=algorithm, config=config)
+    assert loop.counts.done
+    assert loop.shared_updates == (10 if learns == "rollout" else 26)
+    assert all(np.isfinite(metric).all() for metric in loop.report.metrics.values())
 
 
 def test_the_metrics_are_the_mean_over_a_segments_updates() -> None:
     plan = changed(
         PLAN, env_steps=1_200, evaluations=0, capacity=1_200
     )  # several iterations between two rows of the log
-    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), (3,))
+    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), (3,))
     before = 0
     for _ in range(6):
-        metrics = training.advance().metrics
+        metrics = loop.advance().metrics
         if metrics is not None:
-            np.testing.assert_allclose(metrics["step"], np.arange(before, training.shared_updates).mean(), rtol=1e-6)
-        before = training.shared_updates
+            np.testing.assert_allclose(metrics["step"], np.arange(before, loop.shared_updates).mean(), rtol=1e-6)
+        before = loop.shared_updates
     assert before > 0
 
 
@@ -206,35 +206,35 @@ def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
 @pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["alone", "two lanes a device"])
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
     plan = Plan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
-    training = DeviceTraining(toys.linear, toys.Config(), plan, world(), seeds)
-    rows, share = schedule.segment(plan, training.env_steps, training.episodes, training.shared_updates)
+    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), seeds)
+    rows, share = schedule.segment(plan, loop.counts.env_steps, loop.counts.episodes, loop.shared_updates)
     table = schedule.table(rows, schedule.most_iterations(plan))
-    given = training.config, training.lane, training.keys, share, table, np.asarray(len(rows), np.int32)
-    assert not copies(training.segment.lower(*given), least=50_000)
+    given = loop.config, loop.lane, loop.keys, share, table, np.asarray(len(rows), np.int32)
+    assert not copies(loop.segment.lower(*given), least=50_000)
 
 
 BY_EPISODE = changed(PLAN, envs=1, rollout_length=7, warmup=9, updates_per="episode", updates=2, capacity=60)
 
 
 def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
-    training = DeviceTraining(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5))
+    loop = DeviceLoop(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5))
     taken = []
-    while not training.done:
-        before, step = training.env_steps.copy(), training.shared_updates
-        episodes = training.advance().episodes
-        taken.append(training.env_steps - before)
+    while not loop.counts.done:
+        before, step = loop.counts.env_steps.copy(), loop.shared_updates
+        episodes = loop.advance().episodes
+        taken.append(loop.counts.env_steps - before)
         if (before >= 9).all():
-            assert training.shared_updates == step + 2
+            assert loop.shared_updates == step + 2
             playing = before < 60
             assert ((taken[-1] > 0) == playing).all()
             ended = {episode.lane for episode in episodes}
-            assert ended | set(np.flatnonzero(training.env_steps >= 60)) == {0, 1}
+            assert ended | set(np.flatnonzero(loop.counts.env_steps >= 60)) == {0, 1}
         else:
-            assert training.shared_updates == 0
-    np.testing.assert_array_equal(training.env_steps, [60, 60])
+            assert loop.shared_updates == 0
+    np.testing.assert_array_equal(loop.counts.env_steps, [60, 60])
     assert len({tuple(steps) for steps in np.array(taken).tolist()}) > 2  # lanes went at their own pace
     for lane in (0, 1):
-        steps = unpack(world().spec, rows_of(training, lane))
+        steps = unpack(world().spec, rows_of(loop, lane))
         going = ((steps.terminated + steps.truncated) == 0)[:-1]
         np.testing.assert_array_equal(steps.next_obs[:-1][going], steps.obs[1:][going])
 
@@ -243,8 +243,8 @@ def test_a_lane_that_is_done_learns_no_more() -> None:
     seeds = (3, 5, 8)
     alone = [train(BY_EPISODE, seeds=(seed,)) for seed in seeds]
     together = train(BY_EPISODE, seeds=seeds)
-    updates = [int(training.updates[0]) for training in alone]
-    assert together.updates.tolist() == updates
+    updates = [int(loop.counts.updates[0]) for loop in alone]
+    assert together.counts.updates.tolist() == updates
     sooner = [lane for lane in range(len(seeds)) if updates[lane] < together.shared_updates]
     assert sooner
     for lane in sooner:
@@ -275,6 +275,6 @@ def test_evaluation_plays_each_episode_to_its_end() -> None:
 
 def test_serves_an_algorithm_whose_acting_has_a_memory() -> None:
     config = small(ddpg.Config(noise="ornstein-uhlenbeck", noise_sigma=0.3))
-    training = train(algorithm=ddpg, config=config)
-    assert np.isfinite(rows_of(training)).all()
-    assert training.shared_updates == 26
+    loop = train(algorithm=ddpg, config=config)
+    assert np.isfinite(rows_of(loop)).all()
+    assert loop.shared_updates == 26

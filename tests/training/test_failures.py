@@ -10,7 +10,7 @@ import pytest
 
 from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Breaking, Walk
@@ -38,13 +38,13 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-def run(how: Callable[..., Any], plan: Plan = PLAN) -> Training:
-    return Training(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
+def run(how: Callable[..., Any], plan: Plan = PLAN) -> HostLoop:
+    return HostLoop(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
 
 
-def until_it_fails(training: Training) -> str:
+def until_it_fails(loop: HostLoop) -> str:
     with pytest.raises(RunError) as error:
-        toys.finish(training)
+        toys.finish(loop)
     return str(error.value)
 
 
@@ -67,34 +67,34 @@ def test_what_is_not_finite_is_refused(how: Callable[..., Any], message: str) ->
 @pytest.mark.parametrize("overlap", [True, False])
 def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewhere(how: Any, overlap: bool) -> None:
     plan = Plan(**{**vars(PLAN), "overlap": overlap})
-    training = run(how, plan)
-    until_it_fails(training)
-    assert training.env_steps.tolist() == [30]
-    assert training.shared_updates == 20
-    np.testing.assert_array_equal(training.policy.weight, training.learner.state.policy.weight)
-    mended = Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,))
-    mended.restore(training.snapshot())
+    loop = run(how, plan)
+    until_it_fails(loop)
+    assert loop.counts.env_steps.tolist() == [30]
+    assert loop.shared_updates == 20
+    np.testing.assert_array_equal(loop.policy.weight, loop.learner.state.policy.weight)
+    mended = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,))
+    mended.restore(loop.snapshot())
     np.testing.assert_array_equal(mended.collector.envs.obs, where_it_stood(30, plan))
     toys.finish(mended)
-    assert mended.env_steps.tolist() == [60]
+    assert mended.counts.env_steps.tolist() == [60]
     assert mended.shared_updates == 50
 
 
 @pytest.mark.parametrize("overlap", [True, False])
 def test_a_mended_run_equals_one_that_never_failed(overlap: bool) -> None:
     plan = Plan(**{**vars(PLAN), "overlap": overlap})
-    training, sound = (run(how, plan) for how in (fails, lambda *answer: answer))
-    until_it_fails(training)
+    loop, sound = (run(how, plan) for how in (fails, lambda *answer: answer))
+    until_it_fails(loop)
     mended = run(lambda *answer: answer, plan)
-    mended.restore(training.snapshot())
+    mended.restore(loop.snapshot())
     for either in (mended, sound):
         toys.finish(either)
     np.testing.assert_array_equal(mended.policy.weight, sound.policy.weight)
 
 
 def test_a_policy_that_diverges_is_not_blamed_on_the_environment() -> None:
-    training = Training(toys.linear, toys.Config(rate=np.nan), PLAN, VectorEnv(Walk, (SEED,), 1), (SEED,))
-    said = until_it_fails(training)
+    loop = HostLoop(toys.linear, toys.Config(rate=np.nan), PLAN, VectorEnv(Walk, (SEED,), 1), (SEED,))
+    said = until_it_fails(loop)
     assert "action" in said
     assert "the environment returned" not in said
 
@@ -106,9 +106,9 @@ def test_a_reset_that_fails_is_named() -> None:
                 raise OSError("the door is shut")
             return super().reset(**arguments)
 
-    training = Training(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,))
-    assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(training)
-    assert training.collector.envs.episodes.tolist() == [[0]]
+    loop = HostLoop(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,))
+    assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(loop)
+    assert loop.collector.envs.episodes.tolist() == [[0]]
 
 
 def where() -> tuple[int, int]:
@@ -121,14 +121,14 @@ def where() -> tuple[int, int]:
 @cache
 def ends() -> list[int]:
     """Return after which environment steps the episodes of a sound run end."""
-    training = toys.finish(run(lambda *answer: answer))
-    data = training.learner.buffer.data
+    loop = toys.finish(run(lambda *answer: answer))
+    data = loop.learner.buffer.data
     return (np.flatnonzero(np.asarray(data.terminated + data.truncated)[0]) + 1).tolist()
 
 
 def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:
     """Return what a sound run sees after some steps."""
-    training = run(lambda *answer: answer, plan)
-    while training.env_steps[0] < env_steps:
-        training.advance()
-    return training.collector.envs.obs
+    loop = run(lambda *answer: answer, plan)
+    while loop.counts.env_steps[0] < env_steps:
+        loop.advance()
+    return loop.collector.envs.obs

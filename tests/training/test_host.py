@@ -13,7 +13,7 @@ from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import VectorEnv, episode_seed
 from polyak.numerics.draws import LaneGenerators
 from polyak.replay import ring
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec
@@ -30,8 +30,8 @@ EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observation
 
 def train(
     plan: Plan, seeds: Any = (3,), make: Any = Walk, algorithm: Any = toys.linear, config: Any = None
-) -> Training:
-    return toys.finish(Training(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
+) -> HostLoop:
+    return toys.finish(HostLoop(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
 
 
 TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
@@ -98,7 +98,7 @@ def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
     kept = Kept()
     trained = train(plan, seeds=(3, 4), make=kept)
     assert [sum(env.taken for env in kept.made[i : i + plan.envs]) for i in (0, plan.envs)] == [plan.env_steps] * 2
-    assert trained.env_steps.tolist() == trained.learner.buffer.added.tolist() == [plan.env_steps] * 2
+    assert trained.counts.env_steps.tolist() == trained.learner.buffer.added.tolist() == [plan.env_steps] * 2
     updates = int(Fraction(str(plan.updates)) * (plan.env_steps - plan.warmup))
     assert trained.shared_updates == updates
     assert trained.policy.updates.tolist() == [updates] * 2
@@ -138,13 +138,11 @@ def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
 
 
 def test_finished_episodes_are_reported_with_their_true_returns() -> None:
-    training = Training(
-        toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,)
-    )
+    loop = HostLoop(toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,))
     episodes = []
-    while not training.done:
-        episodes += training.advance().episodes
-    parts = transitions(training)
+    while not loop.counts.done:
+        episodes += loop.advance().episodes
+    parts = transitions(loop)
     ends = np.flatnonzero(parts.terminated + parts.truncated) + 1
     rewards = np.split(parts.reward, ends)[: len(ends)]
     assert [episode.length for episode in episodes] == [len(part) for part in rewards]
@@ -153,22 +151,22 @@ def test_finished_episodes_are_reported_with_their_true_returns() -> None:
 
 def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4)
-    training = Training(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,))
+    loop = HostLoop(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,))
     policies = []
-    while not training.finished.all():
-        policies.append(training.policy)  # with which this iteration's steps are taken
-        training.advance()
-    parts = jax.tree.map(lambda leaf: leaf[0, :, 0], training.pending.steps)
+    while not loop.counts.finished.all():
+        policies.append(loop.policy)  # with which this iteration's steps are taken
+        loop.advance()
+    parts = jax.tree.map(lambda leaf: leaf[0, :, 0], loop.pending.steps)
     expected = np.clip(parts.obs @ policies[-1].weight[0], -1, 1)
     np.testing.assert_allclose(parts.action, expected, rtol=1e-4, atol=1e-6)
-    assert policies[-1].updates == training.shared_updates - 10  # the last but one rollout was learned from meanwhile
-    assert training.shared_updates == 20  # the last rollout is still to be learned from
+    assert policies[-1].updates == loop.shared_updates - 10  # the last but one rollout was learned from meanwhile
+    assert loop.shared_updates == 20  # the last rollout is still to be learned from
 
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
-    training = Training(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4))
-    reports = [training.advance().metrics for _ in range(4)]
+    loop = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4))
+    reports = [loop.advance().metrics for _ in range(4)]
     assert reports[0] is None
     assert [report["step"].tolist() for report in reports[1:]] == [[4.5, 4.5], [14.5, 14.5], [24.5, 24.5]]
 
@@ -228,13 +226,13 @@ def test_updates_per_episode_are_made_once_even_when_the_episode_is_longer_than_
     assert trained.shared_updates == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
 
-def transitions(training: Training) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), training.learner.buffer.data)
+def transitions(loop: HostLoop) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf[0]), loop.learner.buffer.data)
 
 
-def lengths(training: Training) -> np.ndarray:
+def lengths(loop: HostLoop) -> np.ndarray:
     """Return the lengths of a lane's episodes, the unfinished last one included."""
-    parts = transitions(training)
+    parts = transitions(loop)
     ends = np.flatnonzero(parts.terminated + parts.truncated) + 1
     return np.diff(np.unique([0, *ends, len(parts.reward)]))
 
@@ -242,17 +240,17 @@ def lengths(training: Training) -> np.ndarray:
 def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
     kept = Kept(partial(Walk, limit=10**9))
-    training = Training(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,))
+    loop = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,))
     due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))
     ends = 10 * (1 + np.flatnonzero(np.diff(due)))  # of the rollouts after which an evaluation is due
     assert ends.tolist() == [30, 60]
-    while training.env_steps[0] < 30:
-        training.advance()
-    assert training.pending is not None
-    assert training.pending.steps.truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
-    assert training.collector.envs.actions == [[[]]]
-    assert (training.collector.acting.memory == 0).all()
-    toys.finish(training)
-    truncated = np.asarray(training.learner.buffer.data.truncated)
+    while loop.counts.env_steps[0] < 30:
+        loop.advance()
+    assert loop.pending is not None
+    assert loop.pending.steps.truncated[0, :, 0].tolist() == [0.0] * 9 + [1.0]
+    assert loop.collector.envs.actions == [[[]]]
+    assert (loop.collector.acting.memory == 0).all()
+    toys.finish(loop)
+    truncated = np.asarray(loop.learner.buffer.data.truncated)
     assert np.flatnonzero(truncated[0]).tolist() == [29, 59]
-    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(training.collector.envs.episodes[0, 0]))
+    assert kept.made[0].seeds[-1] == episode_seed(3, 0, int(loop.collector.envs.episodes[0, 0]))

@@ -10,7 +10,7 @@ import pytest
 
 from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import VectorEnv
-from polyak.training.host import Training
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from polyak.tree import from_named_leaves, named_leaves
 from tests.fixtures import toys
@@ -23,13 +23,13 @@ OVERLAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4)
 IN_TURN = Plan(env_steps=45, warmup=10, rollout_length=5, batch=4, updates=0.5, capacity=30, overlap=False)
 WRAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
 PER_EPISODE = Plan(env_steps=60, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
-Make = Callable[[], Training]
+Make = Callable[[], HostLoop]
 
 
 def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
-    def make() -> Training:
+    def make() -> HostLoop:
         envs = VectorEnv(lambda: Walk(**walk), SEEDS, plan.envs)
-        return Training(algorithm, config or toys.Config(), plan, envs, SEEDS)
+        return HostLoop(algorithm, config or toys.Config(), plan, envs, SEEDS)
 
     return make
 
@@ -42,10 +42,10 @@ def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
 
 
 def test_the_snapshots_tested_are_taken_in_the_midst() -> None:
-    training = advanced(maker(OVERLAPPED), 6)
-    assert training.pending is not None
-    assert all(taken for lane in training.collector.envs.actions for taken in lane)  # every episode is under way
-    assert (training.collector.acting.memory != 0).all()  # and its noise has drifted
+    loop = advanced(maker(OVERLAPPED), 6)
+    assert loop.pending is not None
+    assert all(taken for lane in loop.collector.envs.actions for taken in lane)  # every episode is under way
+    assert (loop.collector.acting.memory != 0).all()  # and its noise has drifted
 
 
 def test_restored_ddpg_equals_uninterrupted() -> None:
@@ -56,9 +56,9 @@ def test_restored_ddpg_equals_uninterrupted() -> None:
 
 def test_restored_when_acting_is_compiled() -> None:
     make = maker(OVERLAPPED, toys.linear_in_jax)
-    training = advanced(make, 5)
-    assert not training.verdict.in_numpy
-    assert_identical(finished(restored(make, training.snapshot())), finished(make()))
+    loop = advanced(make, 5)
+    assert not loop.verdict.in_numpy
+    assert_identical(finished(restored(make, loop.snapshot())), finished(make()))
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_the_priorities_tested_were_revised_and_the_replay_has_wrapped_around() 
 
 
 def test_a_snapshot_does_not_change_when_the_run_goes_on() -> None:
-    training = advanced(maker(OVERLAPPED), 5)
-    snapshot = training.snapshot()
+    loop = advanced(maker(OVERLAPPED), 5)
+    snapshot = loop.snapshot()
     before = jax.tree.map(np.array, snapshot)
-    finished(training)
+    finished(loop)
     assert_identical(snapshot, before)
 
 
@@ -102,24 +102,24 @@ def test_a_snapshot_can_be_restored_twice() -> None:
 
 def test_returns_reported_after_a_restore_count_the_whole_episode() -> None:
     make = maker(IN_TURN, limit=25)
-    whole, training = make(), advanced(make, 4)
-    continued = restored(make, training.snapshot())
+    whole, loop = make(), advanced(make, 4)
+    continued = restored(make, loop.snapshot())
     episodes = [[(e.total, e.length) for e in reports(part)] for part in (whole, continued)]
     assert episodes[1]
     assert episodes[0][-len(episodes[1]) :] == episodes[1]
 
 
-def advanced(make: Make, iterations: int) -> Training:
-    training = make()
+def advanced(make: Make, iterations: int) -> HostLoop:
+    loop = make()
     for _ in range(iterations):
-        training.advance()
-    return training
+        loop.advance()
+    return loop
 
 
-def restored(make: Make, snapshot: Any) -> Training:
-    training = make()
-    training.restore(snapshot)
-    return training
+def restored(make: Make, snapshot: Any) -> HostLoop:
+    loop = make()
+    loop.restore(snapshot)
+    return loop
 
 
 @cache
@@ -127,16 +127,16 @@ def uninterrupted(plan: Plan) -> dict[str, Any]:
     return finished(maker(plan)())
 
 
-def finished(training: Training) -> dict[str, Any]:
+def finished(loop: HostLoop) -> dict[str, Any]:
     """Train to the end and return all that the run is then."""
-    reports(training)
-    return jax.tree.map(np.array, training.snapshot())
+    reports(loop)
+    return jax.tree.map(np.array, loop.snapshot())
 
 
-def reports(training: Training) -> list[Any]:
+def reports(loop: HostLoop) -> list[Any]:
     episodes = []
-    while not training.done:
-        episodes += training.advance().episodes
+    while not loop.counts.done:
+        episodes += loop.advance().episodes
     return episodes
 
 
@@ -145,14 +145,14 @@ def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: Plan) -
     make = maker(plan)
     snapshot = jax.tree.map(np.array, advanced(make, 6).snapshot())
     snapshot["collector"]["obs"][1, 0] += 1  # as if the environment had been elsewhere
-    training = make()
-    assert training.restore(snapshot) == 1
-    changed = jax.tree.map(lambda new, old: (new != old).sum(), newest(training.snapshot()), newest(snapshot))
+    loop = make()
+    assert loop.restore(snapshot) == 1
+    changed = jax.tree.map(lambda new, old: (new != old).sum(), newest(loop.snapshot()), newest(snapshot))
     assert {name: count for name, count in named_leaves(changed).items() if count}.keys() <= TRUNCATED
     assert sum(named_leaves(changed).values()) == 1  # of one transition
-    assert (training.collector.envs.episodes - snapshot["collector"]["episodes"]).sum(1).tolist() == [0, 1]
-    assert (training.collector.acting.memory[1, 0] == 0).all()
-    finished(training)
+    assert (loop.collector.envs.episodes - snapshot["collector"]["episodes"]).sum(1).tolist() == [0, 1]
+    assert (loop.collector.acting.memory[1, 0] == 0).all()
+    finished(loop)
 
 
 TRUNCATED = {"stored.truncated.0", "stored.truncated.1", "pending.truncated"}

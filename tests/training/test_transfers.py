@@ -14,8 +14,8 @@ import pytest
 
 from polyak.envs import functional
 from polyak.envs.gymnasium import VectorEnv
-from polyak.training.device import DeviceTraining
-from polyak.training.host import Training
+from polyak.training.device import DeviceLoop
+from polyak.training.host import HostLoop
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
@@ -25,11 +25,11 @@ LONGER = replace(PLAN, rollout_length=64, updates=2.0)
 
 
 def on_host(algorithm: Any, plan: Plan) -> Any:
-    return Training(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,))
+    return HostLoop(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,))
 
 
 def on_device(algorithm: Any, plan: Plan) -> Any:
-    return DeviceTraining(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,))
+    return DeviceLoop(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,))
 
 
 @pytest.fixture
@@ -50,15 +50,15 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
     return arrays
 
 
-def transfers(training: Any, capfd: Any, fetched: dict[int, Any]) -> tuple[int, int]:
+def transfers(loop: Any, capfd: Any, fetched: dict[int, Any]) -> tuple[int, int]:
     """Run iterations after the warm-up; return the transfers of one to the device, and to the host."""
     for _ in range(6):
-        training.advance()
+        loop.advance()
     capfd.readouterr()
     fetched.clear()
     with jax.transfer_guard_host_to_device("log_explicit"):
         for _ in range(5):
-            training.advance()
+            loop.advance()
     told = capfd.readouterr().err.count("host-to-device transfer")
     assert told % 5 == len(fetched) % 5 == 0
     return told // 5, len(fetched) // 5

@@ -1,10 +1,26 @@
 """What the command prints of scores: one row per seed and one for all."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from polyak.runs.run import Run
 
 
-def report(run: Any, options: Any) -> None:
+class Printing(Protocol):
+    """Options that say what to print."""
+
+    @property
+    def quiet(self) -> bool:
+        """Print nothing."""
+
+    @property
+    def json(self) -> bool:
+        """Print one JSON object."""
+
+
+def report(run: "Run", options: Printing) -> None:
     """Print what training came to: nothing if `options.quiet`, one object if `options.json`, else the table."""
     if options.json:
         print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
@@ -21,7 +37,7 @@ def report(run: Any, options: Any) -> None:
         print(f"run: {run.folder}  ({trust.command('watch', run.folder, run.facts)})")
 
 
-def one_object(content: dict[str, Any]) -> str:
+def one_object(content: Mapping[str, object]) -> str:
     """Write one JSON object; numbers that are not finite, which JSON lacks, become null."""
     from polyak.runs.files import plain
 

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -18,12 +18,13 @@ from polyak.errors import UsageError, reason, shortened
 from polyak.lazy import jax
 from polyak.runs import files
 from polyak.tree import from_named_leaves, named_leaves
+from polyak.types import Array, Json, Tree
 
 T = TypeVar("T")
 LARGEST_HEADER = 2**22  # bytes: tens of thousands of arrays
 
 
-def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
+def save_arrays(path: Path, tree: Tree) -> dict[str, str]:
     """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON.
 
     Raises RunError where it cannot be written.
@@ -39,7 +40,7 @@ def save_arrays(path: Path, tree: Any) -> dict[str, Any]:
             return {"file": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def save_set(folder: Path, name: str, facts: dict[str, Any], trees: dict[str, Any]) -> None:
+def save_set(folder: Path, name: str, facts: Mapping[str, object], trees: Mapping[str, Tree]) -> None:
     """Save trees beside those saved before, then the JSON that names them, then remove the earlier ones.
 
     So a kill at any moment leaves the earlier set or this one whole. Whatever else is in the folder stays there.
@@ -81,7 +82,7 @@ class Free:
         return next((most for prefix, most in self.most.items() if name.startswith(prefix)), None)
 
 
-def load_arrays(folder: Path, entry: Any, template: T, free: Free | None = None) -> T:
+def load_arrays(folder: Path, entry: Json, template: T, free: Free | None = None) -> T:
     """Load a tree shaped like `template` from the file that `entry` names.
 
     Raises UsageError if the file is missing, damaged or changed. Nothing that is larger than the template is read.
@@ -102,7 +103,7 @@ def load_arrays(folder: Path, entry: Any, template: T, free: Free | None = None)
         raise UsageError(f"{path} cannot be read: {reason(error)}") from error
 
 
-def _named_by(folder: Path, entry: Any) -> tuple[Path, str]:
+def _named_by(folder: Path, entry: Json) -> tuple[Path, str]:
     """Return the file that an entry of a JSON file names, always within the folder, and its digest."""
     match entry:
         case {"file": str(name), "sha256": str(digest)} if files.is_word(name) and Path(name).name == name:
@@ -111,16 +112,17 @@ def _named_by(folder: Path, entry: Any) -> tuple[Path, str]:
     raise UsageError(f"the arrays in {folder} cannot be found: what names them is damaged or was changed")
 
 
-DTYPES: dict[str, Any] = {
+DTYPES = {
     **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
     **{f"{code.upper()}{8 * size}": f"<{code}{size}" for code in "iu" for size in (1, 2, 4, 8)},
     "BOOL": "?",
 }
 
 
-def _dtype(code: str) -> np.dtype[Any] | None:
-    name = jax.numpy.bfloat16 if code == "BF16" else DTYPES.get(code)
-    return None if name is None else np.dtype(name)
+def _dtype(code: str) -> np.dtype | None:
+    if code == "BF16":
+        return np.dtype(jax.numpy.bfloat16)
+    return np.dtype(DTYPES[code]) if code in DTYPES else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Stored:
     """An array in a file, read by slices of its first axis: safetensors' own reader takes all of it into memory."""
 
     path: Path
-    dtype: np.dtype[Any]
+    dtype: np.dtype
     shape: tuple[int, ...]
     offset: int
 
@@ -172,9 +174,9 @@ def _arrays_in(path: Path, file: io.BufferedReader) -> dict[str, Stored]:
     return stored
 
 
-def _described(path: Path, name: str, entry: Any, begin: int) -> Stored:
+def _described(path: Path, name: str, entry: Json, begin: int) -> Stored:
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [start, end]}:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
             numbers = (*shape, start, end)
             known = _dtype(dtype)
             if known is not None and len(shape) <= 32 and all(map(files.is_count, numbers)):
@@ -184,7 +186,7 @@ def _described(path: Path, name: str, entry: Any, begin: int) -> Stored:
     raise UsageError(f"{path} is damaged: its header describes no array {shortened(name)!r}")
 
 
-def _compare(path: Path, stored: dict[str, Stored], leaves: dict[str, Any], free: Free) -> None:
+def _compare(path: Path, stored: dict[str, Stored], leaves: Mapping[str, Array], free: Free) -> None:
     """Raise UsageError where the arrays in a file are not those of the template."""
     for name in itertools.chain(leaves, stored):
         if name not in stored:
@@ -201,11 +203,11 @@ def _compare(path: Path, stored: dict[str, Stored], leaves: dict[str, Any], free
             )
 
 
-def _may_be(found: Stored, expected: Any, most: int) -> bool:
+def _may_be(found: Stored, expected: Array, most: int) -> bool:
     rows = tuple(expected.shape)
     alike = rows == (0,) or (len(found.shape), *found.shape[1:]) == (len(rows), *rows[1:])  # of what is empty no row
     return alike and found.size <= most
 
 
-def _taken(name: str, array: Stored, free: Free) -> Any:
+def _taken(name: str, array: Stored, free: Free) -> Stored | np.ndarray:
     return array if name.startswith(tuple(free.by_part)) else array[:]

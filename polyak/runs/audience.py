@@ -6,7 +6,6 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -21,7 +20,7 @@ class Progress:
     """Environment steps taken."""
     updates: tuple[int, ...]
     """Gradient updates made."""
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[dict[str, int | float | None], ...]
     """The newest row of metrics.csv; empty before the first."""
     evaluation: tuple[float | None, ...] | None
     """Mean returns of the evaluation just made, None for seeds that it left out; None: no evaluation was made."""
@@ -32,7 +31,7 @@ class Audience:
     """What the caller of a training wants to be told, and when it is enough."""
 
     quiet: bool | None = None
-    on_report: Callable[[Progress], Any] | None = None
+    on_report: Callable[[Progress], object] | None = None
     stop_at: float | None = None
 
     def validate(self, evaluations: int) -> None:

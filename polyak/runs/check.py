@@ -2,7 +2,6 @@
 
 import textwrap
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from polyak import algorithms
 from polyak.envs.check import Facts, Finding, check
@@ -10,6 +9,7 @@ from polyak.envs.make import Maker, Source, name_of
 from polyak.envs.trial import Effort
 from polyak.runs import interrupts, request
 from polyak.training.plan import Plan
+from polyak.types import Json
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Report:
         kinds = {found.kind for found in self.findings}
         return 2 if "refused" in kinds else 1 if "fails" in kinds else 0
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Json]:
         """Return the report in plain values."""
         facts = None if self.facts is None else asdict(self.facts)
         told = {"errors": self.errors, "warnings": self.warnings, "algorithms": list(self.algorithms)}
@@ -61,7 +61,7 @@ class Report:
 def check_env(
     env: Maker,
     *,
-    env_kwargs: dict[str, Any] | None = None,
+    env_kwargs: dict[str, Json] | None = None,
     episodes: int = 3,
     steps: int = 1_000,
     seconds: float = 10.0,

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 from polyak.envs.forks import SIGNALS, restore_in_forks
 from polyak.errors import Interrupted
@@ -43,7 +42,7 @@ class Interrupts:
         self.before_force: Callable[[], None] = lambda: None
         self.handled, self.counted = 0, 0  # presses heard in the main thread, and by the guard
         self.held = False
-        self.before: dict[int, Any] = {}
+        self.before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self.ends: tuple[socket.socket, ...] = ()
         self.announced, self.told = threading.Lock(), threading.Lock()  # taken once, by who is the first to speak
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 from polyak import algorithms
 from polyak.errors import UsageError, option
 from polyak.training.plan import Plan
+from polyak.types import Algorithm
 
 TOP = ("steps", "seeds", "preset", "backend", "out", "quiet")  # arguments beside config and plan
 OF_REPLAY = ("episodes", "batch", "capacity", "warmup", "warmup_actions", "updates", "updates_per", "overlap")
@@ -89,7 +89,7 @@ WORDS: dict[str, tuple[str, ...] | str] = {
 }  # fmt: skip
 
 
-def explained(word: str, module: Any) -> str:
+def explained(word: str, module: Algorithm) -> str:
     """Say what a word that is no setting of an algorithm's may mean; an empty sentence if nothing is known."""
     name = word.replace("-", "_").rpartition(".")[2]
     known = _known(module)
@@ -110,7 +110,7 @@ def explained(word: str, module: Any) -> str:
     return elsewhere
 
 
-def refuse_arguments(function: str, given: Iterable[str], algorithm: Any = None) -> None:
+def refuse_arguments(function: str, given: Iterable[str], algorithm: Algorithm | str | None = None) -> None:
     """Raise UsageError for keyword arguments that one of polyak's functions lacks, and say what they may mean.
 
     `algorithm` is what is trained with the settings that they may be, if anything is.
@@ -134,7 +134,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {  # of functions: other words, without u
 }
 
 
-def _known(module: Any) -> list[str]:
+def _known(module: Algorithm) -> list[str]:
     """List what can be set where this algorithm is trained."""
     plan = [field.name for field in dataclasses.fields(Plan)]
     if module.learns_from == "rollout":

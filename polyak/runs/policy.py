@@ -22,7 +22,7 @@ from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import Verdict
 from polyak.training.protocols import Acting
 from polyak.tree import map_leaves, take
-from polyak.types import Algorithm, Discrete, EnvSpec
+from polyak.types import Algorithm, Discrete, EnvSpec, Json
 
 
 class Policy:
@@ -101,7 +101,7 @@ class Policy:
 
 def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[AnySpace, AnySpace]) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
-    described = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
+    described: dict[str, Json] = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
     with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
         described["tree"] = structure.describe(trees["final"])
     arrays.save_set(folder, "policy.json", {**facts, **described}, trees)

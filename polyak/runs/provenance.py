@@ -7,13 +7,13 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from typing import Any
 
 from polyak.lazy import jax
 from polyak.training import devices
+from polyak.types import Json
 
 
-def provenance() -> dict[str, Any]:
+def provenance() -> dict[str, Json]:
     """Return what run.json says of time, versions, commit and machine."""
     packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
     versions = {"python": platform.python_version()}

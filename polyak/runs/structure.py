@@ -10,11 +10,11 @@ import re
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from polyak.tree import PARTS, made
+from polyak.types import Json, Tree
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Shape:
     """What is known of an array that has not been read yet."""
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype
 
 
-def describe(tree: Any) -> Any:
+def describe(tree: Tree) -> Json:
     """Describe a tree. Raises ValueError where it holds something that has no description."""
     if type(tree) in PARTS:
         return {"class": _name(type(tree)), **_fields(tree, static=PARTS[type(tree)][1])}
@@ -40,12 +40,12 @@ def describe(tree: Any) -> Any:
     raise ValueError(f"a {type(tree).__name__} has no description")
 
 
-def _fields(tree: Any, static: Collection[str]) -> dict[str, Any]:
+def _fields(tree: Tree, static: Collection[str]) -> dict[str, Json]:
     values = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
     return {name: _value(value) if name in static else describe(value) for name, value in values.items()}
 
 
-def _value(value: Any) -> Any:
+def _value(value: object) -> Json:
     """Describe a static setting: a number, a text, a tuple or a dataclass of them."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -61,7 +61,7 @@ def _name(cls: type) -> str:
     return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def rebuild(description: Any, packages: Collection[str]) -> Any:
+def rebuild(description: Json, packages: Collection[str]) -> Tree:
     """Make the tree that was described, with a Shape in place of each array.
 
     Nothing is imported for it: classes are dataclasses of modules that have been imported already, and belong to one
@@ -83,7 +83,7 @@ def rebuild(description: Any, packages: Collection[str]) -> Any:
     return made(cls, values)
 
 
-def _setting(description: Any, packages: Collection[str]) -> Any:
+def _setting(description: Json, packages: Collection[str]) -> object:
     if isinstance(description, list):
         return tuple(_setting(part, packages) for part in description)
     if not isinstance(description, dict):
@@ -92,7 +92,7 @@ def _setting(description: Any, packages: Collection[str]) -> Any:
     return made(cls, {name: _setting(part, packages) for name, part in fields.items()})
 
 
-def _class_and_fields(description: Any, packages: Collection[str]) -> tuple[type, dict[str, Any]]:
+def _class_and_fields(description: Json, packages: Collection[str]) -> tuple[type, dict[str, Json]]:
     """Find the class that is described; its fields must be those described."""
     if not isinstance(description, dict) or not isinstance(description.get("class"), str):
         raise ValueError("it describes no tree")

@@ -4,14 +4,14 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
 import numpy as np
 
 from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, closed_on_error, name_of
-from polyak.envs.spaces import to_json
+from polyak.envs.spaces import AnyEnv, to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display, folder
 from polyak.runs.files import replacing
@@ -125,7 +125,7 @@ def _blaming(where: str, in_window: bool) -> Iterator[None]:
         raise RunError(told) from error
 
 
-def _frame(env: Any, before: list[np.ndarray]) -> np.ndarray:
+def _frame(env: AnyEnv, before: list[np.ndarray]) -> np.ndarray:
     """Draw a picture `[height, width, 3 or 4]` of bytes, as large as those before it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a display that is missing: it is drawn or it fails
@@ -153,10 +153,10 @@ def _try_writing(path: Path) -> None:
         raise UsageError(f"cannot write {path}: {reason(error)}") from error
 
 
-def _fps(declared: Any) -> float:
+def _fps(declared: object) -> float:
     """Return the pictures per second that an environment declares, or a usual number where it is none."""
     try:
-        fps = float(declared)
+        fps = float(declared) if isinstance(declared, SupportsFloat | str) else DEFAULT_FPS
     except (TypeError, ValueError, OverflowError):
         return DEFAULT_FPS
     return fps if SLOWEST <= fps <= FASTEST else DEFAULT_FPS

@@ -6,13 +6,13 @@ default settings are known not to solve, each with what happens instead and what
 
 import importlib
 import pkgutil
-from typing import Any
 
 from polyak.envs.make import newest
 from polyak.errors import UsageError, nearest
 from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
 from polyak.training.plan import Plan
-from polyak.types import Algorithm
+from polyak.tree import replace
+from polyak.types import Algorithm, Tree
 
 _FOUND = {
     found.name: importlib.import_module(f"{__name__}.{found.name}")
@@ -45,7 +45,7 @@ def find(algorithm: str, name: str, environment: str, learns_from: str = "replay
     return (made_for or [preset for preset in presets[name] if not preset.environments])[0]
 
 
-def settings(algorithm: Algorithm, preset: Preset, steps: int | None = None) -> tuple[Any, Plan]:
+def settings(algorithm: Algorithm, preset: Preset, steps: int | None = None) -> tuple[Tree, Plan]:
     """Construct the Config and the Plan of a preset, shortened or lengthened to `steps` environment steps."""
     plan = dict(preset.plan) if steps is None else {**preset.plan, "env_steps": steps}
-    return algorithm.Config(**preset.config), Plan(**plan)
+    return algorithm.Config(**preset.config), replace(Plan(), **plan)

@@ -1,7 +1,6 @@
 """What a preset is."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -10,11 +9,11 @@ class Preset:
 
     about: str
     environments: tuple[str, ...] = ()
-    config: dict[str, Any] = field(default_factory=dict)
-    plan: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, object] = field(default_factory=dict)
+    plan: dict[str, object] = field(default_factory=dict)
 
 
 # an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY: dict[str, Any] = {"warmup": 0, "updates": 1, "updates_per": "rollout", "rollout_length": 100}
+ON_POLICY: dict[str, object] = {"warmup": 0, "updates": 1, "updates_per": "rollout", "rollout_length": 100}
 
 Presets = dict[str, tuple[Preset, ...]]  # by name; those made for an environment, and the one for any

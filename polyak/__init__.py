@@ -5,7 +5,7 @@ run = polyak.train("ddpg", "Pendulum-v1", steps=20_000, seeds=5)
 action = run.policy(obs)
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from polyak.errors import RunError, UsageError
@@ -46,7 +46,7 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import a public name when it is first used, so that `polyak --help` does not wait for JAX."""
     import importlib
 

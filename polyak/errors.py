@@ -1,4 +1,4 @@
-"""What goes wrong for a reason the user can mend: one plain sentence, with the fix and the nearest valid name."""
+"""Errors that the user can fix: one plain sentence, with the fix and the nearest valid name."""
 
 import contextlib
 import contextvars
@@ -11,21 +11,21 @@ from pathlib import Path
 
 
 class UsageError(ValueError):
-    """A wrong request. The command prints its message on one line and exits with code 2."""
+    """An invalid request. The command prints the message on one line and exits with code 2."""
 
 
 class RunError(RuntimeError):
-    """Training stopped by something outside it, such as an environment that raised. Exit code 1."""
+    """A failure outside polyak, such as an environment that raised. Exit code 1."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was interrupted, and saved; its message says how to go on. Exit code 130."""
+    """Training was interrupted and saved; the message says how to continue. Exit code 130."""
 
 
 def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` shows what there is") -> str:
-    """Say which valid name is closest to a wrong one, or list the valid names when none is close.
+    """Suggest the valid name closest to a wrong one, or list the valid names if none is close.
 
-    Where there are too many to list, say `otherwise`.
+    If there are too many to list, return `otherwise`.
     """
     import difflib
 
@@ -37,7 +37,7 @@ def nearest(name: str, valid: Iterable[str], otherwise: str = "`polyak list` sho
 
 
 def describe(error: BaseException) -> str:
-    """Say what was raised, in its own words, and where in the user's code: "ValueError: … (my_env.py, line 12)"."""
+    """Describe an exception and where in the user's code it came from: "ValueError: … (my_env.py, line 12)"."""
     if isinstance(error, SystemExit):
         said = f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     else:
@@ -50,9 +50,9 @@ def describe(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str:
-    """Return file and line of the user's code that an exception came from last; "" if it came through none.
+    """Return the innermost file and line of the user's code in an exception's traceback; "" if there is none.
 
-    Other installed packages count only where no code of the user's took part; polyak, Gymnasium and Python never do.
+    Installed packages count only if none of the user's code is involved; polyak, Gymnasium and Python never do.
     """
     lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
     gymnasium = importlib.util.find_spec("gymnasium")
@@ -71,13 +71,13 @@ INSTALLED = {"site-packages", "dist-packages"}
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong in the system's own words, without its number and its path."""
+    """Return the operating system's message without error number and path."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def installing(extra: str) -> str:
-    """Return the command that installs the packages of one of polyak's extras."""
-    import importlib.metadata  # takes longer than all else that the command imports before it listens to Ctrl-C
+    """Return the command that installs one of polyak's extras."""
+    import importlib.metadata  # slow, and the command does not handle Ctrl-C yet
 
     try:
         lines = importlib.metadata.requires("polyak") or []
@@ -92,7 +92,7 @@ _ON_COMMAND_LINE = contextvars.ContextVar("on the command line", default=False)
 
 @contextlib.contextmanager
 def command_line() -> Iterator[None]:
-    """Word messages for somebody at the command line; otherwise they are for a program in Python."""
+    """Word messages for the command line; outside this context they are worded for Python."""
     token = _ON_COMMAND_LINE.set(True)
     try:
         yield
@@ -101,9 +101,9 @@ def command_line() -> Iterator[None]:
 
 
 def option(name: str, value: object = None) -> str:
-    """Name a setting as the user writes it: `--plan.warmup 10` at the command line, else `plan={"warmup": 10}`.
+    """Write a setting as the user would: `--plan.warmup 10` on the command line, else `plan={"warmup": 10}`.
 
-    Those of the environment are in the group `env`: `--env.g 4.0`, or `env_kwargs={"g": 4.0}`.
+    Settings of the environment are in the group `env`: `--env.g 4.0`, or `env_kwargs={"g": 4.0}`.
     """
     if _ON_COMMAND_LINE.get():
         flag, value = f"--{name.replace('_', '-')}", " ".join(map(str, value)) if isinstance(value, tuple) else value
@@ -115,23 +115,23 @@ def option(name: str, value: object = None) -> str:
 
 
 def call(name: str, argument: object, trust: bool = False) -> str:
-    """Name one of polyak's commands as the user gives it: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
+    """Write a call of polyak as the user would: `polyak resume runs/a`, or `polyak.resume("runs/a")`."""
     if _ON_COMMAND_LINE.get():
         return f"polyak {name} {argument}{' --trust' if trust else ''}"
     return f'polyak.{name}("{argument}"{", trust=True" if trust else ""})'
 
 
 def shortened(text: str, longest: int = 120) -> str:
-    """Return a text for a message without its middle, where it is long: it may come from a damaged file."""
+    """Cut the middle out of a long text for a message; it may come from a damaged file."""
     return text if len(text) <= longest else f"{text[: longest - 30]}…{text[-25:]}"
 
 
 def untrusted(path: object, what: str, name: str) -> str:
-    """Say that a file names code to run which is not registered, and how to let it run."""
+    """Say that a file names unregistered code to run, and how to allow it."""
     module = shortened(name.partition(":")[0])
     return f"{path} names the {what} {shortened(name)!r}, which would import {module} and run its code: {trusting()}"
 
 
 def trusting() -> str:
-    """Say how to let what a run's files name be used."""
+    """Say how to allow the code that a run's files name."""
     return f"if you trust whoever made this folder, say {option('trust', True)}"

@@ -1,7 +1,7 @@
-"""Fields of settings that know their own limits, checked when the settings are made.
+"""Fields of settings that declare their limits, validated when the settings are constructed.
 
-Numbers of NumPy and JAX become Python's. What is traced, as all fields are in a compiled function, passes unchecked,
-and so do JAX's arrays with axes: a value for each of several agents.
+NumPy and JAX scalars are converted to Python numbers. Traced values, as in compiled functions, are not checked, and
+neither are JAX arrays with axes, which hold one value for each of several agents.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def number(
     below: float | None = None,
     static: bool = False,
 ) -> T:
-    """Declare a number (or a tuple of numbers, or None) with limits; `static` makes it part of the structure."""
+    """Declare a number (or a tuple of numbers, or None) with limits; a `static` one is part of the structure."""
     limits = {"least": least, "above": above, "most": most, "below": below}
     return dataclasses.field(default=default, metadata={"static": static, "limits": limits})
 
@@ -42,7 +42,7 @@ def number(
 def check(settings: DataclassInstance) -> None:
     """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices.
 
-    Called while the dataclass is made: only then is it right to put Python's numbers in the place of NumPy's.
+    Call it from `__post_init__` only: it replaces NumPy's numbers in the frozen dataclass with Python's.
     """
     kinds = _types(type(settings))
     for field in dataclasses.fields(settings):
@@ -59,7 +59,7 @@ def check(settings: DataclassInstance) -> None:
 
 
 def refuse_changed(settings: DataclassInstance, names: tuple[str, ...], what: str) -> None:
-    """Raise UsageError where one of these fields, which serves only `what`, is not at its default."""
+    """Raise UsageError if one of these fields, which only `what` uses, differs from its default."""
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         if field.name in names and not is_jax_array(value) and value != field.default:
@@ -69,7 +69,7 @@ def refuse_changed(settings: DataclassInstance, names: tuple[str, ...], what: st
 
 
 def _in_python(value: object) -> object:
-    """Turn NumPy's and JAX's numbers, alone or in a tuple or an array, into Python's."""
+    """Convert NumPy and JAX numbers, alone or in a tuple or an array, to Python's."""
     if isinstance(value, np.generic | np.ndarray) or is_jax_array(value):
         value = value.tolist()
         return tuple(value) if isinstance(value, list) else value
@@ -102,7 +102,7 @@ def _words(kind: object) -> str:
     return getattr(kind, "__name__", str(kind)) if not typing.get_args(kind) else str(kind).replace("NoneType", "None")
 
 
-LARGEST = 2**63 - 1  # what arrays of whole numbers hold
+LARGEST = 2**63 - 1  # the largest number that an int64 array holds
 
 
 def _check_number(

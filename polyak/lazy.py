@@ -1,7 +1,7 @@
-"""JAX and Optax, imported when they are first used: reading a run and acting in NumPy do without, and start sooner.
+"""JAX and Optax, imported on first use, because reading a run and acting in NumPy do not need them and start sooner.
 
-Where other programs write `import jax` and `import jax.numpy as jnp`, modules of polyak write
-`from polyak.lazy import jax, jnp` and postpone their annotations. Modules of users import JAX as they like.
+Modules of polyak write `from polyak.lazy import jax, jnp` instead of `import jax` and `import jax.numpy as jnp`, and
+postpone the evaluation of annotations. Users' modules may import JAX directly.
 """
 
 import importlib
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
 
     class Later:
-        """A module that is imported when one of its attributes is first asked for."""
+        """A module that is imported on the first access to one of its attributes."""
 
         def __init__(self, name: str):
             self._name, self._module = name, None
@@ -36,14 +36,14 @@ else:
 
 
 def is_jax_array(value: object) -> "TypeGuard[jax.Array]":
-    """Say whether a value is an array of JAX: nothing is while JAX has not been imported."""
+    """Return whether a value is a JAX array; always False before JAX is imported."""
     return sys.modules.get("jax") is not None and isinstance(value, jax.Array)
 
 
 def once_jax_is_imported(act: Callable[[], object]) -> None:
-    """Call a function: now if JAX has been imported, else as soon as anybody imports it."""
+    """Call a function now if JAX has been imported, otherwise as soon as it is."""
     if sys.modules.get("jax") is not None:
-        importlib.import_module("jax")  # which waits where another thread is about to
+        importlib.import_module("jax")  # waits if another thread is importing it
         act()
         return
     watch = next((finder for finder in sys.meta_path if isinstance(finder, _Watch)), None)
@@ -54,13 +54,13 @@ def once_jax_is_imported(act: Callable[[], object]) -> None:
 
 
 class _Watch(MetaPathFinder):
-    """Leaves finding JAX to the finders after it, and calls what waits for it once it has been loaded."""
+    """Leaves finding JAX to the other finders, and calls the waiting functions once it is loaded."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], object]] = []
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return what the others find, with a loader that calls back."""
+        """Return what the other finders find, with a loader that calls back."""
         if name != "jax":
             return None
         others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))

@@ -1,6 +1,6 @@
-"""Frozen dataclasses that JAX sees through, and the few operations on whole trees that learning needs.
+"""Frozen dataclasses that are JAX pytrees, and the few operations on whole trees that learning needs.
 
-While nobody has imported JAX, trees of NumPy arrays are walked in Python, in the same order.
+Until JAX is imported, trees of NumPy arrays are traversed in Python, in the same order.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def static() -> Any: ...  # as `dataclasses.field`: a field without a default fi
 @overload
 def static(*, default: T) -> T: ...
 def static(*, default: object = dataclasses.MISSING) -> object:
-    """Mark a dataclass field as structure: it decides shapes or branches, so changing it recompiles the program."""
+    """Declare a field that is part of the structure: it decides shapes or branches, so changing it recompiles."""
     return dataclasses.field(default=default, metadata={"static": True})
 
 
@@ -46,7 +46,7 @@ def pytree(cls: type[T]) -> type[T]:
     return frozen
 
 
-PARTS: dict[type, tuple[list[str], list[str]]] = {}  # of each pytree class: its fields that hold trees, and the static
+PARTS: dict[type, tuple[list[str], list[str]]] = {}  # class → fields that hold trees, static fields
 
 
 def _register(cls: type, data: list[str], meta: list[str]) -> None:
@@ -54,7 +54,7 @@ def _register(cls: type, data: list[str], meta: list[str]) -> None:
 
 
 def _register_unchecked(cls: type, data: list[str], meta: list[str]) -> None:
-    """Register a class that checks its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
+    """Register a class that validates its fields so that JAX, which puts anything into them, rebuilds it unchecked."""
 
     def flatten(tree: object) -> tuple[list[object], tuple[object, ...]]:
         return [getattr(tree, name) for name in data], tuple(getattr(tree, name) for name in meta)
@@ -70,7 +70,7 @@ def _register_unchecked(cls: type, data: list[str], meta: list[str]) -> None:
 
 
 def made(cls: type[T], values: Mapping[str, object]) -> T:
-    """Make a frozen dataclass of its fields, whatever is in them, without checks."""
+    """Make a frozen dataclass from its field values without validating them."""
     tree = object.__new__(cls)
     for name, value in values.items():
         object.__setattr__(tree, name, value)
@@ -83,9 +83,9 @@ def replace(tree: Node, **changes: object) -> Node:
 
 
 def map_leaves(function: Callable[..., object], tree: T, *others: object) -> T:
-    """Apply a function to every leaf, and to those in the same places of other trees; return the tree of results.
+    """Apply a function to each leaf and the corresponding leaves of other trees; return the tree of results.
 
-    As `jax.tree.map`, which it calls where JAX has been imported.
+    The same as `jax.tree.map`, which it calls once JAX has been imported.
     """
     if sys.modules.get("jax") is not None:
         return jax.tree.map(function, tree, *others)
@@ -110,7 +110,7 @@ def _mapped(function: Callable[..., object], tree: object, *others: object) -> A
 
 
 def _parts(tree: object) -> list[tuple[Hashable, object]] | None:
-    """List the parts of a node with their names, in JAX's order; None: it is a leaf."""
+    """List the children of a node with their names, in JAX's order; return None for a leaf."""
     if tree is None:
         return []
     if type(tree) in PARTS:
@@ -126,20 +126,20 @@ def take(tree: T, index: jax.Array | ndarray | int | slice) -> T:
 
 
 def where(condition: jax.Array, yes: T, no: T) -> T:
-    """Choose between two trees of equal structure by one scalar condition."""
+    """Choose between two trees of the same structure by a scalar condition."""
     return jax.tree.map(lambda a, b: jax.numpy.where(condition, a, b), yes, no)
 
 
 def polyak_average(target: T, source: T, tau: jax.Array | float) -> T:
-    """Move every leaf of the target a share `tau` of the way to the source: τ·source + (1 - τ)·target.
+    """Move every leaf of the target towards the source: τ·source + (1 - τ)·target.
 
-    τ is small (0.001 to 0.01); τ = 1 copies, to the bit. Source: Lillicrap et al. 2016 (arXiv 1509.02971), Algorithm 1.
+    τ is usually 0.001 to 0.01; τ = 1 copies bit for bit. Source: Lillicrap et al. 2016 (arXiv 1509.02971), Algorithm 1.
     """
     return jax.tree.map(lambda t, s: tau * s + (1 - tau) * t, target, source)
 
 
 def named_leaves(tree: object) -> dict[str, jax.Array | ndarray]:
-    """Flatten a tree to a dictionary from each leaf's path ("policy.actor.layers.0.weight") to the leaf."""
+    """Flatten a tree to a dictionary that maps each leaf's path ("policy.actor.layers.0.weight") to the leaf."""
     if sys.modules.get("jax") is None:
         return dict(_named("", tree))
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
@@ -157,9 +157,9 @@ def _named(path: str, tree: object) -> Iterator[tuple[str, Any]]:
 def from_named_leaves(
     template: T, leaves: Mapping[str, Stored], convert: Callable[[str, jax.Array | ndarray, Stored], object]
 ) -> T:
-    """Rebuild a tree shaped like `template`: each leaf is `convert(name, template leaf, stored leaf)`.
+    """Rebuild a tree with the structure of `template`; each leaf is `convert(name, template leaf, stored leaf)`.
 
-    Raises KeyError for the first name that is not stored.
+    Raises KeyError for the first missing name.
     """
     converted = iter([convert(name, leaf, leaves[name]) for name, leaf in named_leaves(template).items()])
     return map_leaves(lambda leaf: next(converted), template)

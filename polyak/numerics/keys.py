@@ -1,8 +1,8 @@
-"""JAX's random keys, and the same ones for loops of many small steps, drawn faster on a CPU.
+"""JAX's random keys, and an implementation with the same bits that is faster in loops of small steps on a CPU.
 
-Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3": Threefry-2x32 with 20 rounds, which
-is JAX's own default. On a CPU JAX compiles it as a loop of many small operations, which for the few numbers of one
-step costs more than the rest of it. Written out, it is one operation with the same bits; but compiling it takes longer.
+Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3": Threefry-2x32 with 20 rounds, JAX's
+default. On a CPU JAX compiles it to a loop of many small operations, which costs more than the rest of an environment
+step that draws few numbers. Unrolled, it fuses into one operation with the same bits, but takes longer to compile.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ PARITY = 0x1BD11BDA
 
 
 def key(seed: Array | int) -> jax.Array:
-    """Make a key of an unsigned whole number below 2³²."""
+    """Make a key from an unsigned integer below 2³²."""
     return jax.random.key(seed, impl="threefry2x32")
 
 
 def fast(key: jax.Array) -> jax.Array:
-    """Return a key that draws what `key` draws, and so do those that are made of it."""
+    """Return a key that draws the same bits faster, as do all keys derived from it."""
     return jax.random.wrap_key_data(jax.random.key_data(key), impl=_implementation())
 
 
 def standard(key: jax.Array) -> jax.Array:
-    """Undo `fast`: return the same key as one of JAX's own, with which more of `jax.random` works."""
+    """Undo `fast`: return the same key in JAX's implementation, which more of `jax.random` supports."""
     return jax.random.wrap_key_data(jax.random.key_data(key), impl="threefry2x32")
 
 
@@ -38,7 +38,7 @@ def _seeded(seed: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _hash(words: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Encrypt counters of two words by a key of two words."""
+    """Encrypt two-word counters with a two-word key."""
     keys = words[0], words[1], words[0] ^ words[1] ^ jnp.uint32(PARITY)
     x, y = high + keys[0], low + keys[1]
     for i in range(5):
@@ -46,12 +46,12 @@ def _hash(words: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array,
             x = x + y
             y = x ^ ((y << rotation) | (y >> (32 - rotation)))
         x, y = x + keys[(i + 1) % 3], y + keys[(i + 2) % 3] + jnp.uint32(i + 1)
-    # keys are made of keys: without a barrier XLA fuses them all, and repeats each in everything that is made of it
+    # keys derive from keys: without a barrier XLA fuses them all and recomputes each key wherever it is used
     return jax.lax.optimization_barrier((x, y))
 
 
 def _count(words: jax.Array, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    """Encrypt the numbers from 0 on."""
+    """Encrypt 0, 1, 2, …"""
     low = jax.lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
     return _hash(words, jnp.zeros_like(low), low)
 
@@ -73,7 +73,7 @@ def _bits(words: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
 
 @cache
 def _implementation() -> Hashable:
-    """Define the keys to JAX, which takes a name only once."""
+    """Register the implementation with JAX, which accepts a name only once."""
     from jax.extend.random import define_prng_impl
 
     return define_prng_impl(

@@ -1,4 +1,4 @@
-"""The formulas of reinforcement learning, each a function with its source and a hand-computed test."""
+"""The formulas of reinforcement learning: each is a function with its source and a hand-computed test."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def td_target(
     terminated: Float[Array, "batch"],
     next_value: Float[Array, "batch"],
 ) -> Float[Array, "batch"]:
-    """Return r + discount·(1 - terminated)·V(s'). Truncation does not enter: it still bootstraps.
+    """Return r + discount·(1 - terminated)·V(s'). Truncation is ignored: a truncated step still bootstraps.
 
     The discount is γ, or for an n-step return γ to the number of its steps (`Transition.discount`).
     Source: Sutton and Barto, Reinforcement Learning (2018), sections 6.1 and 7.1; Lillicrap et al. 2016, Algorithm 1.
@@ -32,8 +32,8 @@ def td_target(
 def n_step(steps: Transition, valid: Array, gamma: Array | float) -> Transition:
     """Fold n successive steps `[n, batch]` into one transition `[batch]` that is `n_steps` steps long.
 
-    It ends where the first of its steps terminates or is truncated, or where the next is not `valid` yet `[n, batch]`;
-    its reward is Σ γ^k·r over the steps really taken. The actions after the first are those that were taken, without
+    It ends at the first step that terminates or is truncated, or before the first that is not `valid` `[n, batch]`; its
+    reward is Σ γ^k·r over the steps it includes. The actions after the first are used as taken, without off-policy
     correction. Source: Sutton and Barto (2018), section 7.1; Hessel et al. 2017 (arXiv 1710.02298), section 3.
     """
     n = steps.reward.shape[0]
@@ -67,8 +67,8 @@ def gae(
 ) -> Float[Array, "time env"]:
     """Return generalized advantage estimates Â = δ + γ·λ·Â' with δ = r + γ·(1 - terminated)·V(s') - V(s).
 
-    The sum stops where an episode ended for either reason, and at the end of the rollout; there V(s') stands for the
-    rest unless the task terminated. λ = 0 gives δ, λ = 1 the return to go less V(s).
+    The sum stops where an episode ended for either reason and at the end of the rollout; unless the task terminated,
+    V(s') stands for the rest. λ = 0 gives δ, λ = 1 the return to go minus V(s).
     Source: Schulman et al. 2016, "High-dimensional continuous control using generalized advantage estimation"
     (arXiv 1506.02438), equations 16 to 18.
     """
@@ -83,7 +83,7 @@ def gae(
 
 
 def smooth_maximum(q: Float[Array, "batch action"], temperature: Array | float) -> Float[Array, "batch"]:
-    """Return α·log Σ exp(q/α): at least the maximum of q, and at most α·log(actions) above it.
+    """Return α·log Σ exp(q/α), which lies between the maximum of q and α·log(actions) above it.
 
     Source: Haarnoja et al. 2017, "Reinforcement learning with deep energy-based policies" (arXiv 1702.08165), Theorem
     1.
@@ -97,7 +97,7 @@ def of_action(values: Float[Array, "*batch action"], action: Array) -> Float[Arr
 
 
 def linear_schedule(start: Array | float, end: Array | float, fraction: Array | float, progress: Array) -> Array:
-    """Go from start to end in a straight line over the first `fraction` of a run, and stay there."""
+    """Interpolate linearly from start to end over the first `fraction` of a run, then stay at end."""
     return start + (end - start) * jnp.minimum(progress / fraction, 1.0)
 
 
@@ -116,7 +116,7 @@ LOSSES: dict[Loss, Callable[[Array], Array]] = {"mse": lambda error: jnp.square(
 
 def clip(x: Array) -> Array:
     """Clip to [-1, 1] in the array's own library."""
-    # in NumPy the pair of calls costs a third of np.clip, and with arrays as bounds again less
+    # in NumPy these two calls take a third of the time of np.clip, and even less with arrays as bounds
     return np.minimum(np.maximum(x, LEAST), MOST) if isinstance(x, np.ndarray) else jnp.clip(x, -1.0, 1.0)
 
 
@@ -129,10 +129,10 @@ def squash(x: Array) -> Array:
 
 
 def clip_inward(x: Array) -> Array:
-    """Clip to [-1, 1], letting a gradient pass outside the box only where descending it leads back inside.
+    """Clip to [-1, 1]; outside the bounds, pass only gradients whose descent leads back inside.
 
-    Plain clipping has no gradient beyond the bound, so a saturated actor could never return. The one-sided rule
-    keeps the forward pass of the clip; compare Hausknecht and Stone 2016 (arXiv 1511.04143) on bounded actions.
+    Plain clipping has no gradient beyond the bounds, so a saturated actor could never recover. The forward pass is
+    the same as for clipping; compare Hausknecht and Stone 2016 (arXiv 1511.04143) on bounded actions.
     """
     return clip(x) if isinstance(x, np.ndarray) else _clip_inward()(x)
 
@@ -154,7 +154,7 @@ def _clip_inward_backward(x: jax.Array, gradient: jax.Array) -> tuple[jax.Array]
 
 
 def standardize(values: Float[Array, "batch"], counts: Array | None = None) -> Float[Array, "batch"]:
-    """Give values mean 0 and deviation 1; where `counts` (0 or 1 each) is given, by those that count."""
+    """Shift and scale values to mean 0 and standard deviation 1, computed over those where `counts` (0 or 1) is 1."""
     counts = jnp.ones_like(values) if counts is None else counts
     number = jnp.maximum(counts.sum(), 1.0)
     centered = values - (values * counts).sum() / number
@@ -162,10 +162,10 @@ def standardize(values: Float[Array, "batch"], counts: Array | None = None) -> F
 
 
 def orthonormal(columns: Float[Array, "rows columns"]) -> Float[jax.Array, "rows columns"]:
-    """Make columns, no more than rows, orthonormal by Gram and Schmidt's method, twice over for rounding's sake.
+    """Orthonormalize columns, at most as many as rows, by the Gram-Schmidt process, applied twice for accuracy.
 
-    This is Q of the QR decomposition with a positive diagonal of R. It is not left to LAPACK because jaxlib 0.10 waits
-    forever where several CPU devices each decompose a batch of matrices: lanes that share a device would not start.
+    This is Q of the QR decomposition with a positive diagonal of R. LAPACK is not used because jaxlib 0.10 deadlocks
+    when several CPU devices each decompose a batch of matrices, so lanes that share a device would never start.
     Source: Giraud, Langou, Rozložník, van den Eshof 2005, "Rounding error analysis of the classical Gram-Schmidt
     orthogonalization process".
     """
@@ -173,7 +173,7 @@ def orthonormal(columns: Float[Array, "rows columns"]) -> Float[jax.Array, "rows
     def step(i: jax.Array, q: jax.Array) -> jax.Array:
         column = jnp.asarray(columns)[:, i]
         for _ in range(2):
-            column = column - q @ (q.T @ column)  # the columns of q from i on are 0 as yet
+            column = column - q @ (q.T @ column)  # columns i and later of q are still 0
         return q.at[:, i].set(column / jnp.linalg.norm(column))
 
     return jax.lax.fori_loop(0, columns.shape[1], step, jnp.zeros_like(columns))

@@ -1,4 +1,4 @@
-"""Exploration noise: each process says how one environment's memory starts, and makes the next noise from it."""
+"""Exploration noise: each process defines its initial memory for one environment, and draws the next noise from it."""
 
 from typing import Literal, Protocol, TypeAlias
 
@@ -28,10 +28,11 @@ class Gaussian:
 
 @pytree
 class OrnsteinUhlenbeck:
-    """Noise that drifts: x ← x - θ·x·Δt + σ·√Δt·ξ, started from 0 at each episode.
+    """Correlated noise: x ← x - θ·x·Δt + σ·√Δt·ξ, starting from 0 at each episode.
 
-    Its stationary deviation is about σ/√(2θ) and its correlation time 1/(θ·Δt) steps, so Δt decides how it looks:
-    with θ = 0.15, Δt = 1 forgets within 6 steps, Δt = 0.01 within 670, and starts almost silent (about σ·√(Δt·t)).
+    Its stationary deviation is about σ/√(2θ) and its correlation time 1/(θ·Δt) steps, so Δt matters: with θ = 0.15 the
+    correlation time is about 6 steps for Δt = 1 and 670 for Δt = 0.01, where the noise starts close to 0 (its
+    deviation after t steps is about σ·√(Δt·t)).
     Source: Uhlenbeck and Ornstein 1930; Lillicrap et al. 2016, section 7, which gives θ = 0.15, σ = 0.2 and no Δt.
     """
 
@@ -51,20 +52,20 @@ class OrnsteinUhlenbeck:
 
 @pytree
 class Correlated:
-    """Standard normal noise in which neighboring steps have the correlation `rho`: 0 is white noise.
+    """Standard normal noise whose neighboring steps have correlation `rho`; 0 gives white noise.
 
-    A stochastic policy that draws its actions from it explores in long swings, while at every single step its actions
-    are distributed as before. Compare Eberhard et al. 2023, "Pink noise is all you need".
+    A stochastic policy that samples its actions with it explores in long swings, but at any single step its actions
+    have the same distribution as before. Compare Eberhard et al. 2023, "Pink noise is all you need".
     """
 
     rho: Array | float
 
     def start(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the memory at an episode's start: the last noise, and that there was none."""
+        """Return the memory at an episode's start: the last noise, and whether there was any (0 or 1)."""
         return np.zeros(size, np.float32), np.zeros(size, np.float32)
 
     def next(self, memory: tuple[Array, Array], key: Key, shape: tuple[int, ...]) -> tuple[Array, tuple[Array, Array]]:
-        """Draw noise of shape `[env, action]`; the first of an episode is as loud as any."""
+        """Draw noise of shape `[env, action]`; the first of an episode has the same variance as the others."""
         last, begun = memory
         kept = self.rho * begun
         x = kept * last + (1.0 - kept**2) ** 0.5 * draws.normal(key, shape)

@@ -1,4 +1,4 @@
-"""Running mean and variance of observations, part of the policy that reads them; and the scale of rewards."""
+"""Running mean and variance of observations, stored in the policy, and the running scale of rewards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytree
 class RunningStats:
-    """Mean and variance of everything seen so far; calling it normalizes and clips to ±10."""
+    """Mean and variance of everything seen so far; calling it normalizes, then clips to ±10."""
 
     count: Float[Array, ""]
     mean: Float[Array, "obs"]
@@ -22,7 +22,7 @@ class RunningStats:
 
     @classmethod
     def create(cls, size: int) -> "RunningStats":
-        """Start with mean 0 and variance 1, held with the weight of a single observation."""
+        """Start with mean 0 and variance 1, weighted like a single observation."""
         return cls(jnp.ones(()), jnp.zeros(size), jnp.ones(size))
 
     def __call__(self, obs: Float[Array, "batch obs"]) -> Float[Array, "batch obs"]:
@@ -30,7 +30,7 @@ class RunningStats:
         return ((obs - self.mean[..., None, :]) / (self.variance[..., None, :] + 1e-8) ** 0.5).clip(-10.0, 10.0)
 
     def advance(self, obs: Float[Array, "batch obs"]) -> "RunningStats":
-        """Take in a batch. Source: Chan, Golub and LeVeque 1979, the parallel variance formula."""
+        """Update with a batch. Source: Chan, Golub and LeVeque 1979, the parallel variance formula."""
         added = float(obs.shape[0])
         count = self.count + added
         delta = obs.mean(0) - self.mean
@@ -47,7 +47,7 @@ class Identity:
         return obs
 
     def advance(self, obs: Array) -> "Identity":
-        """Learn nothing from a batch."""
+        """Return it unchanged."""
         return self
 
 
@@ -64,10 +64,10 @@ def make(size: int, wanted: bool, architecture: str = "mlp") -> Normalizer:
 
 @pytree
 class RewardScale:
-    """Scales rewards by the running deviation of the discounted sum of past rewards, and clips them to ±10.
+    """Divides rewards by the running deviation of the discounted sum of past rewards, and clips them to ±10.
 
-    An environment's sum goes on from rollout to rollout; it is kept as the mean over the environments, since an
-    algorithm does not know how many there will be. Source: Engstrom et al. 2020, "Implementation matters in deep
+    The sums continue from rollout to rollout, as their mean over the environments, since an algorithm does not know how
+    many there will be. Source: Engstrom et al. 2020, "Implementation matters in deep
     policy gradients" (arXiv 2005.12729), section 3.
     """
 
@@ -80,7 +80,7 @@ class RewardScale:
         return cls(RunningStats.create(1), jnp.zeros(()))
 
     def advance(self, rollout: Transition, gamma: Array | float) -> tuple[Float[Array, "time env"], "RewardScale"]:
-        """Take in a rollout; return its scaled rewards too."""
+        """Update with a rollout; return its scaled rewards and the new scale."""
         going = 1.0 - jnp.maximum(rollout.terminated, rollout.truncated)
 
         def step(total: jax.Array, x: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ Entries = TypeVar("Entries")
 class Buffer(Generic[Entries]):
     """The newest entries of a tree of arrays, each leaf `[capacity, ...]`.
 
-    `added` counts all entries ever added; entry i stands at i modulo the capacity.
+    `added` counts all entries ever added; entry i is stored at i modulo the capacity.
     """
 
     data: Entries
@@ -53,12 +53,12 @@ def add(buffer: Buffer[Entries], entries: Entries, count: Int[Array, ""]) -> Buf
 
 
 def size(buffer: Buffer) -> Int[Array, ""]:
-    """Return how many entries were written and not yet overwritten."""
+    """Return how many entries are stored."""
     return jnp.minimum(buffer.added, buffer.capacity)
 
 
 def draw(buffer: Buffer, key: jax.Array, shape: tuple[int, ...]) -> Int[jax.Array, "*shape"]:
-    """Draw places uniformly and independently from those written; the buffer must hold at least one entry."""
+    """Draw stored places uniformly with replacement; the buffer must hold at least one entry."""
     return jax.random.randint(key, shape, 0, size(buffer))
 
 
@@ -72,9 +72,9 @@ def windows(
 ) -> tuple[Entries, Bool[jax.Array, "n *shape"]]:
     """Return each entry and the n - 1 that were added `stride`, 2·stride, … later, each leaf `[n, *shape, ...]`.
 
-    Say which of them are valid, that is, stored by now. The steps of several environments are added in turns, so with
-    their number as stride a window is one environment's.
+    Return too which of them are valid, that is, already stored. Steps of several environments are added in turn, so
+    with the number of environments as stride a window comes from one environment.
     """
     later = stride * jnp.arange(n).reshape(n, *[1] * places.ndim)
-    newer = (buffer.added - 1 - places[None]) % buffer.capacity  # how many entries were added after this one
+    newer = (buffer.added - 1 - places[None]) % buffer.capacity  # entries added after this one
     return read(buffer, (places[None] + later) % buffer.capacity), later <= newer

@@ -147,19 +147,19 @@ def measured(algorithm: str, env: str, asked: dict[str, Any], options: Any, fold
     if (folder / "run.json").exists():
         run = polyak.load(folder)
         refuse_another(run, algorithm, env, asked)
-        run = run if run.facts["status"] == "finished" else polyak.resume(folder, quiet=False)
+        run = run if run.record.status == "finished" else polyak.resume(folder, quiet=False)
     else:
         run = polyak.train(algorithm, env, **asked, out=folder, quiet=False)
-    seconds = run.facts["seconds"]
+    seconds = run.record.seconds
     return {
-        "config": run.facts["config"],
-        "plan": run.facts["plan"],
-        "seeds": run.facts["seeds"],
-        "env_steps": run.facts["env_steps"],
-        "updates": run.facts["updates"],
+        "config": run.record.config,
+        "plan": run.record.plan,
+        "seeds": run.record.seeds,
+        "env_steps": run.record.env_steps,
+        "updates": run.record.updates,
         "seconds": {"whole": round(sum(seconds[part] for part in ("setup", "training", "evaluation")), 3), **seconds},
         "scores": {which: run.evaluate(options.episodes, which) for which in ("final", "best")},
-        "exploring_returns": run.facts.get("exploring_returns"),
+        "exploring_returns": run.record.exploring_returns,
         "curve": curve(folder),
     }
 
@@ -176,7 +176,7 @@ def refuse_another(run: Any, algorithm: str, env: str, asked: dict[str, Any]) ->
     wanted = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
     settings = {"config": dataclasses.asdict(wanted.config), "plan": dataclasses.asdict(wanted.plan)}
     facts = {"algorithm": name, "env": env, "preset": asked["preset"], "seeds": list(asked["seeds"]), **settings}
-    if json.loads(json.dumps(facts)) != {key: run.facts[key] for key in facts}:
+    if json.loads(json.dumps(facts)) != {key: getattr(run.record, key) for key in facts}:
         raise polyak.UsageError(f"{run.folder} holds another run: choose another --run")
 
 

@@ -107,7 +107,7 @@ def train(words: list[str]) -> None:
     trust, others = "--trust" in flags.names_in(rest), (value_of(flag, rest) for flag in ("--like", "--from"))
     repeated, donor = (None if folder is None else runs.load(folder, trust=trust) for folder in others)
     typed, env = told_apart(named, repeated is not None)
-    algorithm = repeated.facts["algorithm"] if repeated and typed is None else typed
+    algorithm = repeated.record.algorithm if repeated and typed is None else typed
     if explain and algorithm is None:
         listing.explain_train()
         return
@@ -115,7 +115,7 @@ def train(words: list[str]) -> None:
         raise UsageError("name an algorithm and an environment, for example: polyak train ddpg Pendulum-v1")
     if ":" in (env or "") or (typed and not algorithms.registered(typed)) or trust:
         trusting_here()
-    usual = len(repeated.facts["seeds"]) if repeated else 1
+    usual = len(repeated.record.seeds) if repeated else 1
     devices.prepare(flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
     named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
     name, module = algorithms.find(algorithm, named_in)

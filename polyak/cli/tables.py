@@ -23,18 +23,18 @@ class Printing(Protocol):
 def report(run: "Run", options: Printing) -> None:
     """Print what training came to: nothing if `options.quiet`, one object if `options.json`, else the table."""
     if options.json:
-        print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.facts["seconds"]}))
+        print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.record.seconds}))
     elif not options.quiet:
         from polyak.runs import trust
 
         table(run.scores)
-        exploring = [value for value in run.facts["exploring_returns"] or [] if value is not None]
+        exploring = [value for value in run.record.exploring_returns or [] if value is not None]
         if exploring:
             mean = sum(exploring) / len(exploring)
             print(f"with exploration, the newest 20 training episodes of each seed returned {mean:.1f}")
-        if run.facts.get("warning"):
-            print(run.facts["warning"])
-        print(f"run: {run.folder}  ({trust.command('watch', run.folder, run.facts)})")
+        if run.record.warning:
+            print(run.record.warning)
+        print(f"run: {run.folder}  ({trust.command('watch', run.folder, run.record)})")
 
 
 def one_object(content: Mapping[str, object]) -> str:

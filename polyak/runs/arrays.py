@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from polyak.errors import UsageError, reason, shortened
 from polyak.lazy import jax
 from polyak.runs import files
+from polyak.runs.conditions import is_count, is_word
 from polyak.tree import from_named_leaves, named_leaves
 from polyak.types import Array, Json, Tree
 
@@ -106,7 +107,7 @@ def load_arrays(folder: Path, entry: Json, template: T, free: Free | None = None
 def _named_by(folder: Path, entry: Json) -> tuple[Path, str]:
     """Return the file that an entry of a JSON file names, always within the folder, and its digest."""
     match entry:
-        case {"file": str(name), "sha256": str(digest)} if files.is_word(name) and Path(name).name == name:
+        case {"file": str(name), "sha256": str(digest)} if is_word(name) and Path(name).name == name:
             if "\0" not in name and name.isprintable():
                 return folder / name, digest
     raise UsageError(f"the arrays in {folder} cannot be found: what names them is damaged or was changed")
@@ -179,7 +180,7 @@ def _described(path: Path, name: str, entry: Json, begin: int) -> Stored:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
             numbers = (*shape, start, end)
             known = _dtype(dtype)
-            if known is not None and len(shape) <= 32 and all(map(files.is_count, numbers)):
+            if known is not None and len(shape) <= 32 and all(map(is_count, numbers)):
                 stored = Stored(path, known, tuple(shape), begin + start)
                 if stored.size == end - start:
                     return stored

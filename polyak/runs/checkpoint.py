@@ -9,6 +9,8 @@ import numpy as np
 from polyak.errors import UsageError, shortened
 from polyak.runs import arrays, files
 from polyak.runs.arrays import Free
+from polyak.runs.conditions import is_count, is_table, is_word
+from polyak.runs.record import RunRecord
 from polyak.training.protocols import Loop
 from polyak.types import Json
 
@@ -42,12 +44,12 @@ def save(folder: Path, loop: Loop, progress: Progress) -> None:
     arrays.save_set(folder, "checkpoint.json", facts, {"arrays": trees})
 
 
-def settings_of(facts: dict[str, Any]) -> str:
-    """Return the digest of what decides a run's numbers and stays the same, by the facts of its run.json."""
+def settings_of(record: RunRecord) -> str:
+    """Return the digest of what decides a run's numbers and stays the same, by its run.json."""
     free = ("workers", "env_steps")  # which change no bit, or may be raised: a checkpoint has its own
-    decisive = {name: value for name, value in facts["plan"].items() if name not in free}
-    asked = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
-    return files.fingerprint({**asked, "env_kwargs": facts.get("env_kwargs", {}), "plan": decisive})
+    decisive = {name: value for name, value in record.plan.items() if name not in free}
+    asked = {key: getattr(record, key) for key in ("algorithm", "env", "env_kwargs", "config", "seeds")}
+    return files.fingerprint({**asked, "plan": decisive})
 
 
 def read(folder: Path, settings: str) -> dict[str, Any]:
@@ -62,17 +64,17 @@ def read(folder: Path, settings: str) -> dict[str, Any]:
 
 
 def _are_seconds(value: Any) -> bool:
-    return files.is_table(value) and all(type(part) in (int, float) for part in value.values())
+    return is_table(value) and all(type(part) in (int, float) for part in value.values())
 
 
 FIELDS = {
-    "files": files.is_table,
-    "env_steps": lambda value: isinstance(value, list) and bool(value) and all(map(files.is_count, value)),
+    "files": is_table,
+    "env_steps": lambda value: isinstance(value, list) and bool(value) and all(map(is_count, value)),
     "pending": lambda value: isinstance(value, bool),
-    "planned": lambda value: files.is_count(value) and value > 0,
+    "planned": lambda value: is_count(value) and value > 0,
     "seconds": _are_seconds,
-    "settings": files.is_word,
-    "log": files.is_table,
+    "settings": is_word,
+    "log": is_table,
 }
 
 

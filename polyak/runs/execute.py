@@ -47,23 +47,23 @@ def execute(
 ) -> Any:
     """Train `run` from where it is to its end, score what was learned, and return it."""
     began, (module, config, plan, envs) = time.monotonic(), parts
-    seeds, stepped, heard = run.facts["seeds"], not isinstance(envs, CompiledEnv), interrupts.active()
+    seeds, stepped, heard = run.record.seeds, not isinstance(envs, CompiledEnv), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
     progress = ProgressLine(plan.env_steps, len(seeds), shown)
-    going_on = f"went on: {trust.command('resume', run.folder, run.facts)}" if opening.resumed else "began"
+    going_on = f"went on: {trust.command('resume', run.folder, run.record)}" if opening.resumed else "began"
     heard.last_words = lambda: f"stopped before training {going_on}"
     with (
         devices.Compiling() as compiling,
         contextlib.closing(progress),
         contextlib.closing(envs),
     ):
-        loop: Loop = (HostLoop if stepped else DeviceLoop)(*parts, seeds, run.facts.get("devices"))
-        run.facts["devices"] = loop.sharding.num_devices
+        loop: Loop = (HostLoop if stepped else DeviceLoop)(*parts, seeds, run.record.devices or None)
+        run.record.devices = loop.sharding.num_devices
         if opening.state is not None:
             loop.start_from(opening.state)
-        progress.say(request.heading(run.facts, parts))
-        env, warning = run.source(), run.facts.get("warning")
-        messages = (*run.facts["fitted"], *([warning] if warning else []), *request.warnings_of(env, plan, envs.limit))
+        progress.say(request.heading(run.record, parts))
+        env, warning = run.source(), run.record.warning
+        messages = (*run.record.fitted, *([warning] if warning else []), *request.warnings_of(env, plan, envs.limit))
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
         if not loop.verdict.in_numpy:
@@ -71,8 +71,8 @@ def execute(
         scorer = request.evaluator_of(env, parts, heard.check)
         scorer.verdict = loop.verdict
         evaluator = scorer if stepped else DeviceEvaluator(module, config, envs, plan)
-        session = Session(claim, run.facts, loop, envs, evaluator, progress, audience)
-        status = Status(run.folder, run.facts, session, compiling)
+        session = Session(claim, run.record, loop, envs, evaluator, progress, audience)
+        status = Status(run.folder, run.record, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if opening.resumed else session.save()
             status.setup = time.monotonic() - began
@@ -90,15 +90,15 @@ def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts
     try:
         session.train(heard)
         if session.stopped and not session.loop.counts.done:
-            run.facts["stopped"] = status.why_stopped()
-            session.progress.say(run.facts["stopped"])
+            run.record.stopped = status.why_stopped()
+            session.progress.say(run.record.stopped)
         made = int(session.loop.counts.updates.min())
         if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
             session.progress.say(f"training made only {made} updates, because they follow each episode: train longer")
         heard.patient = False  # all is saved
         heard.check()
         given = (scorer, session.plan.score_episodes, True, 0)
-        run.facts["scores"] = {which: score(run.saved, which, *given) for which in ("final", "best")}
+        run.record.scores = {which: score(run.saved, which, *given) for which in ("final", "best")}
         status.write("finished")
     except (KeyboardInterrupt, RunError) as error:
         with heard.holding():

@@ -11,7 +11,7 @@ import math
 import os
 import reprlib
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 
 from polyak.errors import RunError, UsageError, reason, shortened
 from polyak.lazy import is_jax_array
+from polyak.runs.conditions import Fields
+from polyak.types import Json
 
 T = TypeVar("T")
 FORMAT = 2
@@ -109,9 +111,6 @@ def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str
     return text
 
 
-Fields = Mapping[str, Callable[[Any], bool]]
-
-
 def read_json(
     path: Path, fields: Fields, sealed: bool = False, optional: Fields | None = None, oldest: int = FORMAT
 ) -> dict[str, Any]:
@@ -132,15 +131,25 @@ def read_json(
             f"{path} has format {content['format']}, which polyak 0.1 wrote: this version reads format {FORMAT}, so use"
             " polyak 0.1 or train again"
         )
-    missing = [name for name in (*fields, *(("sha256",) if sealed else ())) if name not in content]
-    if missing:
-        raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
+    _refuse_lacking(path, content, (*fields, *(("sha256",) if sealed else ())))
     if sealed and content.pop("sha256") != fingerprint(content):
         raise UsageError(f"{path} was changed or damaged: its checksum is not that of its content")
+    check(path, content, fields, optional)
+    return content
+
+
+def check(path: Path, content: Mapping[str, Json], fields: Fields, optional: Fields | None = None) -> None:
+    """Raise UsageError where the content of a JSON file lacks one of the fields, or a value does not fit."""
+    _refuse_lacking(path, content, fields)
     for name, fits in {**fields, **(optional or {})}.items():
         if name in content and not fits(content[name]):
             raise UsageError(f"{path} is damaged or was changed: {name} is {reprlib.repr(content[name])}")
-    return content
+
+
+def _refuse_lacking(path: Path, content: Mapping[str, Json], names: Iterable[str]) -> None:
+    missing = [name for name in names if name not in content]
+    if missing:
+        raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
 
 
 def _parsed(path: Path) -> Any:
@@ -205,46 +214,6 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
         raise UsageError(
             f"{path}: the {cls.__name__} does not fit this version of polyak ({shortened(str(error))})"
         ) from error
-
-
-def is_word(value: Any) -> bool:
-    """Say whether a JSON value is a name of ordinary length."""
-    return isinstance(value, str) and 0 < len(value) <= 300
-
-
-def is_count(value: Any) -> bool:
-    """Say whether a JSON value is a whole number, at least 0."""
-    return type(value) is int and 0 <= value < 2**63
-
-
-def is_number(value: Any) -> bool:
-    """Say whether a JSON value is a number."""
-    return type(value) in (int, float)
-
-
-def is_text(value: Any) -> bool:
-    """Say whether a JSON value is a text of any length."""
-    return isinstance(value, str)
-
-
-def none_or(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return a check that lets null pass, too."""
-    return lambda value: value is None or fits(value)
-
-
-def list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Return a check for a list whose values all pass another."""
-    return lambda value: isinstance(value, list) and all(map(fits, value))
-
-
-def is_table(value: Any) -> bool:
-    """Say whether a JSON value is a dictionary."""
-    return isinstance(value, dict)
-
-
-def are_seeds(value: Any) -> bool:
-    """Say whether a JSON value is a list of seeds."""
-    return isinstance(value, list) and bool(value) and all(type(seed) is int and 0 <= seed < 2**32 for seed in value)
 
 
 def fingerprint(content: dict[str, Any]) -> str:

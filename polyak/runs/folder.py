@@ -11,9 +11,9 @@ from typing import Any
 from polyak.errors import RunError, UsageError, option, reason
 from polyak.runs import files, trust
 from polyak.runs.lock import Lock
+from polyak.runs.record import RunRecord, Status, status_of
 from polyak.runs.sinks import SINKS
 
-STATUSES = ("starting", "training", "interrupted", "failed", "finished")
 FOLDERS = re.compile("|".join([r"policy|checkpoint", *(sink.folders for sink in SINKS.values())]))
 WRITTEN = re.compile(  # names that begin with a dot are of files under way
     r"\.lock"
@@ -24,41 +24,6 @@ WRITTEN = re.compile(  # names that begin with a dot are of files under way
 )
 BEFORE = re.compile(r"\.lock|\.\d+\.run\.json")  # what may be there before run.json is
 
-FIELDS: files.Fields = {
-    "status": lambda value: value in STATUSES,
-    "algorithm": files.is_word,
-    "env": files.is_word,
-    "config": files.is_table,
-    "env_kwargs": files.is_table,
-    "plan": files.is_table,
-    "seeds": files.are_seeds,
-    "backend": files.is_word,
-    "device": files.is_word,
-}
-RECOGNIZED = {name: FIELDS[name] for name in ("status", "algorithm", "env", "config", "plan", "seeds")}  # in any format
-LATER: files.Fields = {  # which a run has when its training begins
-    "devices": lambda value: files.is_count(value) and value > 0,
-    "seconds": files.is_table,
-}
-OPTIONAL: files.Fields = {
-    "preset": files.none_or(files.is_text),
-    "warning": files.none_or(files.is_text),
-    "fitted": files.list_of(files.is_text),
-    "stop_at": files.none_or(files.is_number),
-    "env_steps": files.is_count,
-    "updates": files.is_count,
-    "exploring_returns": files.none_or(files.list_of(files.none_or(files.is_number))),
-    "scores": files.is_table,
-    "stopped": files.none_or(files.is_text),
-    "error": files.none_or(files.is_text),
-}
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """Read a run.json. Raises UsageError if it is missing, damaged, of a newer format, or not of polyak's."""
-    facts = files.read_json(path, FIELDS, optional=OPTIONAL)
-    return facts if facts["status"] == "starting" else files.read_json(path, {**FIELDS, **LATER}, optional=OPTIONAL)
-
 
 class Claim:
     """A run folder that only this process writes to. Closing it lets others have it."""
@@ -66,30 +31,30 @@ class Claim:
     def __init__(self, shown: Path):
         """Lock an existing folder; `shown` is its path as the user typed it. Raises UsageError where it is held."""
         self.shown, self.folder = shown, absolute(shown)
-        self.facts = self.folder / "run.json"
+        self.path = self.folder / "run.json"
         for name in ("policy", "checkpoint"):
             if (self.folder / name).is_symlink():
                 raise UsageError(f"{shown / name} is a link: replace it by the folder that it points to")
         self.lock = Lock(self.folder)
         self.text = self._read()
 
-    def start(self, facts: dict[str, Any]) -> None:
+    def start(self, record: RunRecord) -> None:
         """Write the run's first run.json, then remove what an earlier run left. Raises RunError.
 
-        In this order a kill leaves a folder whose status says that it may be taken over.
+        In this order a kill leaves a folder whose status, `starting`, says that it may be taken over.
         """
         left, _ = contents(self.folder)
-        self.write({**facts, "status": "starting"})
+        self.write(record)
         files.sync_folder(self.folder)
         with files.writing(self.folder):
             for path in left:
-                if path not in (self.facts, self.lock.path):
+                if path not in (self.path, self.lock.path):
                     path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
 
-    def write(self, facts: dict[str, Any]) -> None:
+    def write(self, record: RunRecord) -> None:
         """Replace run.json. Raises RunError where that fails, or where others have changed it."""
         self.refuse_changed()
-        self.text = files.write_json(self.facts, facts)
+        self.text = files.write_json(self.path, record.to_json())
 
     def refuse_changed(self) -> None:
         """Raise RunError where run.json is not what was last written to it: then the folder is another's."""
@@ -101,11 +66,11 @@ class Claim:
 
     def _read(self) -> str | None:
         try:
-            return files.read_text(self.facts)
+            return files.read_text(self.path)
         except (FileNotFoundError, ValueError):
             return None
         except OSError as error:
-            raise RunError(f"cannot read {self.facts}: {reason(error)}") from error
+            raise RunError(f"cannot read {self.path}: {reason(error)}") from error
 
     def close(self) -> None:
         """Let others have the folder."""
@@ -242,7 +207,9 @@ def _refuse(folder: Path, force: bool) -> None:
         if not force:
             others = [elsewhere, f"replace it with {option('force', True)}"]
             with contextlib.suppress(UsageError):  # a run of an older format cannot be continued
-                others.append(f"continue it with {trust.command('resume', folder, read_facts(folder / 'run.json'))}")
+                others.append(
+                    f"continue it with {trust.command('resume', folder, RunRecord.read(folder / 'run.json'))}"
+                )
             raise UsageError(f"{folder} already holds a run: {', or '.join(others)}")
         _refuse_place(folder)
     if foreign is not None:
@@ -251,13 +218,13 @@ def _refuse(folder: Path, force: bool) -> None:
         )
 
 
-def _status(folder: Path) -> str | None:
+def _status(folder: Path) -> Status | None:
     """Return the status of the run in a folder; None: there is no run.json. Raises UsageError if it is another's."""
     path = folder / "run.json"
     if not os.path.lexists(path):
         return None
     try:
-        return str(files.read_json(path, RECOGNIZED, oldest=1)["status"])
+        return status_of(path)
     except UsageError as error:
         raise UsageError(f"{folder} is not replaced: {error}; choose another {option('out')}") from error
 

@@ -24,10 +24,10 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     Where the run has as many seeds, each goes on from its own counterpart; else all from the seed that did best in the
     run's evaluations. Raises UsageError where the run's networks are not those of `config` on these spaces.
     """
-    saved, seeds = donor.saved, donor.facts["seeds"]
+    saved, seeds = donor.saved, donor.record.seeds
     if saved.spec != spec:
         raise UsageError(f"{donor.folder} was trained on different spaces: {_spaces(saved.spec)}, not {_spaces(spec)}")
-    theirs = files.settings_from_json(module.Config, donor.facts["config"], donor.folder / "run.json")
+    theirs = files.settings_from_json(module.Config, donor.record.config, donor.folder / "run.json")
     shapes, wanted = (_shapes(module, each, spec, len(seeds)) for each in (theirs, config))
     if named_leaves(shapes) != named_leaves(wanted):
         raise UsageError(
@@ -35,7 +35,7 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
             " run"
         )
     folder = donor.place / "checkpoint"
-    facts = checkpoint.read(folder, checkpoint.settings_of(donor.facts))
+    facts = checkpoint.read(folder, checkpoint.settings_of(donor.record))
     template = {"loop": {"learner": {"state": shapes}}}
     saved_arrays = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
     state = saved_arrays["loop"]["learner"]["state"]

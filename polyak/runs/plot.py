@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from polyak.errors import UsageError, describe, reason
 from polyak.runs import curves, files
+from polyak.runs.conditions import are_seeds, is_word
 from polyak.runs.curves import Curve
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
@@ -21,7 +22,7 @@ FEW = 3  # runs in a panel that leave room for more than their curves
 LABEL = 40  # letters of a line beside an axis, which is about 3 inches high
 LONGEST = 60  # letters of a label; of a longer one the middle is left out
 LINES = ("-", "--", ":", "-.")  # the style changes when the ten colors are used up
-NEEDED = {"algorithm": files.is_word, "env": files.is_word, "seeds": files.are_seeds}  # of run.json
+NEEDED = {"algorithm": is_word, "env": is_word, "seeds": are_seeds}  # of run.json
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
 from polyak.runs import arrays, files, structure
+from polyak.runs.conditions import are_seeds, is_count, is_table, is_word
 from polyak.training import devices
 from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import Verdict
@@ -108,13 +109,13 @@ def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tu
 
 
 FIELDS = {
-    "algorithm": files.is_word,
-    "config": files.is_table,
-    "seeds": files.are_seeds,
-    "best_seed": files.is_count,
-    "observation_space": files.is_table,
-    "action_space": files.is_table,
-    "files": files.is_table,
+    "algorithm": is_word,
+    "config": is_table,
+    "seeds": are_seeds,
+    "best_seed": is_count,
+    "observation_space": is_table,
+    "action_space": is_table,
+    "files": is_table,
 }
 LARGEST_SPACE = 2**24
 

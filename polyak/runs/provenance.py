@@ -7,14 +7,23 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from polyak.lazy import jax
 from polyak.training import devices
-from polyak.types import Json
 
 
-def provenance() -> dict[str, Json]:
-    """Return what run.json says of time, versions, commit and machine."""
+class Provenance(TypedDict):
+    """What run.json says of time, versions, commit and machine."""
+
+    started: str
+    versions: dict[str, str]
+    commit: str | None
+    device: str
+
+
+def provenance() -> Provenance:
+    """Find out where and with what this process runs."""
     packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
     versions = {"python": platform.python_version()}
     for package in packages:

@@ -18,6 +18,7 @@ from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, option
 from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
+from polyak.runs.record import RunRecord
 from polyak.training import devices, learn, schedule
 from polyak.training.evaluate import Evaluator, InTraining
 from polyak.training.plan import Plan
@@ -161,14 +162,14 @@ def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) ->
         )
 
 
-def heading(facts: dict[str, Any], parts: tuple[Any, Any, Plan, Any]) -> str:
+def heading(record: RunRecord, parts: tuple[Any, Any, Plan, Any]) -> str:
     """Say in a line what is trained where, and what it takes."""
-    (module, config, plan, envs), count, spread = parts, len(facts["seeds"]), facts["devices"]
-    given = ", ".join(f"{key} = {value!r}" for key, value in facts.get("env_kwargs", {}).items())
+    (module, config, plan, envs), count, spread = parts, len(record.seeds), record.devices
+    given = ", ".join(f"{key} = {value!r}" for key, value in record.env_kwargs.items())
     stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
     words = [
-        f"{facts['algorithm']} on {facts['env']}{given and f' ({given})'}: {count} seed{'s' * (count > 1)}",
-        f"{spread} device{'s' * (spread > 1)} ({facts['device']})",
+        f"{record.algorithm} on {record.env}{given and f' ({given})'}: {count} seed{'s' * (count > 1)}",
+        f"{spread} device{'s' * (spread > 1)} ({record.device})",
         f"environments {'compiled' if isinstance(envs, CompiledEnv) else stepped}",
     ]
     if module.learns_from == "replay":

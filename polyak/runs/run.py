@@ -21,6 +21,7 @@ from polyak.runs.inheritance import inherited
 from polyak.runs.opening import Opening, lengthened, steps_taken
 from polyak.runs.other_words import refuse_arguments
 from polyak.runs.policy import Policy, Saved
+from polyak.runs.record import RunRecord
 from polyak.runs.settings import Asked, settings_for
 from polyak.training.evaluate import Evaluator
 from polyak.training.plan import Plan
@@ -28,14 +29,14 @@ from polyak.training.plan import Plan
 
 @dataclasses.dataclass(repr=False)
 class Run:
-    """One training on disk. `facts` is what its run.json says; the policies are loaded when asked for.
+    """One training on disk. `record` is what its run.json says; the policies are loaded when asked for.
 
-    `env` is what made the environment, where this process knows it; else it is found by its name in `facts`. `trust`
+    `env` is what made the environment, where this process knows it; else it is found by its name in `record`. `trust`
     lets the run's files name modules to import, which is to run the modules' code.
     """
 
     folder: Path
-    facts: dict[str, Any]
+    record: RunRecord
     env: Maker | None = None
     trust: bool = False
 
@@ -45,9 +46,9 @@ class Run:
 
     def __repr__(self) -> str:
         """Say in two lines what was trained and what came of it."""
-        facts, seeds = self.facts, len(self.facts["seeds"])
-        trained = f"{facts.get('env_steps', 0):,} environment steps of {seeds} seed{'s' * (seeds > 1)}"
-        head = f"Run in {self.folder}: {facts['algorithm']} on {facts['env']}, {facts['status']}, {trained}"
+        record, seeds = self.record, len(self.record.seeds)
+        trained = f"{record.env_steps:,} environment steps of {seeds} seed{'s' * (seeds > 1)}"
+        head = f"Run in {self.folder}: {record.algorithm} on {record.env}, {record.status}, {trained}"
         return f"{head}\n{scores.in_words(self.scores)}"
 
     @property
@@ -71,12 +72,12 @@ class Run:
         return dataclasses.replace(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Run":
-        return Run(self.folder, copy.deepcopy(self.facts, memo), self.env, self.trust)
+        return Run(self.folder, copy.deepcopy(self.record, memo), self.env, self.trust)
 
     @property
     def scores(self) -> dict[str, Any]:
         """The score tables made at the end of training, by "best" and "final"; empty before the end."""
-        return self.facts.get("scores", {})
+        return self.record.scores
 
     def source(self, env: Maker | None = None) -> Source:
         """Return what makes the run's environment, or `env` in its place, with the run's arguments.
@@ -84,10 +85,10 @@ class Run:
         Raises UsageError where the run's files name what is not trusted, or what cannot be found.
         """
         named_in = None if self.trust else self.folder / "run.json"
-        kwargs = self.facts.get("env_kwargs", {})
+        kwargs = self.record.env_kwargs
         if env is None and self.env is None:
             refuse_untrusted(kwargs, named_in)
-        return Source.of(env or self.env or from_name(self.facts["env"], named_in), kwargs)
+        return Source.of(env or self.env or from_name(self.record.env, named_in), kwargs)
 
     @interrupts.listening()
     def evaluate(
@@ -116,7 +117,7 @@ class Run:
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
         heard, saved = execute.listen(), self.saved
-        plan = files.settings_from_json(Plan, self.facts["plan"], self.folder / "run.json")
+        plan = files.settings_from_json(Plan, self.record.plan, self.folder / "run.json")
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), plan, heard.check)
         evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):
@@ -184,11 +185,12 @@ def train(
         folders.new(destination, name, name_of(source)) as claim,
     ):
         backend = "device" if isinstance(envs, CompiledEnv) else "host"
-        messages = [*settings.fitted, *([inheriting] if inheriting else [])]
-        facts = {**starting.facts_of(start, settings), "fitted": messages, "stop_at": stop_at, "backend": backend}
-        claim.start(facts)
+        record = starting.record_of(start, settings, backend)
+        record.fitted += [inheriting] if inheriting else []
+        record.stop_at = stop_at
+        claim.start(record)
         return execute.execute(
-            Run(claim.shown, facts, source, trust=True),
+            Run(claim.shown, record, source, trust=True),
             claim,
             (module, config, plan, envs),
             audience,
@@ -222,34 +224,32 @@ def resume(
     shown = load(folder, trust=trust).folder
     with contextlib.closing(folders.Claim(shown)) as claim:
         run = load(shown, trust=trust)  # once more, now that nobody else writes to it
-        if stop_at is None and not (steps is not None and "stopped" in run.facts):  # then it has done its work
-            stop_at = run.facts.get("stop_at")
+        if stop_at is None and (steps is None or run.record.stopped is None):  # then it has done its work
+            stop_at = run.record.stop_at
         if workers is not None:
-            run.facts["plan"] = {**run.facts["plan"], "workers": workers}
+            run.record.plan = {**run.record.plan, "workers": workers}
         return _continue(run, claim, env, steps, Audience(quiet, on_report, stop_at))
 
 
 def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, audience: Audience) -> Run:
-    if run.facts["status"] == "finished" and steps is None:
-        more = option("steps", 2 * run.facts["env_steps"])
+    if run.record.status == "finished" and steps is None:
+        more = option("steps", 2 * run.record.env_steps)
         raise UsageError(f"{run.folder} is finished; to train it further, give the total number of steps: {more}")
-    taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.facts)))
-    execute.prepare(run.facts["seeds"])
+    taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.record)))
+    execute.prepare(run.record.seeds)
     path = run.folder / "run.json"
-    name, module = algorithms.find(run.facts["algorithm"], None if run.trust else path)
-    config = files.settings_from_json(module.Config, run.facts["config"], path)
-    plan, messages = files.settings_from_json(Plan, run.facts["plan"], path), tuple[str, ...]()
+    name, module = algorithms.find(run.record.algorithm, None if run.trust else path)
+    config = files.settings_from_json(module.Config, run.record.config, path)
+    plan, messages = files.settings_from_json(Plan, run.record.plan, path), tuple[str, ...]()
     if steps is not None:
         plan, messages = lengthened(plan, module.learns_from, steps, taken)
-        run.facts["plan"], run.facts["fitted"] = files.settings_to_json(plan), [*run.facts["fitted"], *messages]
-        for ended in ("scores", "stopped"):
-            run.facts.pop(ended, None)
+        run.record.continues_to(files.settings_to_json(plan), messages)
     if plan.env_steps < taken:
         raise UsageError(f"{path} has env_steps = {plan.env_steps}, but {taken:,} steps were taken: it was changed")
-    run.facts["stop_at"] = audience.stop_at
+    run.record.stop_at = audience.stop_at
     audience.validate(plan.evaluations)
     run.env = maker = run.source(env)
-    first, lanes = request.first_of(name, module, maker, plan, run.facts["backend"]), run.facts["seeds"]
+    first, lanes = request.first_of(name, module, maker, plan, run.record.backend), run.record.seeds
     request.refuse_unfit(module, config, first.spec, len(lanes))
     request.refuse_too_large(module, config, plan, first.spec, len(lanes))
     with contextlib.closing(request.make_envs(first, maker, lanes, plan)) as envs:
@@ -271,10 +271,10 @@ def load(folder: str | Path, *, trust: bool = False) -> Run:
         raise UsageError(f"there is no run folder {folder}")
     if not has_run:
         raise UsageError(f"{folder} holds no run: it has no run.json")
-    facts = folders.read_facts(folder / "run.json")
-    if facts["status"] == "starting":
+    record = RunRecord.read(folder / "run.json")
+    if record.status == "starting":
         raise UsageError(
             f"the training in {folder} has not started: wait if it is just starting, otherwise train again with"
             f" {option('out', str(folder))}, which reuses the folder"
         )
-    return Run(folder, facts, trust=trust)
+    return Run(folder, record, trust=trust)

@@ -17,6 +17,7 @@ from polyak.runs.folder import Claim
 from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
 from polyak.runs.progress_line import ProgressLine
+from polyak.runs.record import RunRecord
 from polyak.runs.request import AnyEnvs
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
@@ -32,16 +33,15 @@ class Session:
     def __init__(
         self,
         claim: Claim,
-        facts: dict[str, Any],
+        record: RunRecord,
         loop: Loop,
         envs: AnyEnvs,
         evaluator: Evaluator | DeviceEvaluator,
         progress: ProgressLine,
         audience: Audience,
     ):
-        """Prepare a session of the run that `facts` describe."""
-        self.facts = {key: facts[key] for key in ("algorithm", "env", "config", "seeds")}
-        self.facts["env_kwargs"] = facts.get("env_kwargs", {})
+        """Prepare a session of the run that `record` describes."""
+        self.trained = {key: getattr(record, key) for key in ("algorithm", "env", "config", "seeds", "env_kwargs")}
         self.claim, self.folder = claim, claim.folder
         self.loop, self.envs, self.evaluator = loop, envs, evaluator
         self.plan = loop.plan
@@ -52,7 +52,7 @@ class Session:
         self.progress, self.audience = progress, audience
         self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this session
         self.stopped: str | None = None  # why training ended before its last step
-        self.settings = checkpoint.settings_of(facts)
+        self.settings = checkpoint.settings_of(record)
         self.seconds = {"training": 0.0, "evaluation": 0.0}
         self.log = Log(self.folder, self.seeds, self.plan.log_interval)
         self.checkpointed = {"env_steps": 0, "updates": 0}  # in the checkpoint
@@ -113,7 +113,7 @@ class Session:
         best = _chosen(self.best_returns > -np.inf, self.best, self.loop.policy)
         best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.loop.policy, "best": best}
-        facts = {**self.facts, "best_seed": best_seed, "acts_in_numpy": self.loop.verdict.in_numpy}
+        facts = {**self.trained, "best_seed": best_seed, "acts_in_numpy": self.loop.verdict.in_numpy}
         spaces = self.envs.observation_space, self.envs.action_space
         policy.save(self.folder / "policy", facts, trees, spaces)
 

@@ -12,6 +12,7 @@ from polyak.errors import UsageError, option
 from polyak.runs import files, presets, request
 from polyak.runs.presets.preset import Preset
 from polyak.runs.provenance import provenance
+from polyak.runs.record import RunRecord
 from polyak.runs.settings import Settings
 
 
@@ -42,31 +43,31 @@ class Start:
 
 def _like(run: Any, wish: Wish) -> Wish:
     """Fill in a wish from a run. Raises UsageError where the run's settings would not fit what is wished."""
-    facts = run.facts
+    record: RunRecord = run.record
     if wish.preset is not None:
         raise UsageError(f"the settings are either those of {run.folder} or of a preset: leave out one of the two")
-    kwargs = facts["env_kwargs"] if wish.env_kwargs is None and wish.env is None else wish.env_kwargs
+    kwargs = record.env_kwargs if wish.env_kwargs is None and wish.env is None else wish.env_kwargs
     named_in = None if run.trust else run.folder / "run.json"
     return dataclasses.replace(
         wish,
-        algorithm=algorithms.find(facts["algorithm"], named_in)[1] if wish.algorithm is None else wish.algorithm,
+        algorithm=algorithms.find(record.algorithm, named_in)[1] if wish.algorithm is None else wish.algorithm,
         env=_env_of(run) if wish.env is None else wish.env,
         env_kwargs=kwargs,
-        preset=facts["preset"],
-        backend=wish.backend or facts["backend"],
+        preset=record.preset,
+        backend=wish.backend or record.backend,
     )
 
 
 def _env_of(run: Any) -> Maker:
     """Return a run's environment: by the name that it was given if that is trusted, else what may be made of it."""
     found: Maker = run.source().maker
-    return run.facts["env"] if run.trust and run.env is None else found
+    return run.record.env if run.trust and run.env is None else found
 
 
 def settings_of(run: Any) -> Preset:
     """Return a run's settings as a preset."""
     config, plan = (
-        {name: tuple(value) if isinstance(value, list) else value for name, value in run.facts[part].items()}
+        {name: tuple(value) if isinstance(value, list) else value for name, value in getattr(run.record, part).items()}
         for part in ("config", "plan")
     )
     return Preset(f"the settings of {run.folder}", config=config, plan=plan)
@@ -84,10 +85,8 @@ def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: A
     Raises UsageError where one of these runs trained another algorithm.
     """
     for run, remedy in ((repeated, "leave out the algorithm"), (donor, "train the same algorithm")):
-        if run and name != run.facts["algorithm"]:
-            raise UsageError(
-                f"{run.folder} trained {run.facts['algorithm']}, whose settings do not fit {name}: {remedy}"
-            )
+        if run and name != run.record.algorithm:
+            raise UsageError(f"{run.folder} trained {run.record.algorithm}, whose settings do not fit {name}: {remedy}")
     if repeated:
         return settings_of(repeated)
     settings = presets.find(name, "default" if preset is None else preset, env, module.learns_from)
@@ -96,7 +95,7 @@ def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: A
 
 def lanes_of(wish: Wish, repeated: Any = None) -> list[int]:
     """List the seeds: where they are left open those of the run that is repeated, or one."""
-    usual = repeated.facts["seeds"] if repeated else 1
+    usual = repeated.record.seeds if repeated else 1
     return request.lanes_of(usual if wish.seeds is None else wish.seeds)
 
 
@@ -117,17 +116,20 @@ def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")
 
 
-def facts_of(start: Start, settings: Settings) -> dict[str, Any]:
-    """Return what run.json says of what is trained."""
+def record_of(start: Start, settings: Settings, backend: str) -> RunRecord:
+    """Return what run.json says of what is trained; `backend` is the one that was found to fit."""
     env = name_of(start.source)
-    return {
-        "algorithm": start.name,
-        "env": env,
-        "env_kwargs": start.source.kwargs,
-        "preset": start.preset,
-        "config": files.settings_to_json(settings.config),
-        "plan": files.settings_to_json(settings.plan),
-        "warning": presets.warning(start.name, start.preset, env),
-        "seeds": start.lanes,
+    return RunRecord(
+        status="starting",
+        algorithm=start.name,
+        env=env,
+        env_kwargs=start.source.kwargs,
+        preset=start.preset,
+        config=files.settings_to_json(settings.config),
+        plan=files.settings_to_json(settings.plan),
+        warning=presets.warning(start.name, start.preset, env),
+        fitted=list(settings.fitted),
+        seeds=start.lanes,
+        backend=backend,
         **provenance(),
-    }
+    )

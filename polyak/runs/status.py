@@ -4,9 +4,10 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from polyak.runs import trust
+from polyak.runs.record import RunRecord
+from polyak.runs.record import Status as RunStatus
 from polyak.runs.session import Session
 from polyak.training.devices import Compiling
 
@@ -14,33 +15,30 @@ from polyak.training.devices import Compiling
 class Status:
     """Keeps `status`, and the counts and seconds beside it, in the run.json of the run that `session` trains."""
 
-    def __init__(self, folder: Path, facts: dict[str, Any], session: Session, compiling: Compiling):
-        self.folder, self.facts, self.session, self.compiling = folder, facts, session, compiling
+    def __init__(self, folder: Path, record: RunRecord, session: Session, compiling: Compiling):
+        self.folder, self.record, self.session, self.compiling = folder, record, session, compiling
         self.began, self.setup = time.monotonic(), 0.0
-        self.writing, self.resuming = threading.Lock(), trust.command("resume", folder, facts)
+        self.writing, self.resuming = threading.Lock(), trust.command("resume", folder, record)
 
-    def write(self, status: str, error: str | None = None) -> None:
+    def write(self, status: RunStatus, error: str | None = None) -> None:
         """Write run.json."""
         with self.writing:
             self._write(status, error)
 
     def write_forced(self) -> None:
         """Write that the run was interrupted: from another thread, while the one that trains is stuck anywhere."""
-        if self.facts.get("status") == "training" and self.writing.acquire(timeout=0.2):  # and never released
+        if self.record.status == "training" and self.writing.acquire(timeout=0.2):  # and never released
             self._write("interrupted", None)
 
-    def _write(self, status: str, error: str | None) -> None:
-        session = self.session
+    def _write(self, status: RunStatus, error: str | None) -> None:
+        record, session = self.record, self.session
         seconds = {"setup": self.setup, "compiling": self.compiling.seconds, **session.seconds}
-        self.facts.update(
-            status=status,
-            error=error,
-            **session.checkpointed,
-            exploring_returns=session.log.exploring_returns(),
-            seconds={part: round(value, 3) for part, value in seconds.items()},
-            updated=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        self.session.claim.write(self.facts)
+        record.status, record.error = status, error
+        record.env_steps, record.updates = session.checkpointed["env_steps"], session.checkpointed["updates"]
+        record.exploring_returns = session.log.exploring_returns()
+        record.seconds = {part: round(value, 3) for part, value in seconds.items()}
+        record.updated = datetime.now(UTC).isoformat(timespec="seconds")
+        session.claim.write(record)
 
     def what_is_kept(self) -> str:
         """Say what there is of a run that failed."""
@@ -56,7 +54,7 @@ class Status:
 
     def how_to_go_on(self) -> str:
         """Say where an interrupted run stands, what is saved of it, and how to resume it."""
-        if self.facts.get("status") == "finished":
+        if self.record.status == "finished":
             return f"stopped; the run had finished, and is saved in {self.folder}"
         reached, kept, plan = (
             int(self.session.loop.counts.env_steps.min()),

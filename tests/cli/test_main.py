@@ -230,7 +230,7 @@ def test_an_evaluation_is_shown_as_a_table(trained: tuple[str, dict[str, Any]], 
 def test_quiet_training_prints_nothing(capfd: pytest.CaptureFixture[str]):
     assert command(*TRAIN, *FLAGS, "--out", "quiet", "--quiet") == 0
     assert capfd.readouterr() == ("", "")
-    assert polyak.load("quiet").facts["status"] == "finished"
+    assert polyak.load("quiet").record.status == "finished"
 
 
 def test_training_shows_progress_and_a_table(capsys: pytest.CaptureFixture[str]):

@@ -207,7 +207,7 @@ def test_a_run_is_trained_with_workers_and_resumed_without(tmp_path: Path) -> No
     assert_identical(run.saved.tree("final"), plain.saved.tree("final"))
     path = run.folder / "run.json"
     path.write_text(path.read_text().replace('"finished"', '"interrupted"'))
-    assert polyak.resume(run.folder, env=Walk, workers=0).facts["plan"]["workers"] == 0
+    assert polyak.resume(run.folder, env=Walk, workers=0).record.plan["workers"] == 0
 
 
 def test_a_worker_that_dies_is_an_error_with_its_exit_code() -> None:

@@ -45,17 +45,17 @@ def test_being_told_changes_nothing(finished: polyak.Run):
 
 def test_a_function_that_returns_true_ends_training_with_scores(capsys: pytest.CaptureFixture[str]):
     run = small.train("run", on_report=lambda progress: min(progress.env_steps) >= 100, quiet=False)
-    assert run.facts["status"] == "finished"
-    assert 100 <= run.facts["env_steps"] < 150
+    assert run.record.status == "finished"
+    assert 100 <= run.record.env_steps < 150
     assert run.scores["final"]["episodes"] == 3
-    assert run.facts["stopped"] == f"stopped at {run.facts['env_steps']:,} of 400 steps: on_report asked for it"
-    assert run.facts["stopped"] in capsys.readouterr().err
+    assert run.record.stopped == f"stopped at {run.record.env_steps:,} of 400 steps: on_report asked for it"
+    assert run.record.stopped in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("answer", [None, False, 0, "yes", np.ones(3)])
 def test_nothing_but_true_ends_training(answer: Any):
     run = small.train("run", steps=60, seeds=1, on_report=lambda _: answer)
-    assert (run.facts["env_steps"], "stopped" in run.facts) == (60, False)
+    assert (run.record.env_steps, run.record.stopped is not None) == (60, False)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_a_function_that_fails_ends_training_saved_and_named(raised: BaseExcepti
     with pytest.raises(RunError, match=rf"on_report failed: {says} .*; what was learned up to") as error:
         small.train("run", on_report=fail)
     assert isinstance(error.value.__cause__, RunError)
-    assert polyak.load("run").facts["env_steps"] >= 100
-    assert polyak.resume("run").facts["env_steps"] == 400
+    assert polyak.load("run").record.env_steps >= 100
+    assert polyak.resume("run").record.env_steps == 400
 
 
 def test_training_stops_at_a_return_of_all_seeds(finished: polyak.Run):
@@ -83,15 +83,15 @@ def test_training_stops_at_a_return_of_all_seeds(finished: polyak.Run):
     wanted = float(np.mean(means[best])) - 1e-6
     first = min(steps for steps, values in means.items() if np.mean(values) >= wanted)
     run = small.train("run", stop_at=wanted)
-    assert (run.facts["env_steps"], run.facts["stop_at"], run.facts["status"]) == (first, wanted, "finished")
-    assert f"reached {wanted:.4g}" in run.facts.get("stopped", "reached") or first == 400
+    assert (run.record.env_steps, run.record.stop_at, run.record.status) == (first, wanted, "finished")
+    assert f"reached {wanted:.4g}" in (run.record.stopped or "reached") or first == 400
 
 
 def test_stopping_early_by_the_command(capsys: pytest.CaptureFixture[str]):
     assert small.command("train", "ddpg", small.ENV, *small.FLAGS, "--out", "run", "--stop-at", "-1e9") == 0
-    facts = polyak.load("run").facts
-    assert facts["env_steps"] < 200
-    assert "reached -1e+09" in facts["stopped"]
+    record = polyak.load("run").record
+    assert record.env_steps < 200
+    assert "reached -1e+09" in str(record.stopped)
     assert "stopped at" in capsys.readouterr().err
 
 

@@ -56,7 +56,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(
         train(tmp_path / "run", seeds=2)
     monkeypatch.undo()
     resumed = polyak.resume(tmp_path / "run")
-    assert resumed.facts["backend"] == "device"
+    assert resumed.record.backend == "device"
     for name in ("final", "best"):
         assert resumed.scores[name]["per_seed"] == whole.scores[name]["per_seed"]
     without_seconds = [
@@ -75,8 +75,8 @@ def rows_of(run: polyak.Run) -> list[dict[str, Any]]:
 def test_an_environment_of_the_users_own_works_on_both(backend: str, tmp_path: Path) -> None:
     plan = {**SMALL["plan"], "env_steps": 150, "evaluations": 1}
     run = train(tmp_path / "run", Drift, backend=backend, plan=plan)
-    assert run.facts["backend"] == backend
-    assert run.facts["status"] == "finished"
+    assert run.record.backend == backend
+    assert run.record.status == "finished"
 
 
 def test_numbers_that_are_not_finite_keep_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_learning_that_diverged_is_no_result(backend: str, evaluations: int, tmp
     with pytest.raises(RunError, match=r"policy of seed 0 is not finite.*; nothing that was learned is kept"):
         polyak.train("dqn", "CartPole-v1", config=config, plan=plan, backend=backend, out=tmp_path / "run")
     run = polyak.load(tmp_path / "run")
-    assert run.facts["status"] == "failed"
+    assert run.record.status == "failed"
     assert all(np.isfinite(leaf).all() for which in ("final", "best") for leaf in leaves(run.saved.tree(which)))
 
 

@@ -31,7 +31,7 @@ def train(name: str, seeds: list[int], plan: dict[str, Any], backend: str = "hos
 
 def of_seed(run: Any, seed: int) -> dict[str, Any]:
     """Return all that a run says and keeps of a seed, but for the time that it took."""
-    lane = run.facts["seeds"].index(seed)
+    lane = run.record.seeds.index(seed)
     found: dict[str, Any] = {"scores": [run.scores[which]["per_seed"][lane] for which in ("best", "final")]}
     for name in ("metrics.csv", "evaluations.csv"):
         rows = [row for row in read_table(run.folder / name) if row["seed"] == str(seed)]
@@ -71,7 +71,7 @@ def test_few_updates_are_foreseen_and_told(capsys: pytest.CaptureFixture[str]) -
     polyak.train("dqn", "CartPole-v1", plan=plan, config={"layers": (4,)}, out="few", quiet=False)
     told = capsys.readouterr().err
     assert "with episodes of up to 500 steps there may be only 0 of them: train longer" in told
-    made = int(polyak.load("few").facts["updates"])
+    made = int(polyak.load("few").record.updates)
     assert 0 < made < 100
     assert f"training made only {made} updates, because they follow each episode: train longer" in told
 

@@ -16,21 +16,10 @@ import polyak
 from polyak import RunError, UsageError
 from polyak.runs import files, folder
 from polyak.runs.lock import Lock
+from polyak.runs.record import status_of
 from tests.fixtures import small
 from tests.fixtures.envs import Lopsided
 
-FACTS: dict[str, Any] = {
-    "algorithm": "ddpg",
-    "env": "Pendulum-v1",
-    "env_kwargs": {},
-    "config": {},
-    "plan": {},
-    "seeds": [0],
-    "backend": "host",
-    "device": "cpu",
-    "devices": 1,
-    "seconds": {},
-}
 LEFT = (
     "metrics.csv",
     "curve.png",
@@ -45,14 +34,14 @@ def make(where: str = "run", status: str = "finished", others: tuple[str, ...] =
     for name in others:
         (Path(where) / name).parent.mkdir(parents=True, exist_ok=True)
         (Path(where) / name).write_text("something")
-    files.write_json(Path(where) / "run.json", {**FACTS, "status": status})
+    files.write_json(Path(where) / "run.json", small.record(status=status).to_json())
     return Path(where)
 
 
 def start(out: str | Path | None = "run", force: bool = False) -> Path:
     """Do with a folder what a training does at its start."""
     with folder.new(folder.Destination(out, force), "ddpg", "Pendulum-v1") as claim:
-        claim.start(FACTS)
+        claim.start(small.record(status="starting"))
     return claim.shown
 
 
@@ -79,7 +68,7 @@ def test_force_removes_what_polyak_wrote_and_nothing_else_is_there_then():
         start()
     assert start(force=True) == run
     assert names(run) == {"run.json"}
-    assert folder.read_facts(run / "run.json")["status"] == "starting"
+    assert status_of(run / "run.json") == "starting"
 
 
 FOREIGN = (
@@ -205,8 +194,8 @@ def test_run_json_is_there_before_anything_of_value_is(monkeypatch: pytest.Monke
         patch.setattr("polyak.runs.session.Session.save", killed)
         with pytest.raises(Killed):
             small.train("run", steps=80)
-    assert folder.read_facts(Path("run/run.json"))["status"] == "starting"
-    assert small.train("run", steps=80).facts["status"] == "finished"
+    assert status_of(Path("run/run.json")) == "starting"
+    assert small.train("run", steps=80).record.status == "finished"
 
 
 def test_a_folder_that_is_being_trained_is_left_alone(stopped: Path):
@@ -219,7 +208,7 @@ def test_a_folder_that_is_being_trained_is_left_alone(stopped: Path):
         assert names(stopped) == before
     finally:
         lock.close()
-    assert polyak.resume(stopped).facts["status"] == "finished"
+    assert polyak.resume(stopped).record.status == "finished"
     assert not (stopped / ".lock").exists()
 
 
@@ -301,7 +290,7 @@ def test_a_run_json_that_others_change_stops_training_and_is_left_to_them(
     if happens == "replaced":
         assert path.read_text() == "mine now"
     if happens == "moved":
-        assert polyak.resume("other").facts["status"] == "finished"
+        assert polyak.resume("other").record.status == "finished"
 
 
 def test_an_environment_may_go_to_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -325,7 +314,7 @@ def test_an_environment_may_go_to_another_folder_when_it_is_made(
     assert not list((tmp_path / "away").iterdir())
     monkeypatch.chdir(tmp_path)
     assert run.folder.parent == tmp_path / ("" if out else "runs")
-    assert polyak.resume(run.folder, steps=120).facts["env_steps"] == 120
+    assert polyak.resume(run.folder, steps=120).record.env_steps == 120
 
 
 def _leaving(reset: Any, folder: Path) -> Any:

@@ -8,8 +8,8 @@ import pytest
 
 import polyak
 from polyak import RunError, UsageError
-from polyak.runs.folder import read_facts
 from polyak.runs.log import Log
+from polyak.runs.record import RunRecord
 from polyak.runs.tables import read_table
 from tests.fixtures import small
 from tests.fixtures.failing_disk import FailingDisk
@@ -64,7 +64,7 @@ def fails_and_goes_on(folder: Path, whole: polyak.Run, number: int, again: bool)
             said = ""
     assert disk.failed
     path = folder / "run.json"
-    status = read_facts(path)["status"] if path.exists() else "starting"
+    status = RunRecord.read(path).status if path.exists() else "starting"
     if status == "starting":  # nothing was begun: the folder is taken over
         assert SENTENCE.fullmatch(said), (disk.failed, said)
         small.train(folder, **TINY)

@@ -25,7 +25,7 @@ SETUPS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("setup", SETUPS)
 def test_a_run_that_goes_on_has_the_bits_of_a_longer_one(setup: str):
     small.train("short", steps=200, **SETUPS[setup])
-    assert polyak.resume("short", steps=400).facts["env_steps"] == 400
+    assert polyak.resume("short", steps=400).record.env_steps == 400
     small.assert_same_policies(polyak.load("short"), small.train("long", steps=400, **SETUPS[setup]))
 
 
@@ -36,18 +36,18 @@ def test_rollouts_go_on_to_the_last_whole_one(capsys: pytest.CaptureFixture[str]
     }
     polyak.train("a2c", small.ENV, steps=60, out="run", **tiny)
     run = polyak.resume("run", steps=110, quiet=False)
-    assert run.facts["env_steps"] == 100
-    assert run.facts["fitted"][0] == "110 steps are 5 rollouts of 20; the last 10 are not taken"
-    assert "continues from step 60 to 100 instead of 60" in run.facts["fitted"][1]
+    assert run.record.env_steps == 100
+    assert run.record.fitted[0] == "110 steps are 5 rollouts of 20; the last 10 are not taken"
+    assert "continues from step 60 to 100 instead of 60" in run.record.fitted[1]
     assert "continues from step 60 to 100" in capsys.readouterr().err
 
 
 def test_updates_per_episode_go_on_in_every_lane():
     plan = {"updates_per": "episode", "updates": 3, "evaluations": 0}
-    before = small.train("run", steps=200, plan=plan).facts["updates"]
+    before = small.train("run", steps=200, plan=plan).record.updates
     run = polyak.resume("run", steps=300)
-    assert run.facts["env_steps"] == 300
-    assert run.facts["updates"] > before
+    assert run.record.env_steps == 300
+    assert run.record.updates > before
     assert run.scores
 
 
@@ -61,8 +61,8 @@ def test_evaluations_go_on_and_the_best_policy_stays_until_a_better_one(finished
     assert min(int(row[0]) for row in after[len(before) :]) > 400
     rows = small.rows(run.folder / "metrics.csv", "env_steps", "seed")
     assert rows == sorted(rows, key=lambda row: int(row[0]))
-    assert run.facts["plan"]["env_steps"] == 800
-    assert run.facts["status"] == "finished"
+    assert run.record.plan["env_steps"] == 800
+    assert run.record.status == "finished"
 
 
 def test_a_run_that_goes_on_can_be_interrupted_with_the_same_result(finished: polyak.Run):
@@ -73,8 +73,8 @@ def test_a_run_that_goes_on_can_be_interrupted_with_the_same_result(finished: po
         small.before_iteration(patch, 7, small.press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
             polyak.resume("other", steps=600)
-    facts = polyak.load("other").facts
-    assert (facts["status"], "scores" in facts, facts["plan"]["env_steps"]) == ("interrupted", False, 600)
+    record = polyak.load("other").record
+    assert (record.status, record.scores, record.plan["env_steps"]) == ("interrupted", {}, 600)
     polyak.resume("other")
     small.assert_same_policies(polyak.load("one"), polyak.load("other"))
 
@@ -94,9 +94,9 @@ def test_a_kill_before_the_next_checkpoint_leaves_a_run_that_goes_on(finished: p
 
 def test_a_run_that_stopped_early_goes_on_without_stopping_again():
     small.train("run", stop_at=-1e9)
-    assert polyak.load("run").facts["env_steps"] < 100
-    facts = polyak.resume("run", steps=200).facts
-    assert (facts["env_steps"], facts["stop_at"], "stopped" in facts) == (200, None, False)
+    assert polyak.load("run").record.env_steps < 100
+    record = polyak.resume("run", steps=200).record
+    assert (record.env_steps, record.stop_at, record.stopped) == (200, None, None)
 
 
 def test_by_command(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
@@ -105,7 +105,7 @@ def test_by_command(finished: polyak.Run, capsys: pytest.CaptureFixture[str]):
     assert "is finished; to train it further, give the total number of steps: --steps 800" in capsys.readouterr().err
     assert small.command("resume", "run", "--steps", "0.5k", "--json") == 0
     assert json.loads(capsys.readouterr().out)["run"] == "run"
-    assert polyak.load("run").facts["env_steps"] == 500
+    assert polyak.load("run").record.env_steps == 500
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,7 @@ def test_a_second_press_in_a_save_leaves_one_checkpoint_whole(
         monkeypatch.setattr(files.os, "replace", replace)
     assert json.loads(Path("parts/checkpoint/checkpoint.json").read_text())["env_steps"] == [kept, kept]
     assert isinstance(interrupted.value, Interrupted)
-    assert polyak.load("parts").facts["status"] == "interrupted"
+    assert polyak.load("parts").record.status == "interrupted"
     small.assert_same_policies(polyak.resume("parts"), finished)
 
 

@@ -138,7 +138,7 @@ def test_a_used_run_and_policy_are_copied_and_pickled(finished: polyak.Run) -> N
     obs = np.ones((4, 3), np.float32)
     expected = finished.policy(obs)
     for again in (pickle.loads(pickle.dumps(finished)), copy.deepcopy(finished), copy.copy(finished)):
-        assert (again.folder, again.facts) == (finished.folder, finished.facts)
+        assert (again.folder, again.record) == (finished.folder, finished.record)
         np.testing.assert_array_equal(again.policy(obs), expected)
     for again in (pickle.loads(pickle.dumps(finished.policy)), copy.deepcopy(finished.policy)):
         np.testing.assert_array_equal(again(obs), expected)
@@ -149,10 +149,10 @@ def test_what_makes_the_environment_is_copied_but_pickled_only_by_name(finished:
     def make() -> Lopsided:
         return Lopsided()
 
-    run = polyak.Run(finished.folder, finished.facts, make)
+    run = polyak.Run(finished.folder, finished.record, make)
     assert copy.deepcopy(run).env is copy.copy(run).env is make
     assert pickle.loads(pickle.dumps(run)).env is None
-    assert pickle.loads(pickle.dumps(polyak.Run(finished.folder, finished.facts, Lopsided))).env is Lopsided
+    assert pickle.loads(pickle.dumps(polyak.Run(finished.folder, finished.record, Lopsided))).env is Lopsided
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_a_run_has_one_row_per_seed_and_interval(finished: polyak.Run):
 
 def test_the_newest_row_has_the_training_return_that_the_run_tells(finished: polyak.Run):
     rows = small.rows(finished.folder / "metrics.csv", "seed", "episodes", "return")
-    for seed, told in enumerate(finished.facts["exploring_returns"]):
+    for seed, told in enumerate(finished.record.exploring_returns):
         counts, returns = zip(*[row[1:] for row in rows if row[0] == str(seed)], strict=True)
         assert sum(map(int, counts)) >= small.STEPS // 20
         assert float(returns[-1]) == told

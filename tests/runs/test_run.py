@@ -26,20 +26,20 @@ SHORT = {"steps": 80, "seeds": [4], "plan": {"evaluations": 0}}
 
 def test_a_loaded_run_is_the_trained_one(finished: polyak.Run):
     loaded = polyak.load(str(finished.folder))
-    assert loaded.facts == json.loads((finished.folder / "run.json").read_text())
+    assert {"format": 2, **loaded.record.to_json()} == json.loads((finished.folder / "run.json").read_text())
     assert loaded.scores == finished.scores
     np.testing.assert_array_equal(loaded.policy(np.ones(3)), finished.policy(np.ones(3)))
 
 
 def test_a_run_says_what_made_it(finished: polyak.Run):
-    facts = finished.facts
-    assert (facts["status"], facts["error"], facts["algorithm"], facts["env"]) == ("finished", None, "ddpg", small.ENV)
-    assert (facts["seeds"], facts["env_steps"], facts["updates"]) == ([0, 1], 400, 360)
-    assert facts["versions"].keys() >= {"python", "polyak", "jax", "numpy", "gymnasium"}
-    assert facts["config"].keys() == set(ddpg.Config.__dataclass_fields__)
-    assert facts["plan"]["rollout_length"] == small.PLAN["rollout_length"]
-    assert "cpu" in facts["device"]
-    assert facts["seconds"].keys() == {"setup", "compiling", "training", "evaluation"}
+    record = finished.record
+    assert (record.status, record.error, record.algorithm, record.env) == ("finished", None, "ddpg", small.ENV)
+    assert (record.seeds, record.env_steps, record.updates) == ([0, 1], 400, 360)
+    assert record.versions.keys() >= {"python", "polyak", "jax", "numpy", "gymnasium"}
+    assert record.config.keys() == set(ddpg.Config.__dataclass_fields__)
+    assert record.plan["rollout_length"] == small.PLAN["rollout_length"]
+    assert "cpu" in record.device
+    assert record.seconds.keys() == {"setup", "compiling", "training", "evaluation"}
 
 
 def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture[str]):
@@ -52,7 +52,7 @@ def test_the_first_line_says_what_is_trained_where(capsys: pytest.CaptureFixture
 def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
     small.train("called", algorithm=ddpg, env=Lopsided, **SHORT)
     loaded = polyak.load("called", trust=True)
-    assert (loaded.facts["algorithm"], loaded.facts["env"]) == ("ddpg", "tests.fixtures.envs:Lopsided")
+    assert (loaded.record.algorithm, loaded.record.env) == ("ddpg", "tests.fixtures.envs:Lopsided")
     assert loaded.evaluate(2)["per_seed"][0]["seed"] == 4
     by_id = small.train("by_id", **SHORT)
     small.assert_same_policies(by_id, loaded)
@@ -75,7 +75,7 @@ def test_an_algorithm_of_the_users_own_needs_no_registration(tmp_path: Path, mon
     monkeypatch.syspath_prepend(tmp_path)
     small.train("own", algorithm="my_algorithm", **SHORT)
     run = polyak.load("own", trust=True)
-    assert run.facts["algorithm"] == "my_algorithm"
+    assert run.record.algorithm == "my_algorithm"
     assert run.policy(np.zeros(3)).shape == (2,)
 
 
@@ -201,8 +201,8 @@ def test_settings_objects_are_taken_as_they_are():
     plan = polyak.Plan(env_steps=100, warmup=50, capacity=60, batch=4, rollout_length=5, evaluations=0)
     config = ddpg.Config(actor_layers=(4,), critic_joint_layers=(4,))
     run = polyak.train("ddpg", small.ENV, config=config, plan=plan, steps=80, out="given")
-    assert (run.facts["plan"]["env_steps"], run.facts["plan"]["rollout_length"], run.facts["seeds"]) == (80, 5, [0])
-    assert run.facts["config"]["actor_layers"] == (4,)
+    assert (run.record.plan["env_steps"], run.record.plan["rollout_length"], run.record.seeds) == (80, 5, [0])
+    assert run.record.config["actor_layers"] == (4,)
     with pytest.raises(UsageError, match=r"config is a Plan: give ddpg\.Config"):
         polyak.train("ddpg", small.ENV, config=plan)
 
@@ -233,7 +233,7 @@ def test_a_folder_that_holds_something_is_not_written_to(stopped: Path):
 
 def test_force_replaces_a_run(stopped: Path):
     run = small.train(stopped, force=True, **SHORT)
-    assert (run.facts["seeds"], run.facts["env_steps"]) == ([4], 80)
+    assert (run.record.seeds, run.record.env_steps) == ([4], 80)
     assert {row[0] for row in small.rows(stopped / "metrics.csv", "seed")} == {"4"}
 
 
@@ -251,8 +251,8 @@ def test_a_run_is_shown_in_two_lines(finished: polyak.Run, stopped: Path):
 
 @pytest.mark.parametrize("scores", [{"final": {}}, {"final": None}, [1], {"final": {"ci95": [None, "x"]}}], ids=repr)
 def test_a_run_with_damaged_scores_can_be_looked_at(scores: object):
-    facts = {"algorithm": "ddpg", "env": "A-v0", "status": "finished", "seeds": [0], "scores": scores}
-    assert repr(polyak.Run(Path("x"), facts)).endswith("the scores cannot be read: run.json is damaged or was changed")
+    record = small.record(status="finished", scores=scores)
+    assert repr(polyak.Run(Path("x"), record)).endswith("the scores cannot be read: run.json is damaged or was changed")
 
 
 class Terminal(io.StringIO):
@@ -292,7 +292,7 @@ def heavy(weight: float, render_mode: str | None = None) -> Lopsided:
 def test_arguments_of_the_environment_are_kept_and_used_by_all_that_comes_after():
     stopped = {**SHORT, "env": f"{__name__}:heavy", "env_kwargs": {"weight": 10.0, "max_episode_steps": 7}}
     small.train_and_stop("heavy", iteration=5, **stopped)
-    assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0, "max_episode_steps": 7}
+    assert polyak.load("heavy").record.env_kwargs == {"weight": 10.0, "max_episode_steps": 7}
     run = polyak.resume("heavy", trust=True)
     assert run.scores["final"]["length_mean"] == run.evaluate(2)["length_mean"] == 7
     loaded = polyak.load("heavy", trust=True)
@@ -313,7 +313,7 @@ def test_arguments_by_command_are_those_from_python(capsys: pytest.CaptureFixtur
     name = f"{__name__}:heavy"
     assert small.command("train", "ddpg", name, *small.FLAGS, "--env.weight", "10.0", "--out", "heavy") == 0
     assert f"ddpg on {name} (weight = 10.0): 1 seed" in capsys.readouterr().err
-    assert polyak.load("heavy").facts["env_kwargs"] == {"weight": 10.0}
+    assert polyak.load("heavy").record.env_kwargs == {"weight": 10.0}
     assert small.command("train", "ddpg", name, "--env.mass", "10.0", "--out", "other") == 2
     assert (
         "has no argument 'mass': it takes weight, render_mode, max_episode_steps, action_bounds"
@@ -334,7 +334,7 @@ def test_the_name_that_was_typed_is_kept_and_found_again(capsys: pytest.CaptureF
     name = f"{__name__}:partial_world"
     assert small.command("train", "ddpg", name, *small.FLAGS, "--out", "typed") == 0
     assert "cannot be found by this name" not in capsys.readouterr().err
-    assert polyak.load("typed").facts["env"] == name
+    assert polyak.load("typed").record.env == name
     assert small.command("evaluate", "typed", "--episodes", "2", "--trust") == 0
 
 

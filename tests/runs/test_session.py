@@ -26,9 +26,9 @@ FAILURES = {
 
 def test_ctrl_c_saves_and_says_how_to_go_on():
     said = small.train_and_stop("stopped", iteration=18)
-    facts = polyak.load("stopped").facts
+    record = polyak.load("stopped").record
     assert said == 'stopped at 180 of 400 steps; everything is saved: polyak.resume("stopped", trust=True)'
-    assert (facts["status"], facts["env_steps"], facts["error"]) == ("interrupted", 180, None)
+    assert (record.status, record.env_steps, record.error) == ("interrupted", 180, None)
     assert files.read_json(Path("stopped/checkpoint/checkpoint.json"), {})["env_steps"] == [180, 180]
     assert polyak.load("stopped").scores == {}
     with pytest.raises(KeyboardInterrupt):  # which works as before again
@@ -40,7 +40,7 @@ def test_an_interrupted_run_can_be_used_and_finished(stopped: Path):
     assert run.policy(np.zeros(3)).shape == (2,)
     assert len(run.evaluate(2)["per_seed"]) == 2
     finished = polyak.resume(stopped)
-    assert (finished.facts["status"], finished.facts["env_steps"]) == ("finished", small.STEPS)
+    assert (finished.record.status, finished.record.env_steps) == ("finished", small.STEPS)
     assert polyak.load(stopped).scores == finished.scores
     assert (stopped / "curve.png").exists()
 
@@ -56,9 +56,9 @@ def test_a_second_ctrl_c_does_not_wait_and_says_what_is_kept(monkeypatch: pytest
             small.train("hasty")
     kept = 'the checkpoint has 0 of them: polyak.resume("hasty", trust=True)'
     assert str(interrupted.value) == f"stopped at 170 of 400 steps; {kept}"
-    facts = polyak.load("hasty").facts
-    assert (facts["status"], facts["env_steps"], facts["updates"]) == ("interrupted", 0, 0)
-    assert polyak.resume("hasty").facts["status"] == "finished"
+    record = polyak.load("hasty").record
+    assert (record.status, record.env_steps, record.updates) == ("interrupted", 0, 0)
+    assert polyak.resume("hasty").record.status == "finished"
 
 
 def test_a_finished_run_is_not_resumed(finished: polyak.Run):
@@ -68,7 +68,7 @@ def test_a_finished_run_is_not_resumed(finished: polyak.Run):
 
 def test_ctrl_c_at_the_very_start():
     small.train_and_stop("stopped", iteration=1)
-    assert polyak.resume("stopped").facts["status"] == "finished"
+    assert polyak.resume("stopped").record.status == "finished"
 
 
 def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
@@ -78,7 +78,7 @@ def test_ctrl_c_while_the_result_is_scored(finished: polyak.Run, monkeypatch: py
             small.train("parts")
     assert isinstance(interrupted.value, Interrupted)
     assert 'polyak.resume("parts", trust=True)' in str(interrupted.value)
-    assert polyak.load("parts").facts["status"] == "interrupted"
+    assert polyak.load("parts").record.status == "interrupted"
     assert polyak.resume("parts").scores == finished.scores
 
 
@@ -90,12 +90,12 @@ def test_a_failing_environment_is_named_and_everything_before_it_kept(env: str, 
     assert FAILURES[env] in message
     for word in ("step", "of seed 0", "episode", "environment 0"):
         assert word in message
-    facts = polyak.load("failed").facts
-    kept = f"what was learned up to step {facts['env_steps']:,} is kept in failed"
-    assert message == f"{facts['error']}; {kept}"
-    assert facts["status"] == "failed"
-    assert 0 < facts["env_steps"] < BREAKS_AT * envs
-    assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == facts["env_steps"]
+    record = polyak.load("failed").record
+    kept = f"what was learned up to step {record.env_steps:,} is kept in failed"
+    assert message == f"{record.error}; {kept}"
+    assert record.status == "failed"
+    assert 0 < record.env_steps < BREAKS_AT * envs
+    assert [int(steps) for (steps,) in small.rows(Path("failed/metrics.csv"), "env_steps")][-1] == record.env_steps
     assert polyak.load("failed").policy(np.zeros(3)).shape == (2,)
 
 
@@ -142,7 +142,7 @@ def test_what_failed_first_is_told(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(RunError, match=r"^the cable is loose; nothing that was learned is kept"):
         small.train("failed")
     monkeypatch.setattr(files, "write_json", write_json)
-    assert polyak.load("failed").facts["status"] == "training"
+    assert polyak.load("failed").record.status == "training"
 
 
 def test_the_step_of_a_value_that_is_not_finite_is_counted_over_the_run():
@@ -154,7 +154,7 @@ def test_a_failed_run_goes_on_once_the_environment_is_mended():
     with pytest.raises(RunError):
         small.train("failed", env="tests.fixtures.envs:Raising-v0", plan={"evaluations": 0})
     run = polyak.resume("failed", env=Lopsided)
-    assert (run.facts["status"], run.facts["error"], run.facts["env_steps"]) == ("finished", None, small.STEPS)
+    assert (run.record.status, run.record.error, run.record.env_steps) == ("finished", None, small.STEPS)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_a_failed_run_goes_on_once_the_environment_is_mended():
 def test_an_environment_that_exits_fails_the_run_and_not_the_process(env: str, says: str):
     with pytest.raises(RunError, match=says):
         small.train("failed", env=f"tests.fixtures.envs:{env}", plan={"evaluations": 0})
-    facts = polyak.load("failed").facts
-    assert (facts["status"], facts["env_steps"]) == ("failed", 40)
+    record = polyak.load("failed").record
+    assert (record.status, record.env_steps) == ("failed", 40)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -177,9 +177,9 @@ def test_an_interrupt_that_an_environment_raises_saves_the_run(workers: int):
     with pytest.raises(KeyboardInterrupt) as interrupted:
         small.train("stopped", env="tests.fixtures.envs:Interrupting-v0", seeds=1, plan=plan)
     assert str(interrupted.value).startswith("stopped at 40 of 400 steps; everything is saved")
-    facts = polyak.load("stopped").facts
-    assert (facts["status"], facts["env_steps"]) == ("interrupted", 40)
-    assert polyak.resume("stopped", env="tests.fixtures.envs:Lopsided-v0").facts["status"] == "finished"
+    record = polyak.load("stopped").record
+    assert (record.status, record.env_steps) == ("interrupted", 40)
+    assert polyak.resume("stopped", env="tests.fixtures.envs:Lopsided-v0").record.status == "finished"
 
 
 def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
@@ -194,15 +194,15 @@ def test_too_few_environments_for_an_evaluation_fail_the_run_and_keep_it():
 
     with pytest.raises(RunError, match=r"2 of 2 for evaluation could not be made: .*no more licenses"):
         small.train("failed", env=fourth_fails, seeds=1)
-    facts = polyak.load("failed").facts
-    assert (facts["status"], facts["env_steps"]) == ("failed", 0)  # found before any training, by the first evaluation
-    assert polyak.resume("failed", env=Lopsided).facts["status"] == "finished"
+    record = polyak.load("failed").record
+    assert (record.status, record.env_steps) == ("failed", 0)  # found before any training, by the first evaluation
+    assert polyak.resume("failed", env=Lopsided).record.status == "finished"
 
 
 def test_a_failure_in_an_evaluation_is_kept_too():
     with pytest.raises(RunError, match=r"at step \d+ of the evaluation episode with seed \d+: RuntimeError: the motor"):
         small.train("failed", env="tests.fixtures.envs:Raising-v0", plan={"evaluations": 20, "evaluation_episodes": 99})
-    assert polyak.load("failed").facts["status"] == "failed"
+    assert polyak.load("failed").record.status == "failed"
 
 
 def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytest.MonkeyPatch):
@@ -212,7 +212,7 @@ def test_a_failure_while_the_result_is_scored_is_written_down(monkeypatch: pytes
     monkeypatch.setattr("polyak.runs.execute.score", fail)
     with pytest.raises(RunError):
         small.train("failed")
-    assert polyak.load("failed").facts["status"] == "failed"
+    assert polyak.load("failed").record.status == "failed"
 
 
 def test_an_evaluation_that_failed_is_made_up_for(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
@@ -238,7 +238,7 @@ def test_a_curve_that_cannot_be_drawn_does_not_fail_the_run():
     with pytest.MonkeyPatch.context() as patch:
         small.before_iteration(patch, 3, Path("undrawn/curve.png").mkdir)
         run = small.train("undrawn")
-    assert polyak.load("undrawn").facts["status"] == "finished"
+    assert polyak.load("undrawn").record.status == "finished"
     assert set(run.scores) == {"best", "final"}
 
 
@@ -280,8 +280,8 @@ def test_by_command_a_failing_environment_is_one_line(world: str, capfd: pytest.
     assert (out, len(err.splitlines())) == ("", 1)
     for word in ("polyak: error: the environment", "step", "of seed 8", "episode"):
         assert word in err
-    facts = polyak.load("failed").facts
-    assert (facts["status"], facts["env_steps"]) == ("failed", 40)
+    record = polyak.load("failed").record
+    assert (record.status, record.env_steps) == ("failed", 40)
     assert Path("failed/metrics.csv").read_text().count("\n") == 5
     assert Path("failed/checkpoint/checkpoint.json").exists()
 
@@ -297,10 +297,10 @@ def test_by_command_ctrl_c_says_how_to_resume_and_resuming_finishes(capsys: pyte
     assert (process.returncode, out) == (130, "")
     assert "polyak resume run" in err.splitlines()[-1]
     assert "Traceback" not in err
-    assert polyak.load("run").facts["status"] == "interrupted"
+    assert polyak.load("run").record.status == "interrupted"
     assert small.command("resume", "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["run"] == "run"
-    assert polyak.load("run").facts["status"] == "finished"
+    assert polyak.load("run").record.status == "finished"
 
 
 def _lines(path: str) -> int:
@@ -332,7 +332,7 @@ def test_an_environment_of_which_only_one_can_be_open_is_trained_and_evaluated(a
         run = small.train("alone", **ALONE)
     else:
         run = polyak.train("ppo", OnlyOne, seeds=[3], steps=400, out="alone", **by_rollout)
-    assert len(small.rows(Path("alone/evaluations.csv"))) == 4 * run.facts["plan"]["evaluation_episodes"]
+    assert len(small.rows(Path("alone/evaluations.csv"))) == 4 * run.record.plan["evaluation_episodes"]
     assert run.evaluate(2)["length_mean"] <= 20
     assert not OnlyOne.is_open
 

@@ -114,8 +114,8 @@ def test_numbers_of_numpy_are_numbers():
 
 def test_a_run_remembers_what_was_fitted(tmp_path: Any):
     run = small.train(tmp_path / "run", steps=61, seeds=1, plan={"envs": 2, "evaluations": 0})
-    assert run.facts["env_steps"] == 60
-    assert polyak.load(run.folder).facts["fitted"] == [
+    assert run.record.env_steps == 60
+    assert polyak.load(run.folder).record.fitted == [
         "61 steps are 30 in each of 2 environments; the last one is not taken"
     ]
 

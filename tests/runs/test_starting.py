@@ -19,20 +19,20 @@ def test_a_run_like_another_has_the_same_bits(finished: polyak.Run):
     again = polyak.train(like=finished.folder, out="again", trust=True)
     small.assert_same_policies(again, finished)
     told = {"started", "updated", "seconds", "commit"}
-    assert {k: v for k, v in again.facts.items() if k not in told} == {
-        k: v for k, v in finished.facts.items() if k not in told
+    assert {k: v for k, v in vars(again.record).items() if k not in told} == {
+        k: v for k, v in vars(finished.record).items() if k not in told
     }
 
 
 def test_by_command_what_is_given_differs(finished: polyak.Run):
     changes = ["--steps", "100", "--seeds", "7", "--seed", "2", "--config.gamma", "0.5", "--plan.score-episodes", "1"]
     assert small.command("train", "--like", str(finished.folder), *changes, "--seeds", "1", "--out", "new") == 0
-    facts, before = polyak.load("new").facts, polyak.load(finished.folder).facts
-    assert (facts["seeds"], facts["config"]["gamma"], facts["env_steps"]) == ([2], 0.5, 100)
-    assert facts["config"] == {**before["config"], "gamma": 0.5}
+    record, before = polyak.load("new").record, polyak.load(finished.folder).record
+    assert (record.seeds, record.config["gamma"], record.env_steps) == ([2], 0.5, 100)
+    assert record.config == {**before.config, "gamma": 0.5}
     changed = {"env_steps": 100, "score_episodes": 1, "warmup": 20}
-    assert facts["plan"] == {**before["plan"], **changed}
-    assert facts["fitted"] == ["to fit 100 steps: warmup = 20 instead of 40"]
+    assert record.plan == {**before.plan, **changed}
+    assert record.fitted == ["to fit 100 steps: warmup = 20 instead of 40"]
 
 
 @pytest.mark.parametrize("words", [["Pendulum-v1"], ["ddpg", "Pendulum-v1"], ["Pendulum-v1", "DDPG"]])
@@ -94,14 +94,14 @@ SHORT: dict[str, Any] = {"steps": 60, "plan": {"warmup": 50, "evaluations": 0, "
 @pytest.mark.parametrize("seeds", [2, [1, 7], 1, 3])
 def test_training_begins_with_what_another_run_has_learned(seeds: Any, finished: polyak.Run):
     run = polyak.train("ddpg", small.ENV, start_from=finished.folder, seeds=seeds, out="new", **SHORT, on_report=stop)
-    lanes = len(run.facts["seeds"])
-    best_seed = finished.facts["seeds"].index(finished.saved.facts["best_seed"])
+    lanes = len(run.record.seeds)
+    best_seed = finished.record.seeds.index(finished.saved.facts["best_seed"])
     of_theirs = [0, 1] if lanes == 2 else [best_seed] * lanes
     begun, theirs = polyak.load("new").saved.tree("final"), finished.saved.tree("final")
     jax.tree.map(lambda new, old: np.testing.assert_array_equal(new, old[of_theirs]), begun, theirs)
-    assert run.facts["config"] == finished.facts["config"]
-    assert "had learned after 400 steps, " in run.facts["fitted"][-1]
-    assert ("each seed's counterpart" if lanes == 2 else f"its seed {best_seed}") in run.facts["fitted"][-1]
+    assert run.record.config == finished.record.config
+    assert "had learned after 400 steps, " in run.record.fitted[-1]
+    assert ("each seed's counterpart" if lanes == 2 else f"its seed {best_seed}") in run.record.fitted[-1]
 
 
 def stop(progress: polyak.Progress) -> bool:
@@ -130,9 +130,9 @@ def test_by_command_and_compiled(tmp_path: Any):
     words = ["train", "a2c", "CartPole-v1", *compiled, "--steps", "20", "--from", "one", "--plan.evaluations", "0"]
     assert small.command(*words, "--out", "two") == 0
     one, two = (polyak.load(name) for name in ("one", "two"))
-    assert two.facts["config"] == one.facts["config"]
-    assert "starts from what one had learned after 40 steps" in two.facts["fitted"][-1]
-    assert two.facts["updates"] == 1
+    assert two.record.config == one.record.config
+    assert "starts from what one had learned after 40 steps" in two.record.fitted[-1]
+    assert two.record.updates == 1
 
 
 @pytest.mark.parametrize(

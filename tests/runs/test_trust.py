@@ -87,10 +87,10 @@ def test_what_is_registered_needs_no_trust(given: Path):
     ids=str,
 )
 def test_a_command_for_a_run_has_the_word_of_trust_where_it_is_needed(changed: dict[str, Any], needed: bool):
-    facts = {"algorithm": "ddpg", "env": "Pendulum-v1", "env_kwargs": {}, **changed}
-    assert trust.command("resume", "runs/a", facts) == f'polyak.resume("runs/a"{", trust=True" * needed})'
+    record = small.record(**changed)
+    assert trust.command("resume", "runs/a", record) == f'polyak.resume("runs/a"{", trust=True" * needed})'
     with command_line():
-        assert trust.command("watch", "runs/a", facts) == f"polyak watch runs/a{' --trust' * needed}"
+        assert trust.command("watch", "runs/a", record) == f"polyak watch runs/a{' --trust' * needed}"
 
 
 def test_an_environment_that_the_user_gives_needs_no_trust(given: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from polyak.errors import RunError, UsageError
-from polyak.runs import files
+from polyak.runs.conditions import is_count
 from polyak.runs.sinks.appended_file import AppendedFile
 from polyak.runs.sinks.sink import Evaluation, Row
 from polyak.runs.tables import read_table
@@ -31,7 +31,7 @@ class CsvFiles:
         counts = position if isinstance(position, dict) else {}
         for table in (self.metrics, self.evaluations):
             count = counts.get(table.path.name)
-            if not isinstance(count, int) or not files.is_count(count):
+            if not isinstance(count, int) or not is_count(count):
                 raise ValueError(f"the number of rows of {table.path.name} is {count!r}")
             table.begin(read_table(table.path, count))
 

@@ -1,6 +1,6 @@
 """Every registered algorithm learns every probe, through the real host loop: the right values and the right actions.
 
-A probe that fails names the broken part, see `polyak.envs.probe`. `LEARNS` in an algorithm's own test file has the
+A probe that fails identifies the broken part, see `polyak.envs.probe`. `LEARNS` in an algorithm's own test file has the
 settings. All probes are learned with the first kind of action that an algorithm takes; the last one, which needs all
 parts, with every kind. Of all these only the last with the first kind is not a slow test: the others tell which part is
 missing.

@@ -1,4 +1,4 @@
-"""What an environment answers: its reset and its step, checked and converted where they can be read in one way only."""
+"""The values that reset and step return: converted where their meaning is unambiguous, otherwise rejected."""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ WRAPPED = "wrap an environment of Gym's in shimmy.GymV21CompatibilityV0 (pip ins
 
 
 def advice_on(made: object) -> str:
-    """Say how to go on with what is no `gymnasium.Env`, where it is an environment of the old Gym's; else nothing."""
+    """Say what to do with an environment of the old gym package; "" for any other object."""
     of_gym = any(part.__module__.partition(".")[0] == "gym" for part in type(made).__mro__)
     return f": {WRAPPED}" if of_gym else ""
 
 
 def first_observation(space: AnySpace, answer: object) -> object:
-    """Return the observation that `reset` answered with. Raises TypeError where it answered as in Gym before 0.26."""
+    """Return the observation from what `reset` returned. Raises TypeError for the format of Gym before 0.26."""
     pair = answer if isinstance(answer, tuple | list) and len(answer) == 2 else None
     if pair is not None and isinstance(pair[1], Mapping | None):
         return pair[0]
@@ -31,25 +31,25 @@ def first_observation(space: AnySpace, answer: object) -> object:
             return pair[0]
         raise TypeError(f"reset() returned {_kind(answer)}: it must return (observation, info)") from None
     raise TypeError(
-        "reset() returned an observation alone, as in the old Gym API: Gymnasium's returns (observation, info), where"
-        f" info may be {{}}; or {WRAPPED}"
+        "reset() returned an observation alone, as in the old Gym API: Gymnasium's reset() returns (observation, info),"
+        f" where info may be {{}}; or {WRAPPED}"
     )
 
 
 def refuse_seedless(error: TypeError) -> None:
-    """Raise TypeError with the fix in it where an environment's `reset` takes no seed."""
+    """Raise TypeError with the fix if an environment's `reset` takes no seed."""
     if re.search(r"reset\(\) got an unexpected keyword argument '(seed|options)'", str(error)) and not place(error):
         raise TypeError(
-            "reset() takes no seed, as in the old Gym API: Gymnasium's is reset(self, *, seed=None, options=None), and"
-            f" begins with super().reset(seed=seed); or {WRAPPED}"
+            "reset() takes no seed, as in the old Gym API: define reset(self, *, seed=None, options=None), and begin it"
+            f" with super().reset(seed=seed); or {WRAPPED}"
         ) from error
 
 
 def refuse_step(answer: object) -> NoReturn:
-    """Raise TypeError for what a step returned instead of Gymnasium's five values."""
+    """Raise TypeError for a step that did not return Gymnasium's five values."""
     if isinstance(answer, tuple | list) and len(answer) == 4:
         raise TypeError(
-            "step() returned 4 values, as in the old Gym API (observation, reward, done, info): Gymnasium's returns 5"
+            "step() returned 4 values, as in the old Gym API (observation, reward, done, info): return 5 values"
             f" (observation, reward, terminated, truncated, info); or {WRAPPED}"
         )
     raise TypeError(
@@ -58,7 +58,7 @@ def refuse_step(answer: object) -> NoReturn:
 
 
 def reward_of(value: object) -> float:
-    """Convert a reward to a float: any number, or an array or a list that holds one. Raises TypeError for others."""
+    """Convert a reward to a float: any number, or an array or list that holds one. Raises TypeError otherwise."""
     one = value
     if isinstance(value, list | tuple) or getattr(value, "shape", ()) != ():
         array = np.asarray(value)

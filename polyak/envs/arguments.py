@@ -1,4 +1,4 @@
-"""Keyword arguments of what makes an environment: which it takes, and the time limit among them."""
+"""The keyword arguments that an environment's maker takes, and those that polyak handles itself."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -9,22 +9,22 @@ from gymnasium.envs.registration import load_env_creator
 from polyak.errors import UsageError, option
 
 LIMIT = "max_episode_steps"
-BOUNDS = "action_bounds"  # which no maker is given: polyak acts within them
+BOUNDS = "action_bounds"  # never passed to a maker: polyak acts within them
 
 
 def creator_of(spec: gymnasium.envs.registration.EnvSpec) -> Callable[..., object] | None:
-    """Return what a registered id calls."""
+    """Return the callable behind a registered id."""
     return load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
 
 
 def takes(maker: Callable[..., object] | None, keyword: str) -> bool:
-    """Say whether a callable takes a keyword argument."""
+    """Return whether a callable takes a keyword argument."""
     names = _parameters(maker)
     return names is None or keyword in names
 
 
 def refuse_unknown(name: str, maker: Callable[..., object] | None, keywords: Iterable[str]) -> None:
-    """Raise UsageError for a keyword that a callable does not take, with the names of those that it takes."""
+    """Raise UsageError for a keyword that a callable does not take, listing those that it does."""
     names = _parameters(maker)
     for keyword in keywords:
         if names is not None and keyword not in names:
@@ -33,14 +33,14 @@ def refuse_unknown(name: str, maker: Callable[..., object] | None, keywords: Ite
 
 
 def checked_limit(value: object, what: str) -> int | None:
-    """Return a time limit. Raises UsageError for anything but None and a number of steps."""
+    """Return a valid time limit. Raises UsageError unless it is None or a number of steps."""
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise UsageError(f"{what} = {value!r} must be a whole number of steps, at least 1, or None")
     return value
 
 
 def checked_bounds(value: object) -> tuple[float, float] | None:
-    """Return the bounds of actions. Raises UsageError for anything but None and two numbers."""
+    """Return valid action bounds. Raises UsageError unless they are None or two numbers."""
     if value is None:
         return None
     if (
@@ -54,7 +54,7 @@ def checked_bounds(value: object) -> tuple[float, float] | None:
 
 
 def _parameters(maker: Callable[..., object] | None) -> list[str] | None:
-    """Name the keyword arguments that a callable takes; None where it takes any, or does not say."""
+    """List the keyword arguments that a callable takes; None if it takes any, or does not say."""
     if maker is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Everything that would go wrong with an environment, or surprise, found out before it is trained."""
+"""Find out what would go wrong or surprise in an environment before anything is trained on it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from polyak.types import EnvSpec
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and how grave it is: training is refused, it would fail, or it goes on and may surprise."""
+    """One sentence and its severity: training would be refused, would fail, or would work but may surprise."""
 
     kind: Literal["refused", "fails", "warning"]
     sentence: str
@@ -31,14 +31,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What an environment is for polyak. Pairs are the smallest and the largest; `returns` those of random actions."""
+    """How polyak sees an environment. Pairs are minimum and maximum; `returns` are those of random actions."""
 
     spec: EnvSpec
     observation: str
     action: str
     limit: int | None
     episodes: int
-    truncates: bool  # whether an episode was seen to be truncated
+    truncates: bool  # whether any played episode was truncated
     lengths: tuple[int, int]
     returns: tuple[float, float]
     rewards: tuple[float, float] | None
@@ -47,15 +47,15 @@ class Facts:
 
 
 def check(source: Source, effort: Effort) -> tuple[Facts | None, list[Finding]]:
-    """Try an environment; return what it is, None where it cannot be made, and all that was found.
+    """Try an environment; return its facts, or None if it cannot be made, and all findings.
 
-    What it prints meanwhile is not shown.
+    Its output is not shown.
     """
     examination = Examination(Watched(source.maker, source.kwargs), effort)
     with capturing(), contextlib.suppress(UsageError):
-        examination.source.found  # noqa: B018 (imports the module, whose threads are not left behind by a copy)
+        examination.source.found  # noqa: B018 (imports the module: threads that it starts are not blamed on a copy)
     before = Company.now()
-    with capturing(), np.errstate(over="ignore"):  # what modules print when they are imported does no harm
+    with capturing(), np.errstate(over="ignore"):  # output of imports is harmless
         first = examination.make()
     if first is None:
         return None, examination.findings
@@ -66,19 +66,19 @@ def check(source: Source, effort: Effort) -> tuple[Facts | None, list[Finding]]:
     if printed.text.strip():
         line = printed.text.strip().splitlines()[0]
         examination.warn(
-            f"it prints to standard output ({line[:60]!r}), which slows training down and disturbs its progress line:"
+            f"it prints to standard output ({line[:60]!r}), which slows training down and garbles the progress line:"
             " remove the print, or use the logging module"
         )
     if left:
         examination.warn(
-            f"after close() it leaves behind {', '.join(left)}: end in close() what the environment has started, or it"
-            " piles up with every copy"
+            f"after close() it leaves behind {', '.join(left)}, and every copy adds more: stop in close() what the"
+            " environment has started"
         )
     return facts_of(trial, examination.source.notes, compiled), examination.findings
 
 
 class Examination:
-    """One environment, tried; what is found gathers in `findings`."""
+    """The examination of one environment, which collects `findings`."""
 
     def __init__(self, source: Watched, effort: Effort):
         self.source, self.effort = source, effort
@@ -95,7 +95,7 @@ class Examination:
         return None
 
     def examine(self, first: VectorEnv) -> Trial:
-        """Play in a copy, repeat an episode in another one, close both, and say what was seen."""
+        """Play in one copy, repeat an episode in a second one, and close both; return what was played."""
         trial, shared, different = Trial(first, self.effort), GlobalRandom(), None
         with contextlib.ExitStack() as copies:
             copies.callback(first.close)
@@ -113,7 +113,7 @@ class Examination:
         return trial
 
     def _second(self, copies: contextlib.ExitStack) -> VectorEnv:
-        """Make a second copy beside the first, which `copies` closes, or after it where only one can be open."""
+        """Make a second copy while the first is open, or after closing it (with `copies`) if only one can be open."""
         try:
             return VectorEnv(self.source, [self.effort.seed], 1)
         except UsageError as error:
@@ -132,12 +132,11 @@ class Examination:
     def _tell_randomness(self, different: str | None, used: list[str]) -> None:
         shared = f"the global generator of {' and '.join(used)}"
         if different:
-            cause = (
-                f"it draws from {shared}" if used else "it draws random numbers that no seed reaches, or keeps a state"
-            )
+            unseeded = "its random numbers ignore the seed, or it keeps state between episodes"
+            cause = f"it draws from {shared}" if used else unseeded
             self.warn(
                 f"{different} ({cause}): runs cannot be repeated, and a resumed run has to begin new episodes; call"
-                " super().reset(seed=seed) in reset() and draw from self.np_random only"
+                " super().reset(seed=seed) in reset() and draw only from self.np_random"
             )
         elif used:
             self.warn(
@@ -146,8 +145,8 @@ class Examination:
             )
 
     def compiled(self, first: VectorEnv) -> bool:
-        """Say whether the device loop takes the environment."""
-        # nothing else than an id of Gymnasium's or a FuncEnv may be, and that would have to be made once more
+        """Return whether the device loop accepts the environment."""
+        # only a registered id or a FuncEnv can be compiled; anything else would only be made once more in vain
         if not (isinstance(self.source.found, str) or _unwrapped(first).__name__ == "FunctionalJaxEnv"):
             return False
         try:
@@ -158,7 +157,7 @@ class Examination:
 
     @contextlib.contextmanager
     def _finding(self) -> Iterator[None]:
-        """Turn what training would stop with into a finding."""
+        """Turn an error that would stop training into a finding."""
         try:
             yield
         except UsageError as error:
@@ -172,7 +171,7 @@ def _unwrapped(envs: VectorEnv) -> type:
 
 
 def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
-    """Sum up what was seen."""
+    """Summarize what was played."""
     environment, played = trial.envs.copies[0][0], trial.episodes
     lengths, returns = ([measure(one.rewards) for one in played] for measure in (len, sum))
     rewards = [reward for one in played for reward in one.rewards]
@@ -192,7 +191,7 @@ def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
 
 
 def observation_in_words(space: AnySpace, size: int) -> str:
-    """Describe observations as they are after flattening."""
+    """Describe observations after flattening."""
     numbers = f"{size:,} number{'s' * (size != 1)}"
     if isinstance(space, spaces.Dict | spaces.Tuple):
         parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)

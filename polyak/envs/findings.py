@@ -1,4 +1,4 @@
-"""What played episodes show that will not stop training but surprise: each a sentence with the fix in it."""
+"""Warnings about played episodes that will not stop training: each a sentence that contains the fix."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from polyak.envs.spaces import AnySpace
 from polyak.envs.trial import Played
 from polyak.envs.witness import Notes
-from polyak.envs.wrappers import OURS
+from polyak.envs.wrappers import settings_for
 from polyak.errors import option
 
-HAIR = 1e-6  # by which a number may pass its bound, relative to it: float32 cannot hold every bound
-FAR = 1_000.0  # beyond this, and with scales that differ by this factor, networks learn poorly
+HAIR = 1e-6  # relative tolerance of bounds: float32 cannot represent every bound
+FAR = 1_000.0  # networks learn poorly from larger numbers, and from scales that differ by a larger factor
 SLOW = 0.005  # seconds
 OFTEN = 100_000  # steps, the length of a default run
 
 
 def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator[str]:
-    """Yield what will surprise in these episodes of an environment with this observation space."""
+    """Yield warnings about these episodes of an environment with this observation space."""
     yield from notes.surprises.values()
     if not episodes:
         return
@@ -30,14 +30,14 @@ def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator
     yield from _rewards(episodes)
     if all(played.ended and len(played.rewards) == 1 for played in episodes):
         yield (
-            "every episode ended at its first step, so there is nothing to plan ahead for: if that is not meant, check"
+            "every episode ended at its first step, so no action has later consequences: if this is not intended, check"
             " what step() returns as terminated and truncated"
         )
     yield from _speed(notes)
 
 
 def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
-    with warnings.catch_warnings():  # Gymnasium's of float64 bounds that it converts
+    with warnings.catch_warnings():  # Gymnasium warns when it converts float64 bounds
         warnings.simplefilter("ignore")
         flat = spaces.flatten_space(space)
     assert isinstance(flat, spaces.Box)  # as of every space whose observations can be flattened to one length
@@ -46,7 +46,7 @@ def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
     if outside.any():
         row, i = np.argwhere(outside)[0]
         yield (
-            f"observations leave their space: number {i + 1} was {rows[row, i]:g}, its bounds are"
+            f"observations leave their space: number {i + 1} was {rows[row, i]:g}, outside its bounds"
             f" [{low[i]:g}, {high[i]:g}]; polyak does not clip observations, but other libraries and wrappers rely on"
             " the bounds: widen them in observation_space"
         )
@@ -55,18 +55,18 @@ def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
 def _scales(rows: np.ndarray) -> Iterator[str]:
     if (rows == rows[0]).all():
         yield (
-            f"all {len(rows):,} observations were the same, so a policy cannot tell one state from another: check that"
-            " reset() and step() return the present state"
+            f"all {len(rows):,} observations were the same, so a policy cannot distinguish states: check that reset()"
+            " and step() return the current state"
         )
         return
-    numbers = [i for i in range(rows.shape[1]) if not np.isin(rows[:, i], (0, 1)).all()]  # others may be indices
+    numbers = [i for i in range(rows.shape[1]) if not np.isin(rows[:, i], (0, 1)).all()]  # the others may be indices
     spread = {i: rows[:, i].std() for i in numbers if np.ptp(rows[:, i]) > 0}
-    ours = f"set the algorithm's {OURS[NormalizeObservation]}, or scale the numbers in the environment"
+    ours = f"set {settings_for(NormalizeObservation)}, or scale the numbers in the environment"
     if spread and max(spread.values()) > FAR * min(spread.values()):
         most, least = max(spread, key=spread.__getitem__), min(spread, key=spread.__getitem__)
         yield (
             f"the numbers of an observation differ widely in scale: the standard deviation of number {most + 1} is"
-            f" {spread[most]:.2g}, that of number {least + 1} is {spread[least]:.2g}; {ours}"
+            f" {spread[most]:.2g}, that of number {least + 1} only {spread[least]:.2g}; {ours}"
         )
     elif abs(rows).max() > FAR:
         i = int(abs(rows).max(axis=0).argmax())
@@ -78,13 +78,13 @@ def _rewards(episodes: list[Played]) -> Iterator[str]:
     same = (rewards == rewards[0]).all()
     if same and (rewards[0] == 0 or not any(played.terminated for played in episodes)):
         yield (
-            f"each of {len(rewards):,} random steps was rewarded with {rewards[0]:g}, so random actions give no hint of"
-            " what is better: if learning stays at this, reward progress toward the goal"
+            f"each of {len(rewards):,} random steps was rewarded with {rewards[0]:g}, so random actions do not show"
+            " what is better: if the return does not improve in training, reward progress toward the goal"
         )
     if abs(rewards).max() > FAR:
         yield (
-            f"rewards are as large as {abs(rewards).max():,.4g}: networks learn best from rewards near 1; set the"
-            f" algorithm's {OURS[NormalizeReward]}"
+            f"rewards are as large as {abs(rewards).max():,.4g}, but networks learn best from rewards near 1: set"
+            f" {settings_for(NormalizeReward)}"
         )
 
 
@@ -92,9 +92,9 @@ def _speed(notes: Notes) -> Iterator[str]:
     each = notes.seconds / max(notes.steps, 1)
     if each > SLOW:
         yield (
-            f"a step takes {1000 * each:,.0f} ms, resets included, so {OFTEN:,} steps take {_duration(each * OFTEN)} in"
-            f" the environment alone: {option('plan.workers')} steps several seeds or environments in processes side"
-            " by side"
+            f"a step takes {1000 * each:,.0f} ms including resets, so {OFTEN:,} steps take {_duration(each * OFTEN)} in"
+            f" the environment alone: {option('plan.workers')} steps several seeds or environments in parallel"
+            " processes"
         )
 
 

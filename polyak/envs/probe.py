@@ -1,16 +1,16 @@
-"""Tiny environments with known answers, to find out which part of a learning agent is broken.
+"""Tiny environments with known solutions, to find out which part of a learning agent is broken.
 
-Train on them from the top down. The first that fails names the broken part; all are learned in seconds.
+Train on them in order. The first that fails identifies the broken part; each is learned in seconds.
 
     ConstantReward           the critic's regression
     ObservationReward        the critic sees the observation
     DiscountedReward         bootstrapping and γ
-    TimeLimit                an episode cut short is not an end of the task
+    TimeLimit                truncation is not termination
     ActionReward             the critic sees the action, the actor climbs it
     ObservationActionReward  the actor sees the observation
 
-Each observes one number and takes one action: a number in [-1, 1], or with `actions=n` one of n, which stand for n
-numbers spread evenly over [-1, 1]. The idea is from Andy Jones, "Debugging RL, Without the Agonizing Pain" (2021).
+Observations are one number. Actions are one number in [-1, 1], or with `actions=n` one of n indices, which stand for n
+numbers spaced evenly over [-1, 1]. The idea is from Andy Jones, "Debugging RL, Without the Agonizing Pain" (2021).
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 
 class Probe(gymnasium.Env[np.ndarray, Any]):
-    """What all probes share; the simplest one is a single step that is worth nothing."""
+    """The base of all probes: one step with reward 0."""
 
     def __init__(self, actions: int | None = None):
         """Take numbers in [-1, 1], or one of `actions` indices."""
@@ -40,7 +40,7 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
         return np.array([self.seen], np.float32), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, object]]:
-        """Take a step: the reward is for the observation seen before it."""
+        """Take a step; its reward may depend on the observation before it."""
         reward = self.reward(self._number(action))
         self.steps += 1
         terminated, truncated = self.ends()
@@ -48,7 +48,7 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
         return np.array([self.seen], np.float32), reward, terminated, truncated, {}
 
     def observe(self) -> float:
-        """Return the present observation."""
+        """Return the current observation."""
         return 0.0
 
     def reward(self, action: float) -> float:
@@ -56,7 +56,7 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
         return 0.0
 
     def ends(self) -> tuple[bool, bool]:
-        """Return whether the task terminated, and whether it was cut short."""
+        """Return whether the episode terminated, and whether it was truncated."""
         return True, False
 
     def _number(self, action: np.ndarray) -> float:
@@ -66,7 +66,7 @@ class Probe(gymnasium.Env[np.ndarray, Any]):
 
 
 class ConstantReward(Probe):
-    """One step, always worth 1: the value is 1."""
+    """One step with reward 1: the value is 1."""
 
     def reward(self, action: float) -> float:
         """Return 1."""
@@ -74,7 +74,7 @@ class ConstantReward(Probe):
 
 
 class ObservationReward(Probe):
-    """One step, worth what is seen: -1 or 1, drawn anew in each episode."""
+    """One step whose reward is the observation: -1 or 1, drawn anew in each episode."""
 
     def observe(self) -> float:
         """Draw -1 or 1."""
@@ -86,14 +86,14 @@ class ObservationReward(Probe):
 
 
 class DiscountedReward(Probe):
-    """Two steps that see -1, then 1; only the second is rewarded, with 1. The values are γ, then 1."""
+    """Two steps, with observations -1 and 1; only the second has a reward, 1. The values are γ and 1."""
 
     def observe(self) -> float:
         """Return -1 at first, then 1."""
         return -1.0 if self.steps == 0 else 1.0
 
     def reward(self, action: float) -> float:
-        """Return 1 for the second step."""
+        """Return 1 for the second step, else 0."""
         return float(self.steps == 1)
 
     def ends(self) -> tuple[bool, bool]:
@@ -102,14 +102,14 @@ class DiscountedReward(Probe):
 
 
 class TimeLimit(Probe):
-    """A task without end: one state, the same reward at each step, cut short after `limit` steps.
+    """A task that never terminates: one state, a constant reward, truncated after `limit` steps.
 
-    The value is reward/(1 - γ). An agent that takes the cut for an end of the task arrives at about
-    reward/(1 - γ·(1 - 1/limit)), far less.
+    The value is reward/(1 - γ). An agent that confuses truncation with termination arrives at about
+    reward/(1 - γ·(1 - 1/limit)), which is far less.
     """
 
     def __init__(self, actions: int | None = None, reward: float = 1.0, limit: int = 5):
-        """Reward each step with `reward`; cut the episode after `limit` steps."""
+        """Reward each step with `reward`; truncate the episode after `limit` steps."""
         super().__init__(actions)
         self.each, self.limit = reward, limit
 
@@ -123,16 +123,16 @@ class TimeLimit(Probe):
 
 
 class ActionReward(Probe):
-    """One step, worth 1 - (a - 1/2)²: the best action is 1/2 and worth 1."""
+    """One step with reward 1 - (a - 1/2)²: the best action is 1/2, its reward 1."""
 
     def reward(self, action: float) -> float:
-        """Return how near the action is to 1/2."""
+        """Return the reward, which is largest for the action 1/2."""
         return 1.0 - (action - 0.5) ** 2
 
 
 class ObservationActionReward(ObservationReward):
-    """One step, worth 1 - (a - s/2)² where s = -1 or 1 is seen: the best action is s/2 and worth 1."""
+    """One step with reward 1 - (a - s/2)², where s = -1 or 1 is observed: the best action is s/2, its reward 1."""
 
     def reward(self, action: float) -> float:
-        """Return how near the action is to half the observation."""
+        """Return the reward, which is largest for half the observation."""
         return 1.0 - (action - 0.5 * self.seen) ** 2

@@ -1,4 +1,4 @@
-"""An environment under observation: what it really returns, before polyak converts it, and how long it takes."""
+"""A wrapper that records what an environment returns before polyak converts it, and how long it takes."""
 
 import contextlib
 import time
@@ -19,9 +19,9 @@ from polyak.errors import describe
 
 @dataclass
 class Notes:
-    """What was seen: the first of each kind of surprise in words, and how many steps took how many seconds.
+    """The first surprise of each kind in words, and how many steps took how many seconds.
 
-    A copy's first reset and first step do not count: they may compile, or start a simulator.
+    The first reset and the first step of a copy do not count: they may compile, or start a simulator.
     """
 
     surprises: dict[str, str] = field(default_factory=dict)
@@ -30,31 +30,31 @@ class Notes:
 
     @contextlib.contextmanager
     def timing(self, warm: bool, steps: int) -> Iterator[None]:
-        """Count the time that is spent in here, if the copy is warm."""
+        """Count the time spent in this context, if the copy is warm."""
         start = time.perf_counter()
         yield
         if warm:
             self.steps, self.seconds = self.steps + steps, self.seconds + time.perf_counter() - start
 
     def note(self, kind: str, sentence: str) -> None:
-        """Remember a surprise, unless one of its kind was seen before."""
+        """Remember a surprise, unless one of its kind is known."""
         self.surprises.setdefault(kind, sentence)
 
 
 class Witness(gymnasium.Wrapper[object, object, object, object]):
-    """Passes everything through, and notes what polyak accepts although Gymnasium's interface says otherwise."""
+    """Passes everything through, and notes what polyak accepts although it violates Gymnasium's interface."""
 
     def __init__(self, env: AnyEnv, notes: Notes):
         super().__init__(env)
         self._cached_spec = env.spec  # not one that names this wrapper
         self.notes, self.stepped = notes, False
-        self.last: tuple[object, np.ndarray] | None = None  # an observation as it was returned, and a flat copy of it
+        self.last: tuple[object, np.ndarray] | None = None  # an observation and a flat copy of it
 
     def reset(self, **arguments: Any) -> tuple[object, dict[str, object]]:
         """Reset the environment."""
         with self.notes.timing(self.stepped, 0):
             answer = self.env.reset(**arguments)
-        with contextlib.suppress(Exception):  # what cannot be read is refused by whoever asked
+        with contextlib.suppress(Exception):  # the caller rejects what cannot be read
             self._see(answer[0])
         return answer
 
@@ -76,7 +76,7 @@ class Witness(gymnasium.Wrapper[object, object, object, object]):
             super().close()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # also of one that exits
+        except BaseException as error:  # also SystemExit
             self.notes.note("close", f"close() failed, so what it holds may stay open: {describe(error)}")
             raise
 
@@ -85,15 +85,15 @@ class Witness(gymnasium.Wrapper[object, object, object, object]):
         if self.last is not None and not np.array_equal(flatten(space, self.last[0]), self.last[1], equal_nan=True):
             self.notes.note(
                 "changed",
-                "an observation that was returned earlier is changed in place by a later step: polyak copies what it"
-                " sees, but a wrapper or a script that keeps observations would not; return a copy (obs.copy())",
+                "an observation that was returned earlier is changed in place by a later step: polyak copies"
+                " observations, but a wrapper or a script that keeps them may not; return a copy (obs.copy())",
             )
         self.last = obs, flatten(space, obs).copy()
         if difference := unlike(space, obs):
-            self.notes.note("observation", f"observations are not what their space says: {difference}")
+            self.notes.note("observation", f"observations do not match their space: {difference}")
 
     def _see_reward(self, reward: object) -> None:
-        reward_of(reward)  # raises where it is refused, which is no surprise but an error
+        reward_of(reward)  # raises for what is an error rather than a surprise
         if not isinstance(reward, int | float | np.integer | np.floating):
             self.notes.note(
                 "reward",
@@ -114,17 +114,17 @@ class Witness(gymnasium.Wrapper[object, object, object, object]):
 
 @dataclass(eq=False)
 class Watched(Source):
-    """A source whose environments are under observation."""
+    """A source that wraps each environment in a `Witness`."""
 
     notes: Notes = field(default_factory=Notes)
 
     def make(self, render_mode: str | None = None) -> AnyEnv:
-        """Make an environment and put it under observation."""
+        """Make an environment and wrap it."""
         return Witness(super().make(render_mode), self.notes)
 
 
 def unlike(space: AnySpace, obs: Any) -> str | None:
-    """Say how an observation that polyak can read differs in type or shape from what its space says, if it does."""
+    """Say how the type or shape of an observation that polyak can read differs from its space, if it does."""
     if isinstance(space, spaces.Dict | spaces.Tuple):
         parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
         found = ((key, unlike(part, obs[key])) for key, part in parts)

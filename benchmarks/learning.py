@@ -182,12 +182,13 @@ def refuse_another(run: Any, algorithm: str, env: str, asked: dict[str, Any]) ->
 
 def curve(folder: Path) -> list[dict[str, Any]]:
     """Return the periodic evaluations: IQM over seeds, its 95 % interval, and each seed's mean."""
-    from polyak.runs import curves, scores
-    from polyak.runs.tables import read_table
+    from polyak.runs import scores
+    from polyak.runs.records import Records
 
-    if not read_table(folder / "evaluations.csv"):
+    records = Records(folder)
+    if not len(records.evaluations.seeds):
         return []
-    curve = curves.evaluation(folder)
+    curve = records.curve()
     return [
         {
             "env_steps": int(steps),

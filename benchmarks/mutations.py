@@ -204,14 +204,15 @@ def open_all(folder: Path) -> None:
     import numpy as np
 
     import polyak
-    from polyak.runs import curves, session
+    from polyak.runs import session
+    from polyak.runs.records import Records
 
     run = polyak.load(folder)
     repr(run)
     run.policy(np.zeros(3))
     run.saved.tree("final")
-    curves.read(run.place, "evaluation")
-    curves.read(run.place, "training")
+    Records(run.place).curve("evaluation")
+    Records(run.place).curve("training")
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt

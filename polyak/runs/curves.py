@@ -1,16 +1,15 @@
-"""The curves of a run, read from its folder: evaluations, training returns, and every other metric."""
+"""The curves of a run, made of its tables: evaluations, training returns, and every other metric."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from polyak.errors import UsageError, nearest, option
 from polyak.runs.scores import interval, iqm
-from polyak.runs.tables import numbers, read_table
+from polyak.runs.tables import Evaluations, Metrics
 
 MOST_POINTS = 200  # where the seeds were measured at different steps
 Series = tuple[np.ndarray, np.ndarray]  # steps and values of one seed
@@ -35,25 +34,15 @@ class Curve:
         return np.array([interval(values) for values in self.values])
 
 
-def read(folder: Path, what: str, smooth: int = 1) -> Curve:
-    """Read the curve of "evaluation", of "training", or of a column of metrics.csv.
+def evaluation(table: Evaluations, smooth: int = 1) -> Curve:
+    """Return the curve of the periodic evaluations, where each value is the mean of the newest `smooth` points.
 
-    Each value is the mean of the newest `smooth` points. Raises UsageError where a run does not have that curve.
+    Raises UsageError if there are none.
     """
-    if what == "evaluation":
-        return evaluation(folder, smooth)
-    return _training(folder, "return" if what == "training" else what, smooth)
-
-
-def evaluation(folder: Path, smooth: int = 1) -> Curve:
-    """Read the periodic evaluations. Raises UsageError if the run has none."""
-    path = folder / "evaluations.csv"
-    rows = read_table(path)
-    columns = [numbers(path, rows, column) for column in ("env_steps", "seed", "return")]
-    if not np.isfinite(columns).all():
-        raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")
-    points: dict[float, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for env_steps, seed, total in zip(*columns, strict=True):
+    points: dict[int, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for env_steps, seed, total in zip(
+        *map(np.ndarray.tolist, (table.env_steps, table.seeds, table.returns)), strict=True
+    ):
         points[seed][env_steps].append(total)
     episodes = max((len(totals) for of_seed in points.values() for totals in of_seed.values()), default=0)
     series = {  # a crash may have cut the last evaluation short
@@ -63,27 +52,26 @@ def evaluation(folder: Path, smooth: int = 1) -> Curve:
     about = f"evaluation return without exploration, mean of {episodes} episode{'s' * (episodes != 1)}"
     curve = _join(series, smooth, about)
     if curve is None:
-        raise UsageError(f"{folder} has no evaluations to plot: train with {option('plan.evaluations', 10)}")
+        raise UsageError(f"{table.path.parent} has no evaluations to plot: train with {option('plan.evaluations', 10)}")
     return curve
 
 
-def _training(folder: Path, column: str, smooth: int) -> Curve:
-    path = folder / "metrics.csv"
-    rows = read_table(path)
-    columns = [name for name in (rows[0] if rows else ()) if name not in ("env_steps", "seed")]
-    if rows and column not in columns:
-        raise UsageError(f"{path} has no column {column!r}: {nearest(column, ['evaluation', 'training', *columns])}")
-    filled = [row for row in rows if row[column]]  # what was not measured in an interval is blank
-    steps, seeds, values = (numbers(path, filled, name) for name in ("env_steps", "seed", column))
-    if not np.isfinite([steps, seeds]).all():
-        raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")
-    points: dict[float, dict[float, float]] = {seed: {} for seed in numbers(path, rows, "seed")}
-    for step, seed, value in zip(steps, seeds, values, strict=True):
-        if np.isfinite(value):
+def training(table: Metrics, column: str = "return", smooth: int = 1) -> Curve:
+    """Return the curve of a column of metrics.csv, where each value is the mean of the newest `smooth` points.
+
+    Raises UsageError if there is no such column, or nothing in it yet.
+    """
+    if len(table.seeds) and column not in table.columns:
+        words = ["evaluation", "training", *table.columns]
+        raise UsageError(f"{table.path} has no column {column!r}: {nearest(column, words)}")
+    points: dict[int, dict[int, float]] = {seed: {} for seed in table.seeds.tolist()}
+    values = table.columns.get(column, np.zeros(0))
+    for step, seed, value in zip(*map(np.ndarray.tolist, (table.env_steps, table.seeds, values)), strict=True):
+        if math.isfinite(value):
             points[seed][step] = value
     curve = _join({seed: _series(of_seed) for seed, of_seed in points.items()}, smooth, ABOUT.get(column, column))
     if curve is None:
-        raise UsageError(f"{folder} has nothing to plot yet in the column {column} of metrics.csv")
+        raise UsageError(f"{table.path.parent} has nothing to plot yet in the column {column} of metrics.csv")
     return curve
 
 
@@ -93,12 +81,12 @@ ABOUT = {
 }
 
 
-def _series(points: Mapping[float, float]) -> Series:
+def _series(points: Mapping[int, float]) -> Series:
     steps = sorted(points)
     return np.array(steps), np.array([points[step] for step in steps])
 
 
-def _join(series: Mapping[Any, Series], smooth: int, about: str) -> Curve | None:
+def _join(series: Mapping[int, Series], smooth: int, about: str) -> Curve | None:
     """Bring all seeds to the same steps, those that each of them has reached; None if there are none.
 
     Seeds that were measured at different steps are interpolated. If all were measured equally often, one that stopped

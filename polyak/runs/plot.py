@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polyak.errors import UsageError, describe, reason
-from polyak.runs import curves, files
-from polyak.runs.conditions import are_seeds, is_word
 from polyak.runs.curves import Curve
+from polyak.runs.records import Records
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
     from matplotlib.axes import Axes
@@ -22,7 +21,6 @@ FEW = 3  # runs in a panel that leave room for more than their curves
 LABEL = 40  # letters of a line beside an axis, which is about 3 inches high
 LONGEST = 60  # letters of a label; of a longer one the middle is left out
 LINES = ("-", "--", ":", "-.")  # the style changes when the ten colors are used up
-NEEDED = {"algorithm": is_word, "env": is_word, "seeds": are_seeds}  # of run.json
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,16 @@ def plot(
 
 
 def _read(folder: Path, label: str, what: str, smooth: int) -> Line:
-    facts = files.read_json(folder / "run.json", NEEDED)
-    curve, behind = curves.read(folder, what, smooth), None
+    records = Records(folder)
+    run = records.run
+    curve, behind = records.curve(what, smooth), None
     if what == "evaluation":
         with contextlib.suppress(UsageError):  # without training returns it is still a picture of evaluations
-            behind = curves.read(folder, "training", smooth)
+            behind = records.curve("training", smooth)
     seeds = curve.values.shape[1]
     if not label:
-        label = f"{folder.absolute().name}: {facts['algorithm']}, {seeds} seed{'s' * (seeds > 1)}"
-    return Line(str(facts["env"]), _shortened(label), curve, behind)
+        label = f"{folder.absolute().name}: {run.algorithm}, {seeds} seed{'s' * (seeds > 1)}"
+    return Line(run.env, _shortened(label), curve, behind)
 
 
 def _shortened(label: str) -> str:

@@ -4,7 +4,10 @@ import csv
 import io
 import itertools
 import os
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from polyak.errors import UsageError, reason, shortened
 from polyak.runs import files
@@ -55,11 +58,61 @@ def _content(path: Path) -> bytes:
         return begin + file.read()
 
 
-def numbers(path: Path, rows: list[dict[str, str]], column: str) -> list[float]:
-    """Return a column of rows that were read from a file. Raises UsageError if it is not all numbers."""
+@dataclass(frozen=True)
+class Metrics:
+    """What metrics.csv holds: one row per seed and interval."""
+
+    path: Path
+    env_steps: np.ndarray  # [row]
+    seeds: np.ndarray  # [row]
+    columns: dict[str, np.ndarray]  # all others, `[row]` each; NaN where nothing was measured
+
+    @classmethod
+    def read(cls, path: Path) -> "Metrics":
+        """Read a metrics.csv; a missing one has no rows. Raises UsageError if it is damaged."""
+        rows = read_table(path)
+        others = [name for name in (rows[0] if rows else ()) if name not in ("env_steps", "seed")]
+        columns = {name: _numbers(path, rows, name, blank=True) for name in others}
+        return cls(path, _whole(path, rows, "env_steps"), _whole(path, rows, "seed"), columns)
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """What evaluations.csv holds: one row per episode."""
+
+    path: Path
+    env_steps: np.ndarray  # [row]
+    seeds: np.ndarray  # [row]
+    episodes: np.ndarray  # [row] counted from 0 in each evaluation of each seed
+    returns: np.ndarray  # [row]
+    lengths: np.ndarray  # [row]
+
+    @classmethod
+    def read(cls, path: Path) -> "Evaluations":
+        """Read an evaluations.csv; a missing one has no rows. Raises UsageError if it is damaged."""
+        rows = read_table(path)
+        returns = _numbers(path, rows, "return")
+        if not np.isfinite(returns).all():
+            raise UsageError(f"{path} is damaged or was changed: it has numbers that are not finite")
+        steps, seeds, episodes, lengths = (
+            _whole(path, rows, name) for name in ("env_steps", "seed", "episode", "length")
+        )
+        return cls(path, steps, seeds, episodes, returns, lengths)
+
+
+def _whole(path: Path, rows: list[dict[str, str]], column: str) -> np.ndarray:
+    """Return a column of whole numbers. Raises UsageError."""
+    values = _numbers(path, rows, column)
+    if not ((values >= 0) & (values < 2**53) & (values == np.floor(values))).all():
+        raise UsageError(f"{path} is damaged or was changed: its column {column} has numbers that are not whole")
+    return values.astype(np.int64)
+
+
+def _numbers(path: Path, rows: list[dict[str, str]], column: str, blank: bool = False) -> np.ndarray:
+    """Return a column of numbers; those that are left `blank` are NaN. Raises UsageError if it is not all numbers."""
     try:
-        return [float(row[column]) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
+        return np.array([float(row[column] or ("nan" if blank else "")) for row in rows])
+    except (KeyError, ValueError) as error:
         raise UsageError(
             f"{path} is damaged or was changed: its column {column} cannot be read ({shortened(str(error))})"
         ) from error

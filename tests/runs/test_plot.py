@@ -15,6 +15,7 @@ import pytest
 import polyak
 from polyak import UsageError
 from polyak.runs import files, plot
+from polyak.runs.records import Records
 from tests.fixtures import small
 from tests.runs.test_curves import METRICS, ROWS
 
@@ -68,7 +69,7 @@ def test_a_picture_that_cannot_be_written_is_refused(finished: polyak.Run, out: 
 def drawable(folder: str, env: str = "World-v0") -> Path:
     """Make the least of a run that can be drawn."""
     Path(folder).mkdir()
-    files.write_json(Path(folder, "run.json"), {"algorithm": "ddpg", "env": env, "seeds": [0, 1]})
+    files.write_json(Path(folder, "run.json"), small.record(env=env, seeds=[0, 1]).to_json())
     Path(folder, "evaluations.csv").write_text(ROWS)
     return Path(folder)
 
@@ -202,5 +203,5 @@ def test_ten_seeds_with_fifty_evaluations_are_read_and_resampled_quickly(tmp_pat
     rows = [f"{i},{seed},{e},{(i * seed) % 7},5" for i in range(50) for seed in range(10) for e in range(10)]
     (tmp_path / "evaluations.csv").write_text("\n".join(["env_steps,seed,episode,return,length", *rows, ""]))
     began = time.process_time()
-    assert plot.curves.evaluation(tmp_path).band.shape == (50, 2)
+    assert Records(tmp_path).curve().band.shape == (50, 2)
     assert time.process_time() - began < 1

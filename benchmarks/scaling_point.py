@@ -109,12 +109,13 @@ def seeds(asked: Any) -> dict[str, float]:
     from polyak.algorithms import ddpg
     from polyak.envs.gymnasium import VectorEnv
     from polyak.training.host import HostLoop
+    from polyak.training.job import Job
     from polyak.training.plan import Plan
 
     layers, lanes = tuple(asked.layers), list(range(asked.count))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
     plan = Plan(10**8, batch=asked.batch, capacity=asked.capacity, warmup=500)
-    return rate(HostLoop(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes), asked.seconds)
+    return rate(HostLoop(Job(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes)), asked.seconds)
 
 
 def envs(asked: Any) -> dict[str, float]:
@@ -128,7 +129,7 @@ def envs(asked: Any) -> dict[str, float]:
     plan = Plan(
         10**9 - 10**9 % per_rollout, envs=asked.count, rollout_length=STEPS, updates=1, updates_per="rollout", warmup=0
     )
-    return rate(DeviceLoop(a2c, a2c.Config(), plan, find("CartPole-v1"), [0]), asked.seconds)
+    return rate(DeviceLoop(Job(a2c, a2c.Config(), plan, find("CartPole-v1"), [0])), asked.seconds)
 
 
 def rate(loop: Any, seconds: float) -> dict[str, float]:

@@ -62,13 +62,14 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
     from polyak.envs.gymnasium import VectorEnv
     from polyak.training.device import DeviceLoop
     from polyak.training.host import HostLoop
+    from polyak.training.job import Job
 
     algorithm, config, plan = polyak_settings(task)
     lanes = list(range(seeds))
     if compiled:
-        loop: Any = DeviceLoop(algorithm, config, plan, find(task.env), lanes)
+        loop: Any = DeviceLoop(Job(algorithm, config, plan, find(task.env), lanes))
     else:
-        loop = HostLoop(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes)
+        loop = HostLoop(Job(algorithm, config, plan, VectorEnv(task.env, lanes, plan.envs), lanes))
     watch.start *= seeds
     each = task.epochs * task.minibatches * seeds
     while not watch.enough(int(loop.counts.env_steps.sum()), loop.shared_updates * each):

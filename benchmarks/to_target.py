@@ -67,14 +67,15 @@ def polyak(goal: Goal, seed: int, target: Target) -> None:
     from polyak.runs import presets
     from polyak.training.device import DeviceLoop
     from polyak.training.host import HostLoop
+    from polyak.training.job import Job
 
     _, algorithm = algorithms.find(goal.algorithm)
     config, plan = presets.settings(algorithm, presets.find(goal.algorithm, "default", goal.env))
     parts = algorithm, config, plan
     if goal.compiled:
-        loop = DeviceLoop(*parts, find(goal.env), [seed])
+        loop = DeviceLoop(Job(*parts, find(goal.env), [seed]))
     else:
-        loop = HostLoop(*parts, VectorEnv(goal.env, [seed], plan.envs), [seed])
+        loop = HostLoop(Job(*parts, VectorEnv(goal.env, [seed], plan.envs), [seed]))
     while not loop.counts.done:
         report = loop.advance()
         if target.reached(int(loop.counts.env_steps[0]), [episode.total for episode in report.episodes]):

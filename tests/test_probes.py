@@ -20,6 +20,7 @@ from polyak.algorithms import REGISTRY
 from polyak.envs import probe
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from polyak.types import Box, Discrete, MultiDiscrete
 from tests.fixtures.agents import settings_for
@@ -97,7 +98,7 @@ def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any]
     observations, values, best = PROBES[world]
     config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**{**LEARNS[name].plan, **longer})
     envs = VectorEnv(partial(WORLDS[kind], world), SEEDS, plan.envs)
-    trained = finish(HostLoop(REGISTRY[name], config, plan, envs, SEEDS))
+    trained = finish(HostLoop(Job(REGISTRY[name], config, plan, envs, SEEDS)))
     obs = np.array(observations, np.float32)[:, None]
     for lane in range(len(SEEDS)):
         state = jax.tree.map(lambda leaf, lane=lane: np.asarray(leaf)[lane], trained.learner.state)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from polyak.errors import RunError, UsageError, describe, option
+from polyak.runs.progress_line import ProgressLine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,3 +64,11 @@ class Audience:
         if self.stop_at is None or not mean >= self.stop_at:  # before every seed has one, the mean is no number
             return None
         return f"the evaluation return {mean:.4g} reached {self.stop_at:.4g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Listeners:
+    """Whom a session reports to: whoever looks at the terminal, and the caller."""
+
+    line: ProgressLine
+    audience: Audience

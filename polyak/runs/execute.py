@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from polyak.envs.functional import CompiledEnv
-from polyak.envs.gymnasium import episode_seed
+from polyak.envs.gymnasium import VectorEnv, episode_seed
+from polyak.envs.workers import Workers
 from polyak.errors import Interrupted, RunError, UsageError
 from polyak.runs import folder as folders
 from polyak.runs import interrupts, request, scores, trust
-from polyak.runs.audience import Audience
+from polyak.runs.audience import Audience, Listeners
 from polyak.runs.interrupts import Interrupts
 from polyak.runs.opening import Opening
 from polyak.runs.plot import plot
 from polyak.runs.policy import Saved
 from polyak.runs.progress_line import ProgressLine, someone_looks
+from polyak.runs.request import AnyEnvs
 from polyak.runs.session import SCORING, Session
 from polyak.runs.status import Status
 from polyak.training import devices
@@ -25,7 +27,7 @@ from polyak.training.device import DeviceLoop
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator
 from polyak.training.host import HostLoop
-from polyak.training.plan import Plan
+from polyak.training.job import Job
 from polyak.training.protocols import Loop
 
 
@@ -42,36 +44,37 @@ def listen() -> Interrupts:
     return heard
 
 
-def execute(
-    run: Any, claim: folders.Claim, parts: tuple[Any, Any, Plan, Any], audience: Audience, opening: Opening
-) -> Any:
+def execute(run: Any, claim: folders.Claim, job: Job[AnyEnvs], audience: Audience, opening: Opening) -> Any:
     """Train `run` from where it is to its end, score what was learned, and return it."""
-    began, (module, config, plan, envs) = time.monotonic(), parts
-    seeds, stepped, heard = run.record.seeds, not isinstance(envs, CompiledEnv), interrupts.active()
+    began, heard = time.monotonic(), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
-    progress = ProgressLine(plan.env_steps, len(seeds), shown)
+    progress = ProgressLine(job.plan.env_steps, len(job.seeds), shown)
     going_on = f"went on: {trust.command('resume', run.folder, run.record)}" if opening.resumed else "began"
     heard.last_words = lambda: f"stopped before training {going_on}"
     with (
         devices.Compiling() as compiling,
         contextlib.closing(progress),
-        contextlib.closing(envs),
+        contextlib.closing(job.envs),
     ):
-        loop: Loop = (HostLoop if stepped else DeviceLoop)(*parts, seeds, run.record.devices or None)
+        loop = _loop_of(job, run.record.devices or None)
         run.record.devices = loop.sharding.num_devices
         if opening.state is not None:
             loop.start_from(opening.state)
-        progress.say(request.heading(run.record, parts))
+        progress.say(request.heading(run.record, job))
         env, warning = run.source(), run.record.warning
-        messages = (*run.record.fitted, *([warning] if warning else []), *request.warnings_of(env, plan, envs.limit))
+        messages = (
+            *run.record.fitted,
+            *([warning] if warning else []),
+            *request.warnings_of(env, job.plan, job.envs.limit),
+        )
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
         if not loop.verdict.in_numpy:
             progress.say(f"actions are chosen by a compiled program, which is slower: {loop.verdict.reason}")
-        scorer = request.evaluator_of(env, parts, heard.check)
+        scorer = request.scorer_of(env, job, heard.check)
         scorer.verdict = loop.verdict
-        evaluator = scorer if stepped else DeviceEvaluator(module, config, envs, plan)
-        session = Session(claim, run.record, loop, envs, evaluator, progress, audience)
+        evaluator = DeviceEvaluator(cast(Job[CompiledEnv], job)) if isinstance(job.envs, CompiledEnv) else scorer
+        session = Session(claim, run.record, job, loop, evaluator, Listeners(progress, audience))
         status = Status(run.folder, run.record, session, compiling)
         with contextlib.closing(scorer):
             session.resume() if opening.resumed else session.save()
@@ -81,6 +84,13 @@ def execute(
         with contextlib.suppress(UsageError):  # no reason to fail: `polyak plot` says what is wrong
             plot([run.place], run.place / "curve.png")
     return run
+
+
+def _loop_of(job: Job[AnyEnvs], most_devices: int | None) -> Loop:
+    """Make the loop that steps a job's environments."""
+    if isinstance(job.envs, CompiledEnv):
+        return DeviceLoop(cast(Job[CompiledEnv], job), most_devices)
+    return HostLoop(cast(Job[VectorEnv | Workers], job), most_devices)
 
 
 def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:

@@ -1,13 +1,11 @@
-"""What a caller asks for, checked before anything is written: seeds, environments, memory."""
+"""What a caller asks for, checked before anything is written: seeds, environments."""
 
 from __future__ import annotations
 
 import json
-import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from polyak import algorithms
 from polyak.envs import functional
@@ -16,13 +14,12 @@ from polyak.envs.gymnasium import Environment, VectorEnv
 from polyak.envs.make import Maker, Source, found_again, name_of
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, option
-from polyak.lazy import jax
-from polyak.numerics.precision import in_32_bits
+from polyak.runs import sizes
 from polyak.runs.record import RunRecord
-from polyak.training import devices, learn, schedule
+from polyak.training import schedule
 from polyak.training.evaluate import Evaluator, InTraining
+from polyak.training.job import Job
 from polyak.training.plan import Plan
-from polyak.types import EnvSpec
 
 
 def lanes_of(seeds: int | Sequence[int]) -> list[int]:
@@ -104,86 +101,27 @@ def compiled_for(env: Maker, plan: Plan, backend: str) -> CompiledEnv | None:
     return found
 
 
-def refuse_unfit(module: Any, config: Any, spec: EnvSpec, lanes: int) -> None:
-    """Raise UsageError where an algorithm cannot start with its settings on these environments, in this memory."""
-    with in_32_bits():
-        state = jax.eval_shape(lambda key: module.init(config, spec, key), jax.random.key(0))
-    needed = lanes * sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    memory = devices.memory(lanes)
-    if needed > memory:
-        raise UsageError(
-            f"the networks would take {size(needed)} of {size(memory)} of memory: use narrower layers, or fewer seeds"
-        )
-
-
-def replay_bytes(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> int:
-    """Return the size of all lanes' replay buffers, with their priorities where replay is prioritized."""
-    return plan.room() * _row_bytes(module, config, spec, lanes)
-
-
-def _row_bytes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> int:
-    prioritized = learn.sampling_of(module, config).priority_alpha is not None
-    return (spec.transition_bytes + 4 * prioritized) * lanes
-
-
-def refuse_too_large(module: Any, config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
-    """Raise UsageError if replay buffer and minibatches, or rollouts, cannot fit into memory; suggest what can."""
-    if module.learns_from != "replay":
-        _refuse_large_rollout(config, plan, spec, lanes)
-        return
-    memory = devices.memory(lanes)
-    most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * spec.transition_bytes * lanes
-    row = _row_bytes(module, config, spec, lanes)
-    if drawn + max(plan.batch, plan.rollout_length * plan.envs) * row > most:  # no capacity would do
-        raise UsageError(
-            f"the minibatches of one iteration, which are drawn at once, would take {size(drawn)} of {size(memory)} of"
-            f" memory: lower updates = {plan.updates:g}, batch = {plan.batch}, or rollout_length ="
-            f" {plan.rollout_length}"
-        )
-    replay = replay_bytes(module, config, plan, spec, lanes)
-    if replay > most - drawn:
-        raise UsageError(
-            f"the replay buffer would take {size(replay)} ({lanes} × {replay // row:,} transitions) of"
-            f" {size(memory)} of memory: use a capacity of {(most - drawn) // row:,} or less"
-        )
-
-
-def _refuse_large_rollout(config: Any, plan: Plan, spec: EnvSpec, lanes: int) -> None:
-    """Count the rollout on the host, on the device, and the minibatches of all epochs, which are gathered at once."""
-    memory, copies = devices.memory(lanes), 2 + getattr(config, "epochs", 1)
-    step = spec.transition_bytes * plan.envs * lanes * copies  # bytes
-    if step * plan.rollout_length > memory * 0.8:
-        fits = max(int(memory * 0.8) // step, 1)
-        raise UsageError(
-            f"the rollout of rollout_length × envs = {plan.rollout_length} × {plan.envs} transitions of {lanes}"
-            f" seed{'s' * (lanes > 1)} would take {size(step * plan.rollout_length)} of {size(memory)} of memory during"
-            " the update: use a rollout_length"
-            f" of {fits:,} or less"
-        )
-
-
-def heading(record: RunRecord, parts: tuple[Any, Any, Plan, Any]) -> str:
+def heading(record: RunRecord, job: Job[AnyEnvs]) -> str:
     """Say in a line what is trained where, and what it takes."""
-    (module, config, plan, envs), count, spread = parts, len(record.seeds), record.devices
+    count, spread, workers = len(job.seeds), record.devices, job.plan.workers
     given = ", ".join(f"{key} = {value!r}" for key, value in record.env_kwargs.items())
-    stepped = f"in {plan.workers} worker process{'es' * (plan.workers > 1)}" if plan.workers else "in Python"
+    stepped = f"in {workers} worker process{'es' * (workers > 1)}" if workers else "in Python"
     words = [
         f"{record.algorithm} on {record.env}{given and f' ({given})'}: {count} seed{'s' * (count > 1)}",
         f"{spread} device{'s' * (spread > 1)} ({record.device})",
-        f"environments {'compiled' if isinstance(envs, CompiledEnv) else stepped}",
+        f"environments {'compiled' if isinstance(job.envs, CompiledEnv) else stepped}",
     ]
-    if module.learns_from == "replay":
-        replay = replay_bytes(module, config, plan, envs.spec, count)
-        words.append(f"replay buffer{'s' * (count > 1)} {size(replay)}")
+    if job.algorithm.learns_from == "replay":
+        replay = sizes.replay_bytes(job.task, job.config, count)
+        words.append(f"replay buffer{'s' * (count > 1)} {sizes.size(replay)}")
     return ", ".join(words)
 
 
-def evaluator_of(env: Source, parts: tuple[Any, Any, Plan, AnyEnvs], stop: Callable[[], None]) -> Evaluator:
+def scorer_of(env: Source, job: Job[AnyEnvs], stop: Callable[[], None]) -> Evaluator:
     """Return what plays evaluation episodes on the host, in copies of the environment or in the one that trains."""
-    module, config, plan, envs = parts
-    if plan.evaluation_envs == 0 and isinstance(envs, VectorEnv):
-        return InTraining(module, config, envs, envs.copies[0][0], plan, stop)
-    return Evaluator(module, config, lambda: Environment(env), plan, stop)
+    if job.plan.evaluation_envs == 0 and isinstance(job.envs, VectorEnv):
+        return InTraining(cast(Job[VectorEnv], job), job.envs.copies[0][0], stop)
+    return Evaluator(job.algorithm, job.config, lambda: Environment(env), job.plan, stop)
 
 
 FEW_UPDATES = 100  # with fewer than this, nothing is learned
@@ -207,13 +145,3 @@ def warnings_of(env: Source, plan: Plan, limit: int | None) -> Iterator[str]:
             f"{name_of(env)} has no time limit: evaluation episodes are cut after"
             f" {plan.evaluation_limit(None):,} steps; {option('plan.evaluation_steps')} changes that"
         )
-
-
-def size(count: int) -> str:
-    """Write a number of bytes in words."""
-    amount = Decimal(count) / 1024  # a float cannot hold every size that is refused
-    for unit in ("KiB", "MiB"):
-        if amount < 1000:
-            return f"{amount:,.1f} {unit}"
-        amount /= 1024
-    return f"{amount:,.1f} GiB" if amount < 10**6 else f"{amount:.1e} GiB"

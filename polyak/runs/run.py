@@ -14,7 +14,7 @@ from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, name_of, refuse_untrusted
 from polyak.errors import UsageError, option, reason
-from polyak.runs import checkpoint, execute, files, interrupts, request, scores, starting
+from polyak.runs import checkpoint, execute, files, interrupts, request, scores, sizes, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience, Progress
 from polyak.runs.inheritance import inherited
@@ -24,6 +24,8 @@ from polyak.runs.policy import Policy, Saved
 from polyak.runs.record import RunRecord
 from polyak.runs.settings import Asked, settings_for
 from polyak.training.evaluate import Evaluator
+from polyak.training.job import Job
+from polyak.training.learn import Task
 from polyak.training.plan import Plan
 
 
@@ -177,9 +179,10 @@ def train(
     config, plan, audience = settings.config, settings.plan, Audience(quiet, on_report, stop_at)
     audience.validate(plan.evaluations)
     first = request.first_of(name, module, source, plan, start.backend)
-    request.refuse_unfit(module, config, first.spec, len(lanes))
+    task = Task(module, plan, first.spec)
+    sizes.refuse_unfit(task, config, len(lanes))
     state, inheriting = inherited(donor, module, config, first.spec, len(lanes)) if donor else (None, None)
-    request.refuse_too_large(module, config, plan, first.spec, len(lanes))
+    sizes.refuse_too_large(task, config, len(lanes))
     with (
         contextlib.closing(request.make_envs(first, source, lanes, plan)) as envs,
         folders.new(destination, name, name_of(source)) as claim,
@@ -192,7 +195,7 @@ def train(
         return execute.execute(
             Run(claim.shown, record, source, trust=True),
             claim,
-            (module, config, plan, envs),
+            Job(module, config, plan, envs, lanes),
             audience,
             Opening(state=state),
         )
@@ -250,10 +253,11 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     audience.validate(plan.evaluations)
     run.env = maker = run.source(env)
     first, lanes = request.first_of(name, module, maker, plan, run.record.backend), run.record.seeds
-    request.refuse_unfit(module, config, first.spec, len(lanes))
-    request.refuse_too_large(module, config, plan, first.spec, len(lanes))
+    task = Task(module, plan, first.spec)
+    sizes.refuse_unfit(task, config, len(lanes))
+    sizes.refuse_too_large(task, config, len(lanes))
     with contextlib.closing(request.make_envs(first, maker, lanes, plan)) as envs:
-        return execute.execute(run, claim, (module, config, plan, envs), audience, Opening(True, messages))
+        return execute.execute(run, claim, Job(module, config, plan, envs, lanes), audience, Opening(True, messages))
 
 
 def load(folder: str | Path, *, trust: bool = False) -> Run:

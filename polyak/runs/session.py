@@ -12,15 +12,15 @@ from polyak.envs.gymnasium import episode_seed
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.runs import checkpoint, policy
-from polyak.runs.audience import Audience, Progress
+from polyak.runs.audience import Listeners, Progress
 from polyak.runs.folder import Claim
 from polyak.runs.interrupts import Interrupts, Stop
 from polyak.runs.log import Log
-from polyak.runs.progress_line import ProgressLine
 from polyak.runs.record import RunRecord
 from polyak.runs.request import AnyEnvs
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.evaluate import Evaluator, Scores
+from polyak.training.job import Job
 from polyak.training.protocols import Loop
 from polyak.tree import take
 
@@ -34,22 +34,20 @@ class Session:
         self,
         claim: Claim,
         record: RunRecord,
+        job: Job[AnyEnvs],
         loop: Loop,
-        envs: AnyEnvs,
         evaluator: Evaluator | DeviceEvaluator,
-        progress: ProgressLine,
-        audience: Audience,
+        listeners: Listeners,
     ):
         """Prepare a session of the run that `record` describes."""
         self.trained = {key: getattr(record, key) for key in ("algorithm", "env", "config", "seeds", "env_kwargs")}
         self.claim, self.folder = claim, claim.folder
-        self.loop, self.envs, self.evaluator = loop, envs, evaluator
-        self.plan = loop.plan
-        self.seeds = loop.seeds
+        self.job, self.loop, self.evaluator = job, loop, evaluator
+        self.plan, self.seeds = job.plan, list(job.seeds)
         self.best = loop.policy
         self.best_returns = np.full(len(self.seeds), -np.inf)
         self.evaluated = np.zeros(len(self.seeds), np.int64)  # [lane] evaluations so far
-        self.progress, self.audience = progress, audience
+        self.progress, self.audience = listeners.line, listeners.audience
         self.newest = np.full(len(self.seeds), np.nan)  # [lane] mean return of the newest evaluation of this session
         self.stopped: str | None = None  # why training ended before its last step
         self.settings = checkpoint.settings_of(record)
@@ -114,7 +112,7 @@ class Session:
         best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.loop.policy, "best": best}
         facts = {**self.trained, "best_seed": best_seed, "acts_in_numpy": self.loop.verdict.in_numpy}
-        spaces = self.envs.observation_space, self.envs.action_space
+        spaces = self.job.envs.observation_space, self.job.envs.action_space
         policy.save(self.folder / "policy", facts, trees, spaces)
 
     def _refuse_diverged(self) -> None:

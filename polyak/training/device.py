@@ -7,7 +7,6 @@ of iterations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,13 +17,12 @@ from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.training import devices, schedule
 from polyak.training.counts import Counts
+from polyak.training.job import Job
 from polyak.training.lanes import Lanes, of_numbers, on_host, policies, put_back, shapes, with_keys
-from polyak.training.learn import Task
 from polyak.training.numpy_trial import Verdict, try_in_numpy
-from polyak.training.plan import Plan
 from polyak.training.protocols import CompiledEnv, Report
 from polyak.training.segment import Lane, Programs, Record
-from polyak.types import Algorithm, Episode
+from polyak.types import Episode
 
 COUNTED = ("env_steps", "episodes", "updates")  # in a snapshot
 
@@ -32,25 +30,17 @@ COUNTED = ("env_steps", "episodes", "updates")  # in a snapshot
 class DeviceLoop:
     """One run in memory, all of it on the devices. It is used as `host.HostLoop` is."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        config: Any,
-        plan: Plan,
-        env: CompiledEnv,
-        seeds: Sequence[int],
-        most_devices: int | None = None,
-    ):
-        self.algorithm, self.plan, self.seeds, self.spec = algorithm, plan, list(seeds), env.spec
-        schedule.validate(plan, env.limit)
-        task = Task(algorithm, plan, self.spec)
-        lanes = Lanes.begin(task, config, self.seeds, most_devices)
+    def __init__(self, job: Job[CompiledEnv], most_devices: int | None = None):
+        """Begin a job on at most so many devices. Raises UsageError for settings that do not fit together."""
+        self.algorithm, self.plan, self.seeds, self.spec = job.algorithm, job.plan, list(job.seeds), job.envs.spec
+        schedule.validate(job.plan, job.envs.limit)
+        lanes = Lanes.begin(job, most_devices)
         self.sharding, self.config, self.keys = lanes.sharding, lanes.config, lanes.keys
-        fixed = (Programs(task, env),)
-        begin = devices.program(Programs.begin, fixed, self.sharding, lanes=(False, True, True), config=config)
+        fixed = (Programs(job.task, job.envs),)
+        begin = devices.program(Programs.begin, fixed, self.sharding, lanes=(False, True, True), config=job.config)
         self.lane: Lane = begin(self.config, lanes.learner, self.keys)
         shared = (False, True, True, True, False, False)
-        self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=config)
+        self.segment = devices.program(Programs.segment, fixed, self.sharding, shared, donate=(1,), config=job.config)
         self.finite = True  # whether all numbers so far were finite
         self.shared_updates = 0  # updates made by the lanes that still train
         self.counts = self._counts(*np.zeros((3, len(self.seeds)), np.int64))

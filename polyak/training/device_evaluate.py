@@ -14,7 +14,7 @@ from polyak.numerics import keys
 from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.training.evaluate import Scores
-from polyak.training.plan import Plan
+from polyak.training.job import Job
 from polyak.training.protocols import CompiledEnv
 from polyak.tree import take
 from polyak.types import Algorithm, Array, Box, init_memory
@@ -23,12 +23,11 @@ from polyak.types import Algorithm, Array, Box, init_memory
 class DeviceEvaluator:
     """Plays episodes of a functional environment. It is used as `evaluate.Evaluator` is."""
 
-    def __init__(self, algorithm: Algorithm, config: Any, env: CompiledEnv, plan: Plan | None = None):
-        self.config = jax.tree.map(np.float32, config)
+    def __init__(self, job: Job[CompiledEnv]):
+        self.config = jax.tree.map(np.float32, job.config)
         self.most = 1  # lanes at once so far
-        self.program = devices.cached(
-            _program, algorithm, env, (plan or Plan()).evaluation_limit(env.limit), config=config
-        )
+        limit = job.plan.evaluation_limit(job.envs.limit)
+        self.program = devices.cached(_program, job.algorithm, job.envs, limit, config=job.config)
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis).

@@ -10,6 +10,7 @@ import numpy as np
 from polyak import tree
 from polyak.errors import RunError, UsageError, describe, option
 from polyak.training.acting import Behavior, make_acting
+from polyak.training.job import Job
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting, Environment, VectorEnv
@@ -102,17 +103,10 @@ class Evaluator:
 class InTraining(Evaluator):
     """Plays episodes in the only environment that there is, the one that trains, between two episodes of training."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        config: Any,
-        envs: VectorEnv,
-        environment: Environment,
-        plan: Plan,
-        stop: Callable[[], None] = lambda: None,
-    ):
-        super().__init__(algorithm, config, lambda: environment, plan, stop)
-        self.envs = envs
+    def __init__(self, job: Job[VectorEnv], environment: Environment, stop: Callable[[], None]):
+        """Prepare to play in `environment`, the only one of the job's; `stop` is that of Evaluator."""
+        super().__init__(job.algorithm, job.config, lambda: environment, job.plan, stop)
+        self.envs = job.envs
 
     def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
         """Play as an Evaluator does, then begin the training episode whose turn it is."""

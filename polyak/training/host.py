@@ -9,7 +9,6 @@ rollout_length = 1 without overlap is the textbook loop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,38 +20,22 @@ from polyak.training import devices
 from polyak.training.acting import Behavior, make_acting
 from polyak.training.collect import Collector
 from polyak.training.counts import Counts
+from polyak.training.job import Job
 from polyak.training.lanes import Lanes, on_host, policies, put_back, shapes, truncate_newest
-from polyak.training.learn import Rollout, Task, UpdateSchedule, learn
-from polyak.training.plan import Plan
+from polyak.training.learn import Rollout, UpdateSchedule, learn
 from polyak.training.protocols import Report, VectorEnv
-from polyak.types import Algorithm
 
 
 class HostLoop:
     """One run in memory: learners on the devices, environments on the host, and what is under way between them."""
 
-    def __init__(
-        self,
-        algorithm: Algorithm,
-        config: Any,
-        plan: Plan,
-        envs: VectorEnv,
-        seeds: Sequence[int],
-        most_devices: int | None = None,
-    ):
-        self.algorithm, self.plan, self.seeds = algorithm, plan, list(seeds)
-        self.spec = envs.spec
-        task = Task(algorithm, plan, self.spec)
-        begun = Lanes.begin(task, config, self.seeds, most_devices)
+    def __init__(self, job: Job[VectorEnv], most_devices: int | None = None):
+        """Begin a job on at most so many devices. Raises UsageError for settings that do not fit together."""
+        self.algorithm, self.plan, self.seeds, self.spec = job.algorithm, job.plan, list(job.seeds), job.envs.spec
+        begun = Lanes.begin(job, most_devices)
         self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
-        self.learn = devices.program(
-            learn,
-            (task,),
-            self.sharding,
-            lanes=(False, True, True, True, False),
-            donate=(1,),
-            config=config,
-        )
+        shared = (False, True, True, True, False)
+        self.learn = devices.program(learn, (job.task,), self.sharding, shared, donate=(1,), config=job.config)
         self.finite = True  # what is not finite is refused before it is learned from
         self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
@@ -60,8 +43,8 @@ class HostLoop:
         self.pending: Rollout | None = None
         self.num_updates = 0  # updates to make with the pending rollout
         self._fetch()
-        behavior = Behavior(algorithm, config, self.spec, plan.envs, explore=True)
-        self.collector = Collector(plan, envs, make_acting(behavior, self.seeds, self.policy), self.seeds)
+        behavior = Behavior(job.algorithm, job.config, self.spec, self.plan.envs, explore=True)
+        self.collector = Collector(self.plan, job.envs, make_acting(behavior, self.seeds, self.policy), self.seeds)
         self.verdict = self.collector.acting.verdict
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +15,9 @@ from polyak.numerics.precision import in_32_bits
 from polyak.replay import priorities
 from polyak.replay.ring import Buffer
 from polyak.training import devices
-from polyak.training.learn import Learner, Task, start, validate
+from polyak.training.job import Job
+from polyak.training.learn import Learner, start, validate
+from polyak.training.protocols import CompiledEnv, VectorEnv
 
 T = TypeVar("T")
 
@@ -31,15 +32,15 @@ class Lanes:
     learner: Learner
 
     @classmethod
-    def begin(cls, task: Task, config: Any, seeds: Sequence[int], most: int | None) -> "Lanes":
+    def begin(cls, job: Job[VectorEnv | CompiledEnv], most: int | None) -> "Lanes":
         """Make fresh learners on at most `most` devices. Raises UsageError for settings that do not fit together."""
-        validate(task.algorithm, config, task.plan)
-        sharding = devices.spread(len(seeds), most)
-        placed = jax.device_put(jax.tree.map(np.float32, config), devices.everywhere(sharding))
+        validate(job.algorithm, job.config, job.plan)
+        sharding = devices.spread(len(job.seeds), most)
+        placed = jax.device_put(jax.tree.map(np.float32, job.config), devices.everywhere(sharding))
         with in_32_bits():
-            keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(seeds, np.uint32))
+            keys = jax.vmap(lambda seed: jax.random.split(key(seed)))(np.asarray(job.seeds, np.uint32))
         init_keys, learn_keys = (jax.device_put(keys[:, i], sharding) for i in (0, 1))
-        program = devices.program(start, (task,), sharding, lanes=(False, True), config=config)
+        program = devices.program(start, (job.task,), sharding, lanes=(False, True), config=job.config)
         return cls(sharding, placed, learn_keys, program(placed, init_keys))
 
 

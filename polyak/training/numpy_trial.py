@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,14 +96,8 @@ def lane_of(tree: Any, lane: int) -> Any:
 
 def act_program(algorithm: Algorithm, explore: bool) -> Any:
     """Compile `act` for all lanes: a function of config, policy, memory, observations and 32 random bits per lane."""
-    return compiled(partial(_act_in_lanes, algorithm, explore))
 
-
-def _act_in_lanes(
-    algorithm: Algorithm, explore: bool, config: Any, policy: Any, memory: Any, obs: jax.Array, bits: jax.Array
-) -> tuple[Array, Any]:
-    def act(policy: Any, memory: Any, obs: jax.Array, bits: jax.Array) -> tuple[Array, Any]:
+    def act(config: Any, policy: Any, memory: Any, obs: jax.Array, bits: jax.Array) -> tuple[Array, Any]:
         return algorithm.act(config, policy, memory, obs, key(bits), explore)
 
-    action, memory = jax.vmap(act)(policy, memory, obs, bits)
-    return action, memory
+    return compiled(jax.vmap(act, in_axes=(None, 0, 0, 0, 0)))

@@ -59,9 +59,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the command is about to train with, which then is not done."""
     asked: dict[str, Any] = {}
 
-    def remember(algorithm: Any, config: Any, plan: Plan, envs: Any, seeds: list[int], devices: Any) -> None:
-        asked.update(config=config, plan=plan, seeds=seeds)
-        envs.close()
+    def remember(job: Any, devices: Any) -> None:
+        asked.update(config=job.config, plan=job.plan, seeds=job.seeds)
+        job.envs.close()
         raise polyak.RunError("not now")
 
     monkeypatch.setattr(execute, "HostLoop", remember)

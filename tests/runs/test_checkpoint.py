@@ -15,6 +15,7 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from tests.fixtures import small
 
@@ -127,7 +128,7 @@ def loop() -> Iterator[HostLoop]:
     """Some iterations into a training, with a rollout that waits to be learned from."""
     plan = Plan(env_steps=400, **small.PLAN)
     envs = VectorEnv(small.ENV, [0, 1], plan.envs)
-    made = HostLoop(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1])
+    made = HostLoop(Job(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1]))
     for _ in range(7):
         made.advance()
     yield made

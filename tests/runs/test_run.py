@@ -16,8 +16,9 @@ import polyak
 from polyak import UsageError
 from polyak.algorithms import ddpg, ppo
 from polyak.envs.gymnasium import VectorEnv
-from polyak.runs import request
+from polyak.runs import request, sizes
 from polyak.runs.watch import watch
+from polyak.training.learn import Task
 from tests.fixtures import small
 from tests.fixtures.envs import Lopsided
 
@@ -159,17 +160,16 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     def plan(capacity: int) -> polyak.Plan:
         return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, rollout_length=10)
 
-    request.refuse_too_large(ddpg, ddpg.Config(), plan(most), spec, lanes=2)
+    sizes.refuse_too_large(Task(ddpg, plan(most), spec), ddpg.Config(), lanes=2)
     with pytest.raises(UsageError):
-        request.refuse_too_large(ddpg, ddpg.Config(), plan(most + 1), spec, lanes=2)
+        sizes.refuse_too_large(Task(ddpg, plan(most + 1), spec), ddpg.Config(), lanes=2)
     with pytest.raises(UsageError):  # there are priorities too
-        request.refuse_too_large(ddpg, ddpg.Config(priority_alpha=0.6), plan(most), spec, lanes=2)
+        sizes.refuse_too_large(Task(ddpg, plan(most), spec), ddpg.Config(priority_alpha=0.6), lanes=2)
+    too_much = polyak.Plan(env_steps=10**6, batch=900, rollout_length=10)
     with pytest.raises(UsageError, match="the minibatches of one iteration"):  # no capacity would hold a batch too
-        request.refuse_too_large(
-            ddpg, ddpg.Config(), polyak.Plan(env_steps=10**6, batch=900, rollout_length=10), spec, lanes=2
-        )
+        sizes.refuse_too_large(Task(ddpg, too_much, spec), ddpg.Config(), lanes=2)
     # what learns from rollouts has no replay
-    request.refuse_too_large(ppo, ppo.Config(), plan(most + 1), spec, lanes=2)
+    sizes.refuse_too_large(Task(ppo, plan(most + 1), spec), ppo.Config(), lanes=2)
 
 
 def test_a_rollout_larger_than_memory_is_refused_with_a_length_that_fits(monkeypatch: pytest.MonkeyPatch):
@@ -178,7 +178,7 @@ def test_a_rollout_larger_than_memory_is_refused_with_a_length_that_fits(monkeyp
 
     def check(rollout_length: int, epochs: int) -> None:
         plan = polyak.Plan(env_steps=10**9, envs=4, rollout_length=rollout_length, warmup=0)
-        request.refuse_too_large(ppo, ppo.Config(epochs=epochs), plan, spec, lanes=2)
+        sizes.refuse_too_large(Task(ppo, plan, spec), ppo.Config(epochs=epochs), lanes=2)
 
     with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory during the update") as refused:
         check(10**6, epochs=3)

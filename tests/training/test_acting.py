@@ -14,6 +14,7 @@ from polyak.envs.probe import ActionReward
 from polyak.errors import UsageError
 from polyak.training.acting import Behavior, NumpyActing, OneLaneActing, make_acting
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting
@@ -224,7 +225,7 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
-    loop = toys.finish(HostLoop(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS))
+    loop = toys.finish(HostLoop(Job(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS)))
     assert not loop.verdict.in_numpy
     assert loop.policy.updates.tolist() == [30, 30]
 
@@ -233,7 +234,7 @@ ON_POLICY = Plan(env_steps=3000, envs=10, rollout_length=10, warmup=0, updates=1
 
 
 def on_policy(plan: Plan = ON_POLICY) -> HostLoop:
-    return HostLoop(toys.on_policy, toys.Config(rate=0.05), plan, VectorEnv(ActionReward, SEEDS, plan.envs), SEEDS)
+    return HostLoop(Job(toys.on_policy, toys.Config(rate=0.05), plan, VectorEnv(ActionReward, SEEDS, plan.envs), SEEDS))
 
 
 def test_an_on_policy_algorithm_learns_from_rollouts() -> None:
@@ -269,7 +270,7 @@ def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any]
 def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
     offline = toys.variant(toys.linear, learns_from="dataset")
     with pytest.raises(UsageError, match="dataset"):
-        HostLoop(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,))
+        HostLoop(Job(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,)))
 
 
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
@@ -281,7 +282,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
 
     slowly = toys.variant(algorithm, update=slow)
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
-    loop = HostLoop(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS)
+    loop = HostLoop(Job(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS))
     while loop.shared_updates == 0:  # compiles
         loop.advance()
     loop.collector.acting.seed(loop.counts.env_steps)

@@ -15,6 +15,7 @@ from polyak.envs import functional
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceLoop
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
@@ -36,11 +37,11 @@ class Counted:
 
 
 def on_host(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
-    return toys.finish(HostLoop(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
+    return toys.finish(HostLoop(Job(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,))))
 
 
 def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
-    return toys.finish(DeviceLoop(algorithm, config, plan, functional.find("Pendulum-v1"), (3,)))
+    return toys.finish(DeviceLoop(Job(algorithm, config, plan, functional.find("Pendulum-v1"), (3,))))
 
 
 @pytest.mark.parametrize("train", [on_host, on_device])
@@ -113,7 +114,7 @@ def test_a_users_environment_that_was_changed_is_what_it_is_now() -> None:
     env, lowest = Falling(), []
     for gravity in (1.0, 5.0):
         env.gravity = gravity
-        loop = DeviceLoop(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,))
+        loop = DeviceLoop(Job(toys.linear, toys.Config(), PLAN, functional.find(lambda: env), (3,)))
         toys.finish(loop)
         lowest.append(float(loop.lane.learner.buffer.data.reward.min()))
     assert lowest == [-4.0, -20.0]

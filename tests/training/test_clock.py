@@ -8,6 +8,7 @@ import pytest
 
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from polyak.types import Clock
 from tests.fixtures import toys
@@ -30,7 +31,7 @@ OFF_POLICY, ON_POLICY = telling(toys.linear), telling(toys.on_policy)
 
 
 def loop(plan: Plan, algorithm: Any = OFF_POLICY) -> HostLoop:
-    return HostLoop(algorithm, toys.Config(), plan, VectorEnv(Walk, SEEDS, plan.envs), SEEDS)
+    return HostLoop(Job(algorithm, toys.Config(), plan, VectorEnv(Walk, SEEDS, plan.envs), SEEDS))
 
 
 def told(trained: HostLoop, name: str = "progress") -> list[float]:

@@ -16,6 +16,7 @@ from polyak.errors import RunError
 from polyak.training import schedule
 from polyak.training.device import DeviceLoop
 from polyak.training.device_evaluate import DeviceEvaluator
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from polyak.tree import take
 from polyak.types import Clock
@@ -34,7 +35,7 @@ def world(env: Any = Drift) -> CompiledEnv:
 
 
 def train(plan: Plan = PLAN, seeds: Any = (3,), env: Any = Drift, algorithm: Any = toys.linear, config: Any = None):
-    made = DeviceLoop(algorithm, config or toys.Config(), plan, world(env), seeds)
+    made = DeviceLoop(Job(algorithm, config or toys.Config(), plan, world(env), seeds))
     return toys.finish(made)
 
 
@@ -113,7 +114,7 @@ def test_stores_true_successors_and_starts_anew_after_an_end() -> None:
 
 def test_reports_every_episode_with_its_return() -> None:
     plan = changed(PLAN, envs=1, capacity=60)
-    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), (3,))
+    loop = DeviceLoop(Job(toys.linear, toys.Config(), plan, world(), (3,)))
     reported: list[Any] = []
     while not loop.counts.done:
         reported += loop.advance().episodes
@@ -145,11 +146,11 @@ def test_one_program_serves_all_segments() -> None:
 
 @pytest.mark.parametrize("env", [Drift, Keyed])
 def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
-    whole = DeviceLoop(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
+    whole = DeviceLoop(Job(toys.linear, toys.Config(), PLAN, world(env), (3, 5)))
     for _ in range(4):
         whole.advance()
     kept = jax.tree.map(np.array, whole.snapshot())
-    again = DeviceLoop(toys.linear, toys.Config(), PLAN, world(env), (3, 5))
+    again = DeviceLoop(Job(toys.linear, toys.Config(), PLAN, world(env), (3, 5)))
     again.restore(kept)
     for loop in (whole, again):
         toys.finish(loop)
@@ -177,7 +178,7 @@ def test_the_metrics_are_the_mean_over_a_segments_updates() -> None:
     plan = changed(
         PLAN, env_steps=1_200, evaluations=0, capacity=1_200
     )  # several iterations between two rows of the log
-    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), (3,))
+    loop = DeviceLoop(Job(toys.linear, toys.Config(), plan, world(), (3,)))
     before = 0
     for _ in range(6):
         metrics = loop.advance().metrics
@@ -200,13 +201,13 @@ def test_before_anything_is_learned_the_environment_is_to_blame() -> None:
 def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
     policy = jax.tree.map(lambda leaf: leaf[None], toys.init(toys.Config(), world().spec, jax.random.key(0)).policy)
     with pytest.raises(RunError, match=r"not finite in the evaluation episode with seed [45]"):
-        DeviceEvaluator(toys.linear, toys.Config(), world(Breaking)).play(policy, [[4, 5]])
+        DeviceEvaluator(Job(toys.linear, toys.Config(), PLAN, world(Breaking), (3,))).play(policy, [[4, 5]])
 
 
 @pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["alone", "two lanes a device"])
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
     plan = Plan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
-    loop = DeviceLoop(toys.linear, toys.Config(), plan, world(), seeds)
+    loop = DeviceLoop(Job(toys.linear, toys.Config(), plan, world(), seeds))
     rows, share = schedule.segment(plan, loop.counts.env_steps, loop.counts.episodes, loop.shared_updates)
     table = schedule.table(rows, schedule.most_iterations(plan))
     given = loop.config, loop.lane, loop.keys, share, table, np.asarray(len(rows), np.int32)
@@ -217,7 +218,7 @@ BY_EPISODE = changed(PLAN, envs=1, rollout_length=7, warmup=9, updates_per="epis
 
 
 def test_updates_by_episode_follow_whole_episodes_of_every_lane() -> None:
-    loop = DeviceLoop(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5))
+    loop = DeviceLoop(Job(toys.linear, toys.Config(), BY_EPISODE, world(), (3, 5)))
     taken = []
     while not loop.counts.done:
         before, step = loop.counts.env_steps.copy(), loop.shared_updates
@@ -260,7 +261,7 @@ def test_evaluation_plays_each_episode_to_its_end() -> None:
     """Returns and lengths are those of the same episodes played one by one in Python."""
     env, config = world(), toys.Config()
     policies = train(seeds=(3, 5)).policy
-    scores = DeviceEvaluator(toys.linear, config, env).play(policies, [[1, 2, 3], [4, 5, 6]])
+    scores = DeviceEvaluator(Job(toys.linear, config, PLAN, env, (3, 5))).play(policies, [[1, 2, 3], [4, 5, 6]])
     for lane, seeds in enumerate([[1, 2, 3], [4, 5, 6]]):
         for i, seed in enumerate(seeds):
             key, policy = jax.random.key(seed), take(policies, lane)

@@ -11,6 +11,7 @@ import pytest
 from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Breaking, Walk
@@ -39,7 +40,7 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
 
 
 def run(how: Callable[..., Any], plan: Plan = PLAN) -> HostLoop:
-    return HostLoop(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,))
+    return HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,)))
 
 
 def until_it_fails(loop: HostLoop) -> str:
@@ -72,7 +73,7 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
     assert loop.counts.env_steps.tolist() == [30]
     assert loop.shared_updates == 20
     np.testing.assert_array_equal(loop.policy.weight, loop.learner.state.policy.weight)
-    mended = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,))
+    mended = HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(Walk, (SEED,), 1), (SEED,)))
     mended.restore(loop.snapshot())
     np.testing.assert_array_equal(mended.collector.envs.obs, where_it_stood(30, plan))
     toys.finish(mended)
@@ -93,7 +94,7 @@ def test_a_mended_run_equals_one_that_never_failed(overlap: bool) -> None:
 
 
 def test_a_policy_that_diverges_is_not_blamed_on_the_environment() -> None:
-    loop = HostLoop(toys.linear, toys.Config(rate=np.nan), PLAN, VectorEnv(Walk, (SEED,), 1), (SEED,))
+    loop = HostLoop(Job(toys.linear, toys.Config(rate=np.nan), PLAN, VectorEnv(Walk, (SEED,), 1), (SEED,)))
     said = until_it_fails(loop)
     assert "action" in said
     assert "the environment returned" not in said
@@ -106,7 +107,7 @@ def test_a_reset_that_fails_is_named() -> None:
                 raise OSError("the door is shut")
             return super().reset(**arguments)
 
-    loop = HostLoop(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,))
+    loop = HostLoop(Job(toys.linear, toys.Config(), PLAN, VectorEnv(Closed, (SEED,), 1), (SEED,)))
     assert "failed in the reset at step 0 of episode 1 of seed 3, environment 0: OSError" in until_it_fails(loop)
     assert loop.collector.envs.episodes.tolist() == [[0]]
 

@@ -14,6 +14,7 @@ from polyak.envs.gymnasium import VectorEnv, episode_seed
 from polyak.numerics.draws import LaneGenerators
 from polyak.replay import ring
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec
@@ -31,7 +32,9 @@ EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observation
 def train(
     plan: Plan, seeds: Any = (3,), make: Any = Walk, algorithm: Any = toys.linear, config: Any = None
 ) -> HostLoop:
-    return toys.finish(HostLoop(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
+    return toys.finish(
+        HostLoop(Job(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
+    )
 
 
 TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
@@ -138,7 +141,9 @@ def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
 
 
 def test_finished_episodes_are_reported_with_their_true_returns() -> None:
-    loop = HostLoop(toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,))
+    loop = HostLoop(
+        Job(toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,))
+    )
     episodes = []
     while not loop.counts.done:
         episodes += loop.advance().episodes
@@ -151,7 +156,7 @@ def test_finished_episodes_are_reported_with_their_true_returns() -> None:
 
 def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4)
-    loop = HostLoop(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,))
+    loop = HostLoop(Job(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,)))
     policies = []
     while not loop.counts.finished.all():
         policies.append(loop.policy)  # with which this iteration's steps are taken
@@ -165,7 +170,7 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
     plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
-    loop = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4))
+    loop = HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4)))
     reports = [loop.advance().metrics for _ in range(4)]
     assert reports[0] is None
     assert [report["step"].tolist() for report in reports[1:]] == [[4.5, 4.5], [14.5, 14.5], [24.5, 24.5]]
@@ -240,7 +245,7 @@ def lengths(loop: HostLoop) -> np.ndarray:
 def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
     plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
     kept = Kept(partial(Walk, limit=10**9))
-    loop = HostLoop(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,))
+    loop = HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,)))
     due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))
     ends = 10 * (1 + np.flatnonzero(np.diff(due)))  # of the rollouts after which an evaluation is due
     assert ends.tolist() == [30, 60]

@@ -11,6 +11,7 @@ import pytest
 from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from polyak.tree import from_named_leaves, named_leaves
 from tests.fixtures import toys
@@ -29,7 +30,7 @@ Make = Callable[[], HostLoop]
 def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
     def make() -> HostLoop:
         envs = VectorEnv(lambda: Walk(**walk), SEEDS, plan.envs)
-        return HostLoop(algorithm, config or toys.Config(), plan, envs, SEEDS)
+        return HostLoop(Job(algorithm, config or toys.Config(), plan, envs, SEEDS))
 
     return make
 

@@ -16,6 +16,7 @@ from polyak.envs import functional
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceLoop
 from polyak.training.host import HostLoop
+from polyak.training.job import Job
 from polyak.training.plan import Plan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
@@ -25,11 +26,11 @@ LONGER = replace(PLAN, rollout_length=64, updates=2.0)
 
 
 def on_host(algorithm: Any, plan: Plan) -> Any:
-    return HostLoop(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,))
+    return HostLoop(Job(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
 
 
 def on_device(algorithm: Any, plan: Plan) -> Any:
-    return DeviceLoop(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,))
+    return DeviceLoop(Job(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,)))
 
 
 @pytest.fixture

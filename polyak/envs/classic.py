@@ -20,7 +20,7 @@ from polyak.types import Array
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-# types of state, observation, action, reward and end; there is nothing to render, and there are no parameters
+# types of state, observation, action, reward, termination; no rendering and no parameters
 ClassicEnv: TypeAlias = FuncEnv["Array", "Array", "Array", "Array", "Array", None, None]
 
 
@@ -53,13 +53,13 @@ class Pendulum(ClassicEnv):
     def reward(
         self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
     ) -> Float[Array, ""]:
-        """Return minus the squares of the angle from upright, of the velocity, and of the torque, weighted."""
+        """Return minus the weighted squares of the angle from upright, the velocity and the torque."""
         angle = (state[0] + jnp.pi) % (2 * jnp.pi) - jnp.pi
         torque = jnp.clip(action[0], -2.0, 2.0)
         return -(angle**2 + 0.1 * state[1] ** 2 + 0.001 * torque**2)
 
     def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
-        """Never end."""
+        """Never terminate."""
         return jnp.zeros((), bool)
 
 
@@ -94,7 +94,7 @@ class CartPole(ClassicEnv):
         return jnp.ones(())
 
     def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
-        """End at 2.4 units from the middle, or 12° from upright."""
+        """Terminate beyond 2.4 units from the center or 12° from upright."""
         return (jnp.abs(state[0]) > 2.4) | (jnp.abs(state[2]) > 12 * np.pi / 180)
 
 
@@ -128,11 +128,11 @@ class Acrobot(ClassicEnv):
     def reward(
         self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
     ) -> Float[Array, ""]:
-        """Return -1 for every step but the one that arrives."""
+        """Return -1 for every step except the one that reaches the goal."""
         return jnp.where(self.terminal(next_state, rng), 0.0, -1.0)
 
     def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
-        """End where the tip is a link's length above the upper joint."""
+        """Terminate when the tip is one link length above the upper joint."""
         return -jnp.cos(state[0]) - jnp.cos(state[1] + state[0]) > 1.0
 
 
@@ -175,12 +175,12 @@ class MountainCar(ClassicEnv):
         return -jnp.ones(())
 
     def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
-        """End at the goal, unless rolling back."""
+        """Terminate at the goal, unless rolling back."""
         return (state[0] >= 0.5) & (state[1] >= 0.0)
 
 
 class MountainCarContinuous(MountainCar):
-    """MountainCarContinuous-v0: the same car with a continuous force, paid for by its square."""
+    """MountainCarContinuous-v0: the same car with a continuous force, whose square costs reward."""
 
     action_space: AnySpace = _box(1.0)
 
@@ -191,16 +191,16 @@ class MountainCarContinuous(MountainCar):
     def reward(
         self, state: Array, action: Array, next_state: Array, rng: jax.Array, params: None = None
     ) -> Float[Array, ""]:
-        """Return 100 for arriving, less a tenth of the force's square."""
+        """Return 100 for reaching the goal, minus a tenth of the squared force."""
         return jnp.where(self.terminal(next_state, rng), 100.0, 0.0) - 0.1 * action[0] ** 2
 
     def terminal(self, state: Array, rng: jax.Array, params: None = None) -> Array:
-        """End at the goal, unless rolling back."""
+        """Terminate at the goal, unless rolling back."""
         return (state[0] >= 0.45) & (state[1] >= 0.0)
 
 
 def _rolled(state: Array, push: Array) -> Array:
-    """Move the car by one step of its valley; a wall on the left stops it."""
+    """Move the car by one step; a wall on the left stops it."""
     velocity = jnp.clip(state[1] + push - 0.0025 * jnp.cos(3 * state[0]), -0.07, 0.07)
     position = jnp.clip(state[0] + velocity, -1.2, 0.6)
     return jnp.stack([position, jnp.where((position <= -1.2) & (velocity < 0), 0.0, velocity)])

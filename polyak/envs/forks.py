@@ -1,4 +1,4 @@
-"""Processes forked from this one, such as helpers that an environment starts: they hear signals as usual."""
+"""Restore the handling of signals in processes forked from this one, such as helpers of an environment."""
 
 import os
 import signal
@@ -9,9 +9,9 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def restore_in_forks(restore: Callable[[], None]) -> None:
-    """Call `restore`, which undoes handlers of SIGINT and SIGTERM, in every process forked from now on.
+    """Call `restore`, which resets the handlers of SIGINT and SIGTERM, in every process forked from now on.
 
-    A signal that is sent to such a process before that waits until it is done.
+    A signal that arrives earlier in such a process is delivered afterwards.
     """
     mask = threading.local()
 

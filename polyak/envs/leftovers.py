@@ -1,4 +1,4 @@
-"""What an environment leaves behind: threads and processes that outlive it, and global random numbers that it used."""
+"""What an environment leaves behind: threads and processes that outlive it, and the use of global random generators."""
 
 import contextlib
 import random
@@ -10,23 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
-PATIENCE = 0.5  # seconds that threads and processes have to end in after the environment is closed
+PATIENCE = 0.5  # seconds for threads and processes to end after the environment is closed
 
 
 @dataclass(frozen=True)
 class Company:
-    """The threads and child processes of this process; processes are known on Linux only."""
+    """The threads and child processes of this process; processes are listed on Linux only."""
 
     threads: frozenset[threading.Thread]
     processes: frozenset[int]
 
     @classmethod
     def now(cls) -> "Company":
-        """Look around."""
+        """List those that exist now."""
         return cls(frozenset(threading.enumerate()), frozenset(_children()))
 
     def joined(self) -> list[str]:
-        """Name what has come since and stays, in words; wait a moment for it to end."""
+        """Describe what has been started since and does not end within a moment."""
         until = time.monotonic() + PATIENCE
         while (left := self._left()) and time.monotonic() < until:
             time.sleep(0.02)
@@ -40,7 +40,7 @@ class Company:
 
 
 def _children() -> list[int]:
-    """List the living processes that this one started, without the one that Python's multiprocessing keeps."""
+    """List the living children of this process, except the resource tracker of Python's multiprocessing."""
     found: list[int] = []
     with contextlib.suppress(OSError, ValueError):
         for task in Path("/proc/self/task").iterdir():
@@ -62,17 +62,17 @@ def _command(number: int) -> str:
 
 
 class GlobalRandom:
-    """Whether the generators that all code of a process shares were drawn from or seeded since this was made."""
+    """Detects whether the process-wide random generators are used or seeded after this is constructed."""
 
     def __init__(self) -> None:
-        """Draw a number from each, so that seeding them once more shows."""
+        """Draw a number from each, so that seeding it again can be detected."""
         self.before = np.random.get_state(), random.getstate()
         np.random.random()
         random.random()
         self.now = _numpy_state(), random.getstate()
 
     def used(self) -> list[str]:
-        """Name the generators that were used; put the others back to where they were."""
+        """Name the generators that were used, and restore the state of the others."""
         names = []
         if _numpy_state() != self.now[0]:
             names.append("numpy.random")

@@ -1,6 +1,6 @@
-"""The tasks of MuJoCo Playground, which MJX computes, as FuncEnvs for the device loop.
+"""The tasks of MuJoCo Playground, simulated by MJX, as FuncEnvs for the device loop.
 
-Every task of Playground's registry is a name in this module: `polyak train sac polyak.envs.mjx:CartpoleBalance
+Each task in Playground's registry is an attribute of this module: `polyak train sac polyak.envs.mjx:CartpoleBalance
 --backend device`. They need the extra `mjx`. Zakka et al. 2025, "MuJoCo Playground", arXiv:2502.08844.
 """
 
@@ -36,9 +36,9 @@ class State(Protocol):
 
 
 class Task(FuncEnv["State", "Array", "Array", "Array", "Array", None, None]):
-    """A task of Playground. Its state is Playground's own; of several observations the one for policies is taken.
+    """A task of Playground with Playground's own state; of several observations, the policy's is used.
 
-    Raises UsageError where Playground is not installed, or has no such task.
+    Raises UsageError if Playground is not installed, or has no such task.
     """
 
     def __init__(self, name: str):
@@ -51,7 +51,7 @@ class Task(FuncEnv["State", "Array", "Array", "Array", "Array", None, None]):
         config = registry.get_default_config(name)
         if config.get("action_repeat", 1) != 1:
             raise UsageError(f"{name} repeats each action {config.action_repeat} times, which is not supported")
-        # the other, Warp, needs a GPU
+        # the alternative, Warp, needs a GPU
         self.task = registry.load(name, config_overrides={"impl": "jax"} if "impl" in config else None)
         self.max_episode_steps = int(config.episode_length)
         state = jax.eval_shape(self.task.reset, jax.random.key(0))
@@ -63,11 +63,11 @@ class Task(FuncEnv["State", "Array", "Array", "Array", "Array", None, None]):
         return self.task.reset(rng)
 
     def transition(self, state: State, action: Array, rng: jax.Array, params: None = None) -> State:
-        """Take a step; its randomness comes from a key that the state holds."""
+        """Take a step; the random key is in the state."""
         return self.task.step(state, action)
 
     def observation(self, state: State, rng: jax.Array, params: None = None) -> Array:
-        """Return what a policy may see."""
+        """Return the policy's observation."""
         return _seen(state)
 
     def reward(self, state: State, action: Array, next_state: State, rng: jax.Array, params: None = None) -> Array:
@@ -75,7 +75,7 @@ class Task(FuncEnv["State", "Array", "Array", "Array", "Array", None, None]):
         return next_state.reward
 
     def terminal(self, state: State, rng: jax.Array, params: None = None) -> Array:
-        """Say whether the task ended; its time limit is `max_episode_steps`."""
+        """Return whether the task terminated; its time limit is `max_episode_steps`."""
         return state.done > 0
 
 
@@ -85,11 +85,11 @@ def _seen(state: State) -> Array:
 
 @cache
 def __getattr__(name: str) -> Callable[[], Task]:
-    """Return what makes the task of this name."""
+    """Return a function that makes the task of this name."""
     if not name[:1].isupper():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    @cache  # one for all, so that what was compiled for it serves again
+    @cache  # a single instance, so that compiled programs are reused
     def make() -> Task:
         return Task(name)
 

@@ -1,4 +1,4 @@
-"""Standard streams as programs and code in C see them, too: file descriptors, which Python's `sys.stdout` is not."""
+"""Standard streams at the level of file descriptors, which C code and child processes use instead of `sys.stdout`."""
 
 import contextlib
 import ctypes
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def keeping_quiet(json: bool) -> Iterator[None]:
-    """Send what an environment prints to standard error where standard output is to hold one JSON object only.
+    """Redirect what an environment prints to standard error if standard output is to hold a single JSON object.
 
-    Programs that an environment starts, and code in C, write to the file descriptor, not to `sys.stdout`.
+    C code and the programs that an environment starts write to the file descriptor, not to `sys.stdout`.
     """
     if not json:
         yield
@@ -32,14 +32,14 @@ def keeping_quiet(json: bool) -> Iterator[None]:
 
 
 class Captured:
-    """What was printed: the text, once it is known."""
+    """What was printed; `text` is set when the context ends."""
 
     text = ""
 
 
 @contextlib.contextmanager
 def capturing() -> Iterator[Captured]:
-    """Keep what is printed to standard output, by Python, by code in C or by programs that are started, to be read."""
+    """Capture what Python, C code and child processes print to standard output."""
     captured, ours = Captured(), io.StringIO()
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
@@ -58,19 +58,19 @@ def capturing() -> Iterator[Captured]:
 
 
 def occupy_standard_streams() -> None:
-    """Open those of the first three files that were closed, lest a file of ours gets what C code reports there."""
+    """Open any closed standard stream on the null device, so that output of C code never ends up in another file."""
     while (number := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(number)
 
 
 def point(descriptor: int, to: int) -> None:
-    """Let a file descriptor be another name of what is open as `to`."""
+    """Make a file descriptor refer to the open file `to`."""
     with contextlib.suppress(OSError):
         os.dup2(to, descriptor)
 
 
 def flush_c() -> None:
-    """Write out what code in C has printed: its buffers are not Python's."""
+    """Flush the buffers of C code, which Python does not flush."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)

@@ -1,4 +1,4 @@
-"""A few episodes with random actions, played as training plays them, and one of them repeated in another copy."""
+"""A few episodes with random actions, played as in training, one of which is repeated in another copy."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,13 +18,13 @@ class Effort:
     """How long to try an environment."""
 
     episodes: int = number(default=3, least=1)
-    """Episodes to play with random actions, at least."""
+    """Minimum number of episodes to play with random actions."""
     steps: int = number(default=1_000, least=1)
-    """Steps to play in all, at least; an episode is cut after as many."""
+    """Minimum number of steps to play in total; an episode is cut after as many."""
     seconds: float = number(default=10.0, above=0.0)
-    """Seconds to play for at most; repeating an episode may take as long again."""
+    """Maximum seconds to play; repeating an episode may take as long again."""
     seed: int = number(default=0, least=0, most=2**32 - 1)
-    """Choose other episodes and actions."""
+    """Seed of the episodes and the actions."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -33,7 +33,7 @@ class Effort:
 
 @dataclass
 class Played:
-    """One episode: `obs` has one row more than there were steps."""
+    """One episode; `obs` has one more row than there were steps."""
 
     number: int
     obs: list[np.ndarray]
@@ -49,7 +49,7 @@ class Played:
 
 
 class Trial:
-    """Episodes in an environment, in a `VectorEnv` of its own."""
+    """Episodes played in a `VectorEnv` of one environment."""
 
     def __init__(self, envs: VectorEnv, effort: Effort):
         self.envs, self.effort = envs, effort
@@ -58,7 +58,7 @@ class Trial:
         self.draws = LaneGenerators([effort.seed], [0])
 
     def play(self) -> None:
-        """Play the episodes. Raises RunError where the environment fails, or returns what is not finite."""
+        """Play the episodes. Raises RunError if the environment fails or returns values that are not finite."""
         until = time.monotonic() + self.effort.seconds
         while not self.episodes or (self._too_few() and time.monotonic() < until):
             played = Played(int(self.envs.episodes[0, 0]), [self.envs.obs[0, 0].copy()])
@@ -73,16 +73,16 @@ class Trial:
         _refuse_nonfinite(played)
         while not played.ended:
             if len(played.rewards) >= self.effort.steps or (played.rewards and time.monotonic() > until):
-                self.envs.restore(self.envs.episodes + 1, [[[]]], self.envs.obs)  # cut: begin the next
+                self.envs.restore(self.envs.episodes + 1, [[[]]], self.envs.obs)  # cut the episode
                 return
             action = uniform_actions(self.draws, self.spec.action, (1, 1))
             _step(self.envs, played, action.astype(np.float32) if action.dtype.kind == "f" else action)
             _refuse_nonfinite(played)
 
     def difference(self, copy: VectorEnv) -> str | None:
-        """Repeat the last episode in another copy; say what comes out differently, if anything does.
+        """Repeat the last episode in another copy; describe the first difference, or return None.
 
-        Raises RunError where the environment fails.
+        Raises RunError if the environment fails.
         """
         before, until = self.episodes[-1], time.monotonic() + self.effort.seconds
         copy.restore(np.array([[before.number]]), [[[]]], copy.obs)
@@ -106,7 +106,7 @@ class Trial:
 
 
 def _step(envs: VectorEnv, played: Played, action: np.ndarray) -> None:
-    """Take a step `[1, 1, ...]` and write down what came of it."""
+    """Take a step with an action `[1, 1, ...]` and record its outcome."""
     envs.step(action, [0])
     played.actions.append(action)
     played.obs.append(envs.next_obs[0, 0].copy())

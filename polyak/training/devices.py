@@ -1,4 +1,4 @@
-"""Which devices a run uses, and how its lanes are spread over them."""
+"""The devices that a run uses, and how its lanes are distributed over them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from polyak.types import Tree
 T = TypeVar("T")
 Result = TypeVar("Result")
 
-MOST_CPU_DEVICES = 64  # beyond it, more queues cost more than batching the lanes
+MOST_CPU_DEVICES = 64  # beyond this, further queues cost more than batching the lanes
 
 
 def prepare(lanes: int = 1) -> None:
-    """Before JAX starts: split the CPU into devices, one queue each, and keep compiled programs between processes.
+    """Before JAX starts, split the CPU into devices with one queue each, and cache compiled programs on disk.
 
-    There is one for each lane, within reason, and one to act on, and no more: XLA shares every large product out to as
-    many threads as there are devices, and with 16 of them on 2 cores products of 256-256 take 1.7 times as long.
-    Both are left alone where the user has set them, and the split where JAX has started already. Raises UsageError
-    where JAX cannot start, and in a process that was forked after it had: there JAX would wait for ever.
+    There is one device for each lane, up to a limit, and one for acting, but no more: XLA splits large matrix products
+    over as many threads as there are devices, and with 16 of them on 2 cores 256-256 products take 1.7 times as long.
+    Neither setting is changed if the user has set it, nor the split if JAX has already started. Raises UsageError if
+    JAX cannot start, or if this process was forked after JAX had started, where it would hang.
     """
     if Forked.after_jax:
         raise UsageError(
@@ -46,7 +46,7 @@ def prepare(lanes: int = 1) -> None:
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     flags = os.environ.get("XLA_FLAGS", "")
     if jax.config.values["jax_num_cpu_devices"] == -1 and "xla_force_host_platform_device_count" not in flags:
-        with contextlib.suppress(RuntimeError):  # JAX has started: whatever devices it has will do
+        with contextlib.suppress(RuntimeError):  # JAX has started: use the devices it has
             jax.config.update("jax_num_cpu_devices", cpu_devices(lanes, cores()))
     try:
         jax.local_devices()
@@ -58,13 +58,13 @@ def prepare(lanes: int = 1) -> None:
 
 
 class Forked:
-    """What is known of the process that this one was forked from, if it was."""
+    """What is known of the process that this one was forked from, if any."""
 
     after_jax = False  # whether JAX had started in it
 
     @classmethod
     def remember(cls) -> None:
-        """Take note in a process that was just forked."""
+        """Record, in a process that was just forked, whether JAX had started."""
         cls.after_jax = cls.after_jax or has_started()
 
 
@@ -73,7 +73,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def has_started() -> bool:
-    """Say whether JAX has started its devices, by trying to change their number, which JAX refuses from then on."""
+    """Return whether JAX has started its devices, after which it refuses to change their number."""
     if sys.modules.get("jax") is None:
         return False
     number = jax.config.values["jax_num_cpu_devices"]
@@ -86,12 +86,12 @@ def has_started() -> bool:
 
 
 def cpu_devices(lanes: int, cores: int) -> int:
-    """Say into how many devices the CPU is split."""
+    """Return the number of devices into which the CPU is split."""
     return max(cores, min(lanes, MOST_CPU_DEVICES) + 1)
 
 
 def cache_folder() -> Path | None:
-    """Return the per-user folder of compiled programs; None where the user has no home."""
+    """Return the per-user folder for compiled programs; None if the user has no home folder."""
     try:
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:
@@ -105,15 +105,15 @@ def cores() -> int:
 
 
 def spread(lanes: int, most: int | None = None) -> jax.sharding.NamedSharding:
-    """Choose devices for the lanes: one each where there are enough, else as many as divide them evenly.
+    """Choose devices for the lanes: one each if there are enough, else the largest number that divides them evenly.
 
-    `most` limits their number: a run that is resumed uses as many as before, because lanes that share a device are
-    batched and may round differently.
+    `most` limits their number: a resumed run uses as many as before, because lanes that share a device are batched and
+    may round differently.
 
-    On a CPU there are more devices than cores, on purpose: the operating system balances them better than lanes
-    batched by core (measured 1.1 times the speed with 4 lanes on 2 cores), and a lane alone on its device computes
-    the same bits whatever the other lanes are, as long as JAX has as many devices: XLA may share a sum out by their
-    number, and round differently.
+    A CPU has more devices than cores on purpose: the operating system balances them better than lanes batched by core
+    (measured: 1.1 times the speed with 4 lanes on 2 cores), and a lane alone on its device computes the same bits
+    whatever the other lanes are, provided that JAX has the same number of devices: XLA may split sums by their number,
+    and round differently.
     """
     devices = jax.local_devices()
     count = max(d for d in range(1, min(lanes, len(devices), most or lanes) + 1) if lanes % d == 0)
@@ -122,7 +122,7 @@ def spread(lanes: int, most: int | None = None) -> jax.sharding.NamedSharding:
 
 
 def to_act_on() -> jax.Device:
-    """Return the device on which acting is compiled: the last of the CPU, where JAX was not told to do without one."""
+    """Return the device for compiled acting: the last CPU device, if JAX may use the CPU."""
     try:
         return jax.local_devices(backend="cpu")[-1]
     except RuntimeError:
@@ -130,12 +130,12 @@ def to_act_on() -> jax.Device:
 
 
 def fetched(tree: T) -> T:
-    """Copy arrays to the host: on a CPU one by one, which is faster for few small ones, elsewhere all at once."""
+    """Copy arrays to the host: on a CPU one by one, which is faster for a few small ones, elsewhere all at once."""
     return jax.tree.map(np.asarray, tree) if jax.default_backend() == "cpu" else jax.device_get(tree)
 
 
 def everywhere(sharding: jax.sharding.NamedSharding) -> jax.sharding.NamedSharding:
-    """Return the placement of what all lanes share: a copy on every device."""
+    """Return the sharding of arrays that all lanes share: a copy on every device."""
     return jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec())
 
 
@@ -149,9 +149,9 @@ def program(
 ) -> Callable[..., Result]:
     """Compile a function of one lane for all lanes; `lanes` says which arguments have a leading lane axis.
 
-    `fixed` are arguments before those, which are no arrays; `donate` counts from behind them. Of a config, which is
-    one of the arguments, the static settings are known beforehand. A device with one lane runs the plain function, so
-    that the other lanes do not matter to it (see `spread`); a device with several runs it batched.
+    `fixed` are leading arguments that are not arrays; `lanes` and `donate` start after them. `config` is the config
+    among the arguments: its static settings are part of the cache key. A device with one lane runs the plain function,
+    so that other lanes do not affect it (see `spread`); a device with several lanes runs it batched.
     """
     return cached(_program, function, tuple(fixed), sharding, tuple(lanes), tuple(donate), config=config)
 
@@ -172,7 +172,7 @@ def _program(
         alone = [take(a, 0) if has_lanes else a for a, has_lanes in zip(arguments, lanes, strict=True)]
         return jax.tree.map(lambda leaf: leaf[None], bound(*alone))
 
-    if sharding.num_devices == 1:  # calling it costs less so, which short iterations feel
+    if sharding.num_devices == 1:  # cheaper to call, which matters in short iterations
         return compiled(on_one_device, donate)
     by_lane, everywhere = jax.sharding.PartitionSpec("lane"), jax.sharding.PartitionSpec()
     specs = tuple(by_lane if has_lanes else everywhere for has_lanes in lanes)
@@ -180,16 +180,15 @@ def _program(
     return compiled(sharded, donate)
 
 
-MOST_KEPT = 32  # programs, each with what it was compiled to
+MOST_KEPT = 32  # programs, each with its compiled code
 
 
 def cached(make: Callable[..., Result], *parts: object, config: Tree = None) -> Result:
-    """Return `make(*parts)`, or what it returned before for equal parts: that is traced and compiled already.
+    """Return `make(*parts)`, or what it returned earlier for equal parts, which is already traced and compiled.
 
-    So a training that differs from an earlier one of the same process in the float settings of its config alone
-    compiles nothing. Only what consists of polyak's own parts is cached, with the functions that its modules now have:
-    a user's algorithm or environment may have been changed since. A config with other static settings has an entry of
-    its own.
+    Training that differs from an earlier one in the same process only in float settings of the config thus compiles
+    nothing. Results are cached only if all parts belong to polyak, and only while its modules keep the same functions:
+    a user's algorithm or environment may have changed since. A config with other static settings has its own entry.
     """
     inside = [*_inside((make, *parts))]
     if not all(_package(part) in ("polyak", "jax", "builtins") for part in inside):
@@ -205,7 +204,7 @@ def _cached(make: Callable[..., object], parts: tuple[object, ...], *rest: Hasha
 
 
 def _inside(part: object) -> Iterator[object]:
-    """List what tuples and dataclasses consist of, and they themselves."""
+    """Yield a value and, recursively, the elements of tuples and the fields of dataclasses."""
     yield part
     if isinstance(part, tuple):
         for one in part:
@@ -221,7 +220,7 @@ def _package(part: object) -> str:
 
 
 class Compiling:
-    """Counts the seconds in which JAX traces and compiles while this is open."""
+    """Counts the seconds that JAX spends on tracing and compiling within this context."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
@@ -240,7 +239,7 @@ class Compiling:
 
     def _hear(self, event: str, start_time: float, end_time: float, **_: object) -> None:
         if event.startswith("/jax/core/compile/"):
-            while self.spans and self.spans[-1][0] >= start_time:  # of what was traced or compiled within
+            while self.spans and self.spans[-1][0] >= start_time:  # nested traces and compilations
                 self.spans.pop()
             self.spans.append((start_time, end_time))
 

@@ -1,4 +1,4 @@
-"""What the command prints of scores: one row per seed and one for all."""
+"""The tables of scores that the command prints: one row per seed and one for all."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ class Printing(Protocol):
 
 
 def report(run: "Run", options: Printing) -> None:
-    """Print what training came to: nothing if `options.quiet`, one object if `options.json`, else the table."""
+    """Print the result of training: one object if `options.json`, nothing if `options.quiet`, else the table."""
     if options.json:
         print(one_object({"run": str(run.folder), "scores": run.scores, "seconds": run.record.seconds}))
     elif not options.quiet:
@@ -38,7 +38,7 @@ def report(run: "Run", options: Printing) -> None:
 
 
 def one_object(content: Mapping[str, object]) -> str:
-    """Write one JSON object; numbers that are not finite, which JSON lacks, become null."""
+    """Return content as one JSON object; numbers that are not finite become null."""
     from polyak.runs.files import plain
 
     return json.dumps(plain(content), allow_nan=False)
@@ -63,7 +63,7 @@ def table(scores: dict[str, dict[str, Any]]) -> None:
         cells = [f"{row['return_mean']:.1f} ± {row['return_std']:.1f}" for row in rows]
         table.add_row(str(rows[0]["seed"]), *cells)
     table.add_section()
-    # the statistic of a single seed is the mean over its episodes, which is its IQM over one seed too
+    # for a single seed the statistic is the mean over its episodes, which equals the IQM over one seed
     cells = [f"{r['return_iqm']:.1f} [{r['ci95'][0]:.1f}, {r['ci95'][1]:.1f}]" for r in results]
     statistic = STATISTICS[results[0]["statistic"]]
     table.add_row(statistic, *cells)

@@ -1,4 +1,4 @@
-"""Output in terminals that lack some characters: they are replaced by plain ones instead of raising an error."""
+"""Replace characters that a terminal's encoding lacks by plain ones, instead of raising an error."""
 
 import codecs
 import sys
@@ -17,16 +17,16 @@ def write_plainly() -> None:
     """Make standard output and standard error replace characters that their encoding lacks."""
     codecs.register_error("polyak.plain", _plain)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # else it is not a terminal, file or pipe but some object of the caller's
+        if hasattr(stream, "reconfigure"):  # otherwise it is an object of the caller, not a terminal, file or pipe
             stream.reconfigure(errors="polyak.plain")
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Replace a stretch of text that cannot be encoded."""
+    """Replace text that cannot be encoded."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     first = error.object[error.start]
-    if "\udc80" <= first <= "\udcff":  # a byte of a file's name that is no text: as it is
+    if "\udc80" <= first <= "\udcff":  # a byte of a file name that is not text: keep it
         return bytes([ord(first) - 0xDC00]), error.start + 1
     known = PLAIN.get(first)
     if known is None:

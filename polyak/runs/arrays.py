@@ -1,4 +1,4 @@
-"""Trees of arrays in safetensors files: what a file says of itself is checked before anything of it is read."""
+"""Trees of arrays in safetensors files; a file's header is verified before any array is read."""
 
 import dataclasses
 import hashlib
@@ -26,14 +26,14 @@ LARGEST_HEADER = 2**22  # bytes: tens of thousands of arrays
 
 
 def save_arrays(path: Path, tree: Tree) -> dict[str, str]:
-    """Save a tree of arrays as safetensors, atomically; return the file's name and digest, to be kept in a JSON.
+    """Save a tree of arrays atomically as safetensors; return the file's name and digest for a JSON file.
 
-    Raises RunError where it cannot be written.
+    Raises RunError if it cannot be written.
     """
     arrays = {name: np.asarray(leaf, order="C") for name, leaf in named_leaves(tree).items()}
     with files.replacing(path) as beside:
         beside.touch()
-        mode = beside.stat().st_mode  # as the user wants it; safetensors would let nobody else read the file
+        mode = beside.stat().st_mode  # the user's; safetensors would make the file private
         save_file(arrays, beside)
         beside.chmod(mode)
         with open(beside, "rb+") as file:
@@ -42,10 +42,10 @@ def save_arrays(path: Path, tree: Tree) -> dict[str, str]:
 
 
 def save_set(folder: Path, name: str, facts: Mapping[str, object], trees: Mapping[str, Tree]) -> None:
-    """Save trees beside those saved before, then the JSON that names them, then remove the earlier ones.
+    """Save trees beside the earlier ones, then the JSON file that names them, then remove the earlier ones.
 
-    So a kill at any moment leaves the earlier set or this one whole. Whatever else is in the folder stays there.
-    Raises RunError.
+    A kill at any moment therefore leaves either the earlier set or the new one complete. Other files in the folder are
+    kept. Raises RunError.
     """
     ours = re.compile(
         rf"(?P<beside>\.\d+\.)?({re.escape(name)}|({'|'.join(trees)})-(?P<number>\d{{1,18}})\.safetensors)"
@@ -54,7 +54,7 @@ def save_set(folder: Path, name: str, facts: Mapping[str, object], trees: Mappin
     number = 1 + max((int(match["number"] or 0) for match in found.values()), default=0)
     entries = {which: save_arrays(folder / f"{which}-{number}.safetensors", tree) for which, tree in trees.items()}
     files.write_json(folder / name, {**facts, "files": entries}, sealed=True)
-    files.sync_folder(folder)  # else a loss of power might undo the renaming and not the removing
+    files.sync_folder(folder)  # otherwise a power loss could undo the renaming but not the removal
     with files.writing(folder):
         for path in found:
             if path.name != name:
@@ -62,7 +62,7 @@ def save_set(folder: Path, name: str, facts: Mapping[str, object], trees: Mappin
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """List the ordinary files in a folder that may not be there yet. Raises RunError."""
+    """List the regular files in a folder, which need not exist. Raises RunError."""
     with files.writing(folder):
         if folder.is_symlink():
             raise OSError("it is a link")
@@ -72,21 +72,21 @@ def _files_in(folder: Path) -> list[Path]:
 
 @dataclasses.dataclass(frozen=True)
 class Free:
-    """Arrays of a tree whose shape the template leaves open, by the beginning of their names."""
+    """Arrays whose shape may differ from the template's, by the prefix of their names."""
 
-    most: Mapping[str, int]  # bytes that each may take
-    by_part: Sequence[str] = ()  # left in the file, to be read by slices
-    only: str = ""  # the beginning of the names that the template has; others may be in the file, too
+    most: Mapping[str, int]  # prefix → maximum bytes of each array
+    by_part: Sequence[str] = ()  # prefixes of arrays that are read in slices later
+    only: str = ""  # the template's prefix: other arrays in the file are ignored
 
     def bytes_of(self, name: str) -> int | None:
-        """Return how many bytes an array may take; None: its shape is the template's."""
+        """Return the maximum bytes of an array, or None if it must have the template's shape."""
         return next((most for prefix, most in self.most.items() if name.startswith(prefix)), None)
 
 
 def load_arrays(folder: Path, entry: Json, template: T, free: Free | None = None) -> T:
-    """Load a tree shaped like `template` from the file that `entry` names.
+    """Load a tree with the structure of `template` from the file that `entry` names.
 
-    Raises UsageError if the file is missing, damaged or changed. Nothing that is larger than the template is read.
+    Raises UsageError if the file is missing, damaged or changed. Arrays larger than allowed are never read.
     """
     path, recorded = _named_by(folder, entry)
     free, leaves = free or Free({}), named_leaves(template)
@@ -105,7 +105,7 @@ def load_arrays(folder: Path, entry: Json, template: T, free: Free | None = None
 
 
 def _named_by(folder: Path, entry: Json) -> tuple[Path, str]:
-    """Return the file that an entry of a JSON file names, always within the folder, and its digest."""
+    """Return the file in this folder that an entry of a JSON file names, and its digest."""
     match entry:
         case {"file": str(name), "sha256": str(digest)} if is_word(name) and Path(name).name == name:
             if "\0" not in name and name.isprintable():
@@ -128,7 +128,7 @@ def _dtype(code: str) -> np.dtype | None:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An array in a file, read by slices of its first axis: safetensors' own reader takes all of it into memory."""
+    """An array in a file, read in slices along its first axis; safetensors' reader would load all of it."""
 
     path: Path
     dtype: np.dtype
@@ -137,24 +137,24 @@ class Stored:
 
     @property
     def size(self) -> int:
-        """The bytes it takes."""
+        """The size in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __getitem__(self, part: slice) -> np.ndarray:
-        """Read the rows `[start:stop]`; of an array without axes all there is."""
+        """Read the rows `[start:stop]`, or all of an array without axes."""
         start, stop, _ = part.indices(self.shape[0] if self.shape else 1)
         row = math.prod(self.shape[1:])
         offset = self.offset + start * row * self.dtype.itemsize
         numbers = np.fromfile(self.path, self.dtype, (stop - start) * row, offset=offset)
         if self.dtype == bool:
-            numbers = numbers.view(np.uint8) != 0  # other bytes than 0 and 1 would not be truth values to NumPy
+            numbers = numbers.view(np.uint8) != 0  # NumPy allows only the bytes 0 and 1 in a bool
         return numbers.reshape((stop - start, *self.shape[1:]) if self.shape else ())
 
 
 def _arrays_in(path: Path, file: io.BufferedReader) -> dict[str, Stored]:
-    """List the arrays in a safetensors file: its header is JSON, with their places in what follows.
+    """List the arrays in a safetensors file from its JSON header, which gives their offsets.
 
-    Raises UsageError unless they fill the file from the header to its end, one after the other.
+    Raises UsageError unless they fill the rest of the file without gaps or overlaps.
     """
     size = os.fstat(file.fileno()).st_size
     length = int.from_bytes(file.read(8), "little")
@@ -188,7 +188,7 @@ def _described(path: Path, name: str, entry: Json, begin: int) -> Stored:
 
 
 def _compare(path: Path, stored: dict[str, Stored], leaves: Mapping[str, Array], free: Free) -> None:
-    """Raise UsageError where the arrays in a file are not those of the template."""
+    """Raise UsageError if the arrays in a file do not match the template."""
     for name in itertools.chain(leaves, stored):
         if name not in stored:
             raise UsageError(f"{path} lacks {name}: it is damaged or was changed")
@@ -206,7 +206,7 @@ def _compare(path: Path, stored: dict[str, Stored], leaves: Mapping[str, Array],
 
 def _may_be(found: Stored, expected: Array, most: int) -> bool:
     rows = tuple(expected.shape)
-    alike = rows == (0,) or (len(found.shape), *found.shape[1:]) == (len(rows), *rows[1:])  # of what is empty no row
+    alike = rows == (0,) or (len(found.shape), *found.shape[1:]) == (len(rows), *rows[1:])  # an empty array has no row
     return alike and found.size <= most
 
 

@@ -1,4 +1,4 @@
-"""What an environment is for polyak, and all that would go wrong or surprise if it were trained: `polyak check`."""
+"""`polyak check`: how polyak sees an environment, and what would go wrong or surprise in training."""
 
 import textwrap
 from dataclasses import asdict, dataclass
@@ -14,9 +14,9 @@ from polyak.types import Json
 
 @dataclass(frozen=True)
 class Report:
-    """What `check_env` found; printed, it is the text that `polyak check` shows.
+    """The result of `check_env`; its string is what `polyak check` prints.
 
-    `facts` is None where the environment cannot even be made. `algorithms` are those that take its actions.
+    `facts` is None if the environment cannot be made. `algorithms` are those that support its actions.
     """
 
     env: str
@@ -26,22 +26,22 @@ class Report:
 
     @property
     def errors(self) -> list[str]:
-        """What training is refused for, or would fail with."""
+        """Reasons for which training would be refused or would fail."""
         return [found.sentence for found in self.findings if found.kind != "warning"]
 
     @property
     def warnings(self) -> list[str]:
-        """What training does not stop at, but what may surprise."""
+        """What training accepts, but may surprise."""
         return [found.sentence for found in self.findings if found.kind == "warning"]
 
     @property
     def exit_code(self) -> int:
-        """2 where training is refused, 1 where it would fail, else 0, as the command's."""
+        """The command's exit code: 2 if training would be refused, 1 if it would fail, else 0."""
         kinds = {found.kind for found in self.findings}
         return 2 if "refused" in kinds else 1 if "fails" in kinds else 0
 
     def to_json(self) -> dict[str, Json]:
-        """Return the report in plain values."""
+        """Return the report as JSON values."""
         facts = None if self.facts is None else asdict(self.facts)
         told = {"errors": self.errors, "warnings": self.warnings, "algorithms": list(self.algorithms)}
         return {"env": self.env, "can_be_trained": not self.errors, **told, "facts": facts}
@@ -67,18 +67,18 @@ def check_env(
     seconds: float = 10.0,
     seed: int = 0,
 ) -> Report:
-    """Play a few episodes with random actions, and report what would go wrong or surprise if this were trained.
+    """Play a few episodes with random actions, and report what would go wrong or surprise in training.
 
-    `env` is an id, "module:Env" or a callable, as for `train`. It plays at least so many `episodes` and `steps`, but no
-    longer than `seconds`; an episode is cut after `steps`. What the environment prints meanwhile is not shown.
-    Raises UsageError for a wrong argument; what is wrong with the environment is in the report.
+    `env` is an id, "module:Env" or a callable, as for `train`. At least `episodes` episodes and `steps` steps are
+    played, but no longer than `seconds`; an episode is cut after `steps`. The environment's output is not shown.
+    Raises UsageError for an invalid argument; faults of the environment are in the report.
     """
     effort = Effort(episodes, steps, seconds, seed)
     source = Source.of(env, request.json_kwargs(env_kwargs))
     facts, findings = check(source, effort)
     if facts is None:
         return Report(name_of(source), None, (), tuple(findings))
-    # an environment that was seen to truncate its episodes has a limit, though it does not declare it
+    # an environment that truncates episodes has a time limit, even if it does not declare it
     limit = facts.limit or (facts.lengths[1] if facts.truncates else None)
     findings += [Finding("warning", sentence) for sentence in request.warnings_of(source, Plan(), limit)]
     kind = type(facts.spec.action)

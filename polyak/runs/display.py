@@ -1,4 +1,4 @@
-"""Whether there is a display that a window can be opened on."""
+"""Find a display on which a window can be opened."""
 
 import os
 import socket
@@ -7,18 +7,18 @@ from pathlib import Path
 
 from polyak.errors import UsageError, option
 
-SECONDS = 3.0  # that a display on another computer may take to answer
+SECONDS = 3.0  # timeout for a display on another computer
 
 
 def recording() -> str:
-    """Say what to do where no window can be opened."""
+    """Say what to do if no window can be opened."""
     return f"record instead, with {option('record', 'agent.gif')}"
 
 
 def prepare() -> None:
-    """Make windows open on a display that answers; without one SDL would draw unseen, and GLFW abort the process.
+    """Select a display that answers; without one SDL would render off-screen, and GLFW abort the process.
 
-    Raises UsageError where there is none.
+    Raises UsageError if there is none.
     """
     if sys.platform in ("win32", "darwin"):
         return
@@ -34,16 +34,16 @@ def prepare() -> None:
 
 
 def _addresses(name: str, display: str) -> list[str | tuple[str, int]]:
-    """Return where a display may listen: paths of sockets, or a host and a port."""
+    """Return the addresses where a display may listen: socket paths, or a host and port."""
     if name == "WAYLAND_DISPLAY":
         return [str(Path(os.environ.get("XDG_RUNTIME_DIR", "/"), display))]
     host, _, number = display.rpartition(":")
-    number = number.partition(".")[0]  # of the screen on it
+    number = number.partition(".")[0]  # without the screen
     if not number.isdecimal():
         return []
     if host in ("", "unix"):
         path = f"/tmp/.X11-unix/X{number}"
-        return [path, f"\0{path}"]  # Linux has sockets without a file, too
+        return [path, f"\0{path}"]  # Linux also has abstract sockets
     return [(host.rpartition("/")[2].strip("[]"), 6000 + int(number))]
 
 

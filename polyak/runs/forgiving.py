@@ -1,27 +1,27 @@
-"""Standard error that may be full, closed or broken."""
+"""A standard error stream that may be full, closed or broken."""
 
 from typing import TextIO
 
 
 class Forgiving:
-    """A text stream that falls silent once it cannot be written to: a terminal that is gone must not end training."""
+    """A text stream that goes silent when writing fails: a closed terminal must not end training."""
 
     def __init__(self, stream: TextIO | None):
-        """Wrap a stream; None is silent from the start."""
+        """Wrap a stream; None stays silent."""
         self.stream, self.silent = stream, stream is None
 
     def write(self, text: str) -> int:
-        """Write what the stream's encoding has, with question marks for the rest."""
+        """Write text, with question marks for characters that the encoding lacks."""
         encoding = self.encoding
         self._try("write", text.encode(encoding, "replace").decode(encoding))
         return len(text)
 
     def flush(self) -> None:
-        """Flush, if that is possible."""
+        """Flush, if possible."""
         self._try("flush")
 
     def isatty(self) -> bool:
-        """Say whether this is a terminal."""
+        """Return whether this is a terminal."""
         return bool(self._try("isatty"))
 
     @property

@@ -1,9 +1,9 @@
-"""Ctrl-C and requests to terminate: heard at any moment, granted where nothing is lost by it.
+"""Ctrl-C and requests to terminate: noticed at any moment, obeyed where nothing is lost.
 
-A handler that raises is not enough: an exception raised within a callback of JAX's or of the garbage collector's is
-printed and forgotten, and no handler runs while the main thread is inside compiled code. So every press is counted, and
-asked for again at each rest (`Interrupts.check`); and in a process of the command's own a thread hears the signals too
-(`Interrupts.guard`), and ends the process where the main thread does not.
+A signal handler that raises is not enough: exceptions in callbacks of JAX or the garbage collector are printed and
+dropped, and no handler runs while the main thread is inside compiled code. Every press is therefore counted and checked
+again at safe points (`Interrupts.check`), and in the command's own process a thread receives the signals too
+(`Interrupts.guard`) and ends the process if the main thread does not.
 """
 
 import atexit
@@ -21,30 +21,30 @@ from polyak.envs.forks import SIGNALS, restore_in_forks
 from polyak.errors import Interrupted
 
 SAVING = "stopping: saving what was learned; press Ctrl-C again to stop without saving"
-GRACE = 1.2  # seconds that environments have to close in, after the press that ends the process
+GRACE = 1.2  # seconds for environments to close after the final press
 
 
 class Stop(KeyboardInterrupt):
-    """The wish to stop, granted between two steps, where nothing is left half done."""
+    """A request to stop, raised between two steps, where nothing is left half done."""
 
 
 class Interrupts:
     """The presses of Ctrl-C so far, and what the next one does.
 
-    While `patient`, the first press only asks, and the second interrupts; else the first does. `last_words` returns the
-    sentence that says what is saved, and `before_force` is called before the process is ended by force.
+    While `patient`, the first press asks to stop and the second interrupts; otherwise the first interrupts.
+    `last_words` returns the sentence that says what is saved; `before_force` is called before the process is killed.
     """
 
     def __init__(self) -> None:
         self.patient = False
-        self.starting = False  # modules are imported and JAX starts: an exception there makes a mess, an exit does not
+        self.starting = False  # during imports and JAX's start it is safe to exit, but not to raise
         self.last_words: Callable[[], str] = lambda: "stopped"
         self.before_force: Callable[[], None] = lambda: None
-        self.handled, self.counted = 0, 0  # presses heard in the main thread, and by the guard
+        self.handled, self.counted = 0, 0  # presses seen by the main thread, and by the guard
         self.held = False
         self.before: dict[int, Callable[[int, FrameType | None], object] | int | None] = {}
         self.ends: tuple[socket.socket, ...] = ()
-        self.announced, self.told = threading.Lock(), threading.Lock()  # taken once, by who is the first to speak
+        self.announced, self.told = threading.Lock(), threading.Lock()  # acquired once, by the first to print
 
     @property
     def asked(self) -> bool:
@@ -53,17 +53,17 @@ class Interrupts:
 
     @property
     def final(self) -> bool:
-        """Whether there was a press that does not wait for anything to be saved."""
+        """Whether there was a press that does not wait for saving."""
         return max(self.handled, self.counted) >= (2 if self.patient else 1)
 
     def check(self) -> None:
-        """Raise Stop if there was a press: called wherever it can be granted."""
+        """Raise Stop if there was a press; called wherever it is safe to stop."""
         if self.asked:
             raise Stop
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Let no press interrupt what is done in here, which must be short."""
+        """Defer interrupts within this context, which must be short."""
         self.held = True
         try:
             yield
@@ -71,24 +71,24 @@ class Interrupts:
             self.held = False
 
     def listen(self) -> None:
-        """Hear signals from now on."""
+        """Install the signal handlers."""
         self.before = {number: signal.signal(number, self._hear) for number in SIGNALS}
 
     def restore(self) -> None:
-        """Leave signals to who heard them before."""
+        """Restore the previous signal handlers."""
         for number, handler in self.before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if self.ends:
             signal.set_wakeup_fd(-1)
 
     def guard(self) -> None:
-        """End this process GRACE seconds after a final press, whatever its main thread is doing. Cannot be undone."""
+        """End this process GRACE seconds after a final press, whatever the main thread is doing. Irreversible."""
         self.starting = True
         self.ends = ours, theirs = socket.socketpair()
         theirs.setblocking(False)
-        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)  # signals arrive here without the main thread
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)  # delivers signals without the main thread
         threading.Thread(target=self._guard, args=(ours,), daemon=True).start()
-        atexit.register(_ignore_signals)  # the first registered is the last called
+        atexit.register(_ignore_signals)  # registered first, so called last
         report = sys.unraisablehook
         sys.unraisablehook = lambda what: None if what.exc_type is KeyboardInterrupt else report(what)
 
@@ -117,15 +117,15 @@ class Interrupts:
         os._exit(130)
 
     def tell(self, sentence: str) -> None:
-        """Say the last words, unless they have been said."""
+        """Print the last words, unless they have been printed."""
         if self.told.acquire(blocking=False):
             _say(sentence)
 
 
 def end_at_once(code: int) -> None:
-    """End this process as `sys.exit` does, without Python's own last steps.
+    """End this process like `sys.exit`, but without finalizing the interpreter.
 
-    Those take seconds, and crash, where a compilation of JAX's was interrupted.
+    Finalization takes seconds, and crashes, if a compilation of JAX was interrupted.
     """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
@@ -134,29 +134,29 @@ def end_at_once(code: int) -> None:
 
 
 def _say(sentence: str) -> None:
-    """Write a line to standard error past Python's buffer, in the middle of whose work a signal may have arrived."""
+    """Write a line to standard error, bypassing Python's buffer, which the signal may have interrupted."""
     with contextlib.suppress(OSError):
-        line = "\r\x1b[2K" * os.isatty(2) + f"polyak: {sentence}\n"  # in the place of a progress line
+        line = "\r\x1b[2K" * os.isatty(2) + f"polyak: {sentence}\n"  # replaces a progress line
         encoding, errors = getattr(sys.stderr, "encoding", None), getattr(sys.stderr, "errors", None)
         os.write(2, line.encode(encoding or "utf-8", errors or "backslashreplace"))
 
 
 def _ignore_signals() -> None:
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # Python would set them to kill the process in its last milliseconds
+        signal.signal(number, signal.SIG_IGN)  # otherwise finalization restores the defaults, which kill the process
 
 
-_listening: Interrupts | None = None  # to the signals of this process
+_listening: Interrupts | None = None  # for this process
 
 
 def active() -> Interrupts:
-    """Return what listens around this call, in the main thread; elsewhere signals are not heard."""
+    """Return the enclosing `listening` context's interrupts; in other threads, ones that hear nothing."""
     return _listening if _listening and _in_main_thread() else Interrupts()
 
 
 @contextlib.contextmanager
 def listening(guarded: bool = False) -> Iterator[Interrupts]:
-    """Hear signals in here, until the process ends if `guarded`. What a press leads to comes out as Interrupted."""
+    """Handle signals in this context, or until the process ends if `guarded`; presses surface as Interrupted."""
     global _listening
     interrupts, outermost = active(), _listening is None and _in_main_thread()
     if outermost:
@@ -167,7 +167,7 @@ def listening(guarded: bool = False) -> Iterator[Interrupts]:
     try:
         yield interrupts
     except BaseException as error:
-        # of an environment's code, or of JAX's, there may come out anything
+        # the code of environments or of JAX may turn the interrupt into any exception
         if not isinstance(error, Interrupted) and (isinstance(error, KeyboardInterrupt) or interrupts.final):
             raise Interrupted(interrupts.last_words()) from None
         raise
@@ -184,7 +184,7 @@ def _in_main_thread() -> bool:
 
 
 def _leave_signals_to_child() -> None:
-    """Give a forked process, such as a helper that an environment starts, its signals as they were before us."""
+    """Restore the previous signal handlers in a forked process, such as a helper of an environment."""
     global _listening
     if _listening is not None:
         _listening.restore()

@@ -1,4 +1,4 @@
-"""One process at a time in a run folder: a lock that ends with its process, so that none is left behind."""
+"""A lock for a run folder that is released when its process ends, so that none is left behind."""
 
 import contextlib
 import errno
@@ -14,10 +14,10 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # n
 
 
 class Lock:
-    """Holds a run folder for this process until it is closed or the process ends."""
+    """Locks a run folder for this process until it is closed or the process ends."""
 
     def __init__(self, folder: Path):
-        """Lock an existing folder. Raises UsageError where another process holds it, RunError where it cannot be."""
+        """Lock an existing folder. Raises UsageError if another process holds it, RunError if locking fails."""
         self.path = folder / NAME
         self.file = -1
         while self.file < 0:
@@ -28,16 +28,16 @@ class Lock:
                 raise UsageError(f"{folder} is being trained by {_words(holder)}: wait until it ends, or stop it first")
             if _same(file, self.path):
                 self.file = file
-            else:  # its holder removed it in the meantime: this is no longer the file that others will lock
+            else:  # the holder removed it meanwhile, so others will lock another file
                 os.close(file)
         HELD.add(self.file)
-        with contextlib.suppress(OSError):  # on a full disk only the number of the process is unknown
+        with contextlib.suppress(OSError):  # on a full disk only the process number is missing
             os.ftruncate(self.file, 0)
             os.lseek(self.file, 0, os.SEEK_SET)
             os.write(self.file, f"{os.getpid()} {socket.gethostname()}".encode())
 
     def close(self) -> None:
-        """Let others have the folder."""
+        """Release the folder."""
         if self.file in HELD:
             with contextlib.suppress(OSError):
                 if _same(self.file, self.path):
@@ -50,7 +50,7 @@ HELD: set[int] = set()
 
 
 def _leave_to_parent() -> None:
-    """Close what a forked child inherited: the lock ends when the last process that has it open does."""
+    """Close the locks that a forked child inherited, which would otherwise outlive the parent."""
     for file in HELD:
         os.close(file)
     HELD.clear()
@@ -62,7 +62,7 @@ if hasattr(os, "register_at_fork"):
 
 def _open(path: Path) -> int:
     if path.is_symlink() or path.is_dir():
-        raise UsageError(f"{path} is no file of polyak's: move it")
+        raise UsageError(f"{path} is not a file of polyak: move it")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
@@ -70,12 +70,12 @@ def _open(path: Path) -> int:
 
 
 def _take(file: int) -> bool:
-    """Try to lock an open file; where the system knows no locks, go on without one."""
+    """Try to lock an open file; succeed without a lock if the file system does not support them."""
     try:
         if sys.platform == "win32":
             import msvcrt
 
-            os.lseek(file, 1000, os.SEEK_SET)  # a locked part cannot be read by others: not the process's number
+            os.lseek(file, 1000, os.SEEK_SET)  # others cannot read a locked range, so leave out the process number
             try:
                 msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
             finally:

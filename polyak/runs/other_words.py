@@ -1,4 +1,4 @@
-"""What other libraries, papers and tutorials call a setting, and what it is called here."""
+"""Names that other libraries, papers and tutorials give to settings, and what they are called here."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ ROLLOUT = ("plan.rollout_length",)
 REWARDS = ("config.normalize_rewards", "config.reward_scale")
 EXPLORATION = ("config.noise_sigma", "config.noise", "config.noise_correlation", "config.epsilon_end")
 
-LAST_RESORT = ("plan.rollout_length", "steps")  # suggested where nothing closer is there
+LAST_RESORT = ("plan.rollout_length", "steps")  # suggested only if nothing closer exists
 
 SAID = {
     "device": "JAX chooses the device: set JAX_PLATFORMS=cpu or JAX_PLATFORMS=cuda in the environment",
@@ -32,7 +32,7 @@ SAID = {
     "verbose": "progress is shown by default; quiet turns it off",
 }
 
-# a word, without underscores → settings, of which those are suggested that the algorithm has; or a sentence
+# a word without underscores → candidate settings, of which those that the algorithm has are suggested; or a sentence
 WORDS: dict[str, tuple[str, ...] | str] = {
     **dict.fromkeys(("lr", "learningrate", "stepsize"), RATES),
     **dict.fromkeys(("actorlr", "lractor", "pilr", "policylr"), RATES[:2]),
@@ -90,7 +90,7 @@ WORDS: dict[str, tuple[str, ...] | str] = {
 
 
 def explained(word: str, module: Algorithm) -> str:
-    """Say what a word that is no setting of an algorithm's may mean; an empty sentence if nothing is known."""
+    """Say what an unknown setting of an algorithm may mean; "" if nothing is known."""
     name = word.replace("-", "_").rpartition(".")[2]
     known = _known(module)
     same = [ours for ours in known if ours.rpartition(".")[2] == name]
@@ -113,7 +113,7 @@ def explained(word: str, module: Algorithm) -> str:
 def refuse_arguments(function: str, given: Iterable[str], algorithm: Algorithm | str | None = None) -> None:
     """Raise UsageError for keyword arguments that one of polyak's functions lacks, and say what they may mean.
 
-    `algorithm` is what is trained with the settings that they may be, if anything is.
+    `algorithm` is the algorithm to train, if known, whose settings they may be.
     """
     for word in given:
         hint = ARGUMENTS[function].get(word.replace("_", "").lower(), "")
@@ -127,7 +127,7 @@ STEPS = dict.fromkeys(("totaltimesteps", "timesteps", "totalsteps", "numtimestep
 CALLBACK = dict.fromkeys(("callback", "callbacks"), "on_report is called while a run trains")
 VERBOSE = dict.fromkeys(("verbose", "progressbar"), SAID["verbose"])
 EPISODES = dict.fromkeys(("nevalepisodes", "numepisodes", "nepisodes"), "it is called episodes")
-ARGUMENTS: dict[str, dict[str, str]] = {  # of functions: other words, without underscores
+ARGUMENTS: dict[str, dict[str, str]] = {  # function → other words without underscores → hint
     "train": {**CALLBACK, "seed": "seeds is the number of agents, or a list of their seeds: seeds=[3]"},
     "resume": {**STEPS, **CALLBACK, **VERBOSE},
     "evaluate": {**EPISODES, "explore": "it is called deterministic, and is its opposite"},
@@ -135,7 +135,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {  # of functions: other words, without u
 
 
 def _known(module: Algorithm) -> list[str]:
-    """List what can be set where this algorithm is trained."""
+    """List the settings available when training this algorithm."""
     plan = [field.name for field in dataclasses.fields(Plan)]
     if module.learns_from == "rollout":
         plan = [name for name in plan if name not in OF_REPLAY]

@@ -1,4 +1,4 @@
-"""The live line on standard error that shows how far training is."""
+"""The live line on standard error that shows the progress of training."""
 
 import os
 import sys
@@ -13,18 +13,18 @@ from polyak.runs.scores import iqm
 
 
 def someone_looks() -> bool:
-    """Say whether standard error is a terminal or a notebook."""
+    """Return whether standard error is a terminal or a notebook."""
     return Forgiving(sys.stderr).isatty() or type(sys.stderr).__module__.startswith("ipykernel")
 
 
-DUMB = ("dumb", "unknown")  # terminals that cannot write over a line: they get one line for each quarter
+DUMB = ("dumb", "unknown")  # terminals that cannot overwrite a line: they get one line per quarter of the run
 
 
 class ProgressLine:
-    """One live line on standard error: the time left, the newest returns, environment steps per second and in all."""
+    """A live line: time left, newest returns, environment steps per second and in total."""
 
     def __init__(self, total: int, seeds: int, shown: bool):
-        """Prepare a line for `seeds` seeds of at most `total` environment steps each; `shown` false keeps silent."""
+        """Prepare a line for `seeds` seeds of at most `total` environment steps each, unless `shown` is false."""
         self.total, self.seeds, self.shown = total, seeds, shown
         self.stream = cast(TextIO, Forgiving(sys.stderr))
         self.live = shown and self.stream.isatty() and os.environ.get("TERM") not in DUMB
@@ -44,17 +44,17 @@ class ProgressLine:
             self.progress.start()
 
     def returned(self, of_seeds: Sequence[float | None]) -> None:
-        """Take in the training return of each seed, None where no episode has ended."""
+        """Record the training return of each seed, None if no episode has ended."""
         known = [value for value in of_seeds if value is not None]
         self.training = float(np.mean(known)) if known else None
 
     def evaluated(self, newest: np.ndarray, best: np.ndarray) -> None:
-        """Take in the newest and the best evaluation return of each seed, not finite where there is none."""
+        """Record the newest and the best evaluation return of each seed, not finite if there is none."""
         told, best = iqm(newest[np.isfinite(newest)]), best[np.isfinite(best)]
         self.evaluation = f"eval {_number(told)}" + (f" (best {_number(iqm(best))})" if best.size else "")
 
     def update(self, env_steps: int, share: float, note: str = "") -> None:
-        """Show where the run is, `share` of it being done; `note` says what it is doing when it is not stepping."""
+        """Show that a `share` of the run is done; `note` says what it does while it is not stepping."""
         if not self.shown:
             return
         self.marks = [*self.marks[-200:], (time.monotonic(), env_steps, share)]
@@ -74,12 +74,12 @@ class ProgressLine:
             print(sentence, file=self.stream, flush=True)
 
     def close(self) -> None:
-        """Take the line away."""
+        """Remove the line."""
         if self.live:
             self.progress.stop()
 
     def _parts(self) -> list[str]:
-        """Say what there is to say, the most important first."""
+        """List the parts of the line, the most important first."""
         (then, steps, before), (now, env_steps, share) = self.marks[0], self.marks[-1]
         moved = now > then and share > before
         left = int((1 - share) * (now - then) / (share - before)) if moved else 0
@@ -95,11 +95,11 @@ class ProgressLine:
         return width - 6 - 13 * (len(self.progress.columns) > 2)  # the percentage, and the bar if there is one
 
 
-WIDE = 100  # letters of a line that has room for a bar, too
+WIDE = 100  # columns from which on there is room for a bar
 
 
 def _fitting(parts: Sequence[str], room: int) -> str:
-    """Join as many parts as fit into a room of so many letters, but at least the first."""
+    """Join as many parts as fit into `room` characters, at least the first."""
     text = parts[0]
     for part in parts[1:]:
         if len(text) + 2 + len(part) <= room:

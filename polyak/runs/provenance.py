@@ -1,4 +1,4 @@
-"""Where and with what a run was made."""
+"""Where, when and with which software a run was made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from polyak.training import devices
 
 
 class Provenance(TypedDict):
-    """What run.json says of time, versions, commit and machine."""
+    """Time, versions, commit and machine, as in run.json."""
 
     started: str
     versions: dict[str, str]
@@ -23,7 +23,7 @@ class Provenance(TypedDict):
 
 
 def provenance() -> Provenance:
-    """Find out where and with what this process runs."""
+    """Return the provenance of this process."""
     packages = ("polyak", "jax", "optax", "numpy", "gymnasium", "mujoco")
     versions = {"python": platform.python_version()}
     for package in packages:

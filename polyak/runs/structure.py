@@ -1,6 +1,6 @@
-"""A tree of arrays described in JSON, so that it can be read back by whoever has its classes, without JAX.
+"""Descriptions of trees of arrays in JSON, from which the tree can be rebuilt without JAX if its classes are known.
 
-An array is described as "float32[3,64]", a tuple as a list, a dataclass by its class and its fields.
+An array is described as "float32[3,64]", a tuple as a list, a dataclass by its class and fields.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from polyak.types import Json, Tree
 
 @dataclass(frozen=True)
 class Shape:
-    """What is known of an array that has not been read yet."""
+    """The shape and dtype of an array that has not been read yet."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
 
 def describe(tree: Tree) -> Json:
-    """Describe a tree. Raises ValueError where it holds something that has no description."""
+    """Describe a tree. Raises ValueError if something in it cannot be described."""
     if type(tree) in PARTS:
         return {"class": _name(type(tree)), **_fields(tree, static=PARTS[type(tree)][1])}
     if type(tree) is tuple:
@@ -46,7 +46,7 @@ def _fields(tree: Tree, static: Collection[str]) -> dict[str, Json]:
 
 
 def _value(value: object) -> Json:
-    """Describe a static setting: a number, a text, a tuple or a dataclass of them."""
+    """Describe a static field: a number, a string, or a tuple or dataclass of them."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if type(value) is tuple:
@@ -62,10 +62,10 @@ def _name(cls: type) -> str:
 
 
 def rebuild(description: Json, packages: Collection[str]) -> Tree:
-    """Make the tree that was described, with a Shape in place of each array.
+    """Build the described tree, with a `Shape` in place of each array.
 
-    Nothing is imported for it: classes are dataclasses of modules that have been imported already, and belong to one
-    of these packages. Raises ValueError for what describes no tree.
+    Nothing is imported: only dataclasses from modules of these packages that are already imported are used. Raises
+    ValueError for an invalid description.
     """
     if description is None:
         return None
@@ -93,7 +93,7 @@ def _setting(description: Json, packages: Collection[str]) -> object:
 
 
 def _class_and_fields(description: Json, packages: Collection[str]) -> tuple[type, dict[str, Json]]:
-    """Find the class that is described; its fields must be those described."""
+    """Find the described class, whose fields must match the description."""
     if not isinstance(description, dict) or not isinstance(description.get("class"), str):
         raise ValueError("it describes no tree")
     module, _, name = description["class"].rpartition(".")

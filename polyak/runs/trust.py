@@ -1,4 +1,4 @@
-"""Which runs another process opens only with trust, and the commands for them."""
+"""Which runs need `--trust` to be opened in another process, and the commands for them."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from polyak.runs.record import RunRecord
 
 
 def is_needed(record: RunRecord) -> bool:
-    """Say whether a run's files name code that a new process does not import without trust."""
+    """Return whether a run's files name code that a new process imports only with trust."""
     try:
         refuse_untrusted(record.env_kwargs, Path("run.json"))
     except UsageError:
@@ -19,5 +19,5 @@ def is_needed(record: RunRecord) -> bool:
 
 
 def command(name: str, folder: object, record: RunRecord) -> str:
-    """Name one of polyak's commands for a run, with the word of trust where the run needs it."""
+    """Write a command for a run as the user would, with `--trust` if the run needs it."""
     return call(name, folder, trust=is_needed(record))

@@ -1,4 +1,4 @@
-"""Seeing an agent act: in a window where there is a display, or recorded to a GIF or an MP4."""
+"""Watch an agent act, in a window or recorded as GIF or MP4."""
 
 import contextlib
 import warnings
@@ -17,20 +17,20 @@ from polyak.runs import display, folder
 from polyak.runs.files import replacing
 from polyak.runs.policy import Policy
 
-DEFAULT_FPS, SLOWEST, FASTEST = 30.0, 0.1, 1_000.0  # pictures per second
+DEFAULT_FPS, SLOWEST, FASTEST = 30.0, 0.1, 1_000.0  # frames per second
 MOST_STEPS = 2_000
 
 
 def watch(
     policy: Policy, env: Maker, record: str | None, episodes: int, episode_seed: int, explore: bool = False
 ) -> str:
-    """Show or record some episodes, and print the return of each as it ends; return a sentence on all of them.
+    """Show or record episodes, and print the return of each when it ends; return a sentence that summarizes them.
 
-    Raises UsageError where there is no display, the environment cannot be drawn or has changed, or the recording cannot
-    be written; RunError where the environment fails.
+    Raises UsageError if there is no display, if the environment cannot be rendered or has changed, or if the recording
+    cannot be written; RunError if the environment fails.
     """
     _check_request(record, episodes, episode_seed)
-    path = None if record is None else folder.absolute(Path(record))  # an environment may change the current folder
+    path = None if record is None else folder.absolute(Path(record))  # an environment may change the working directory
     if record is not None:
         _try_writing(Path(record))
     drawn = _drawn(Source.of(env), "human" if record is None else "rgb_array")
@@ -72,13 +72,13 @@ def _drawn(env: Source, mode: str) -> Environment:
         modes = (plain.env.metadata or {}).get("render_modes") or []
     if mode not in modes:
         raise UsageError(
-            f"{name_of(env)} cannot be drawn as {mode}: it offers {', '.join(modes) or 'no way of drawing'}"
+            f"{name_of(env)} cannot be rendered as {mode}: its render modes are {', '.join(modes) or 'none'}"
         )
     return Environment(env, mode)
 
 
 def _refuse_unlike(policy: Policy, env: Environment) -> None:
-    """Refuse an environment that has changed since the policy was made for it."""
+    """Raise UsageError if the environment's spaces are not those that the policy was made for."""
     bounds = to_json(env.action_space)
     if env.spec != policy.spec or bounds != to_json(policy.action_space):
         raise UsageError(
@@ -120,27 +120,27 @@ def _blaming(where: str, in_window: bool) -> Iterator[None]:
         if in_window and type(error).__module__.partition(".")[0] in ("pygame", "glfw"):  # what opens windows
             raise UsageError(f"no window can be opened ({error}): {display.recording()}") from error
         told = f"the environment failed {where}: {describe(error)}"
-        if "mujoco" in type(error).__module__:  # of the physics there are only warnings
-            told += "; without a display MuJoCo draws with MUJOCO_GL=egl or MUJOCO_GL=osmesa set in the shell"
+        if "mujoco" in type(error).__module__:  # MuJoCo's physics only warns, so this comes from rendering
+            told += "; without a display, MuJoCo renders if MUJOCO_GL=egl or MUJOCO_GL=osmesa is set in the shell"
         raise RunError(told) from error
 
 
 def _frame(env: AnyEnv, before: list[np.ndarray]) -> np.ndarray:
-    """Draw a picture `[height, width, 3 or 4]` of bytes, as large as those before it."""
+    """Render an image `[height, width, 3 or 4]` of bytes, of the same size as those before."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a display that is missing: it is drawn or it fails
+        warnings.simplefilter("ignore")  # about a missing display: rendering works or fails regardless
         frame = env.render()
     if not isinstance(frame, np.ndarray):
-        raise TypeError(f"render() returned a {type(frame).__name__}, not a picture")
+        raise TypeError(f"render() returned a {type(frame).__name__}, not an image")
     if frame.ndim != 3 or frame.shape[2] not in (3, 4) or frame.dtype != np.uint8:
-        raise TypeError(f"render() returned {frame.dtype}{frame.shape}, not a picture: uint8(height, width, 3)")
+        raise TypeError(f"render() returned {frame.dtype}{frame.shape}, not an image: uint8(height, width, 3)")
     if before and frame.shape != before[0].shape:
-        raise ValueError(f"render() returned a picture {frame.shape} after one {before[0].shape}")
+        raise ValueError(f"render() returned an image of shape {frame.shape} after one of shape {before[0].shape}")
     return frame
 
 
 def _try_writing(path: Path) -> None:
-    """Make sure that the picture can be written, before any episode is played for it, and leave nothing there."""
+    """Check, before any episode is played, that the recording can be written, and leave no file behind."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
@@ -154,7 +154,7 @@ def _try_writing(path: Path) -> None:
 
 
 def _fps(declared: object) -> float:
-    """Return the pictures per second that an environment declares, or a usual number where it is none."""
+    """Return the frame rate that an environment declares, or a default if it is not reasonable."""
     try:
         fps = float(declared) if isinstance(declared, SupportsFloat | str) else DEFAULT_FPS
     except (TypeError, ValueError, OverflowError):
@@ -169,7 +169,7 @@ def _write(path: Path, frames: list[np.ndarray], fps: float) -> None:
         if path.suffix == ".mp4":
             _write_film(beside, frames, fps)
             return
-        # a GIF counts in hundredths of a second, and half the frames at most 25 a second keep it small
+        # GIF durations are multiples of 10 ms; at most 25 frames per second and half the resolution keep it small
         every = max(round(fps / 25), 1)
         smaller = [frame[::2, ::2] if frame.shape[0] > 400 else frame for frame in frames[::every]]
         imageio.imwrite(beside, np.stack(smaller), duration=1000 * every / fps, loop=0)
@@ -180,7 +180,7 @@ def _write_film(path: Path, frames: list[np.ndarray], fps: float) -> None:
 
     try:
         with warnings.catch_warnings():
-            # JAX warns of any fork, because of its threads; this child becomes ffmpeg at once
+            # JAX warns of any fork because of its threads, but this child runs ffmpeg at once
             warnings.filterwarnings("ignore", message=r"os\.fork\(\) was called", category=RuntimeWarning)
             imageio.imwrite(path, np.stack(frames), plugin="FFMPEG", fps=fps, macro_block_size=2)
     except ImportError as error:

@@ -172,7 +172,7 @@ def test_what_cannot_be_recorded_is_refused(finished: polyak.Run, env: str, reco
 
 def test_an_environment_without_pictures_is_refused(finished: polyak.Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tests.fixtures.envs.Lopsided.metadata", {"render_modes": ["ansi"]})
-    with pytest.raises(UsageError, match="cannot be drawn as rgb_array: it offers ansi"):
+    with pytest.raises(UsageError, match="cannot be rendered as rgb_array: its render modes are ansi"):
         watch(finished.policy, small.ENV, "agent.gif", 1, 0)
 
 
@@ -226,13 +226,13 @@ FatalError = type("FatalError", (Exception,), {"__module__": "mujoco"})
     [
         ("render", raises(RuntimeError("no GL")), "at step 1 of episode 0: RuntimeError: no GL"),
         ("render", raises(FatalError("no platform library")), "MUJOCO_GL=egl or MUJOCO_GL=osmesa"),
-        ("render", lambda _: None, r"render\(\) returned a NoneType, not a picture"),
+        ("render", lambda _: None, r"render\(\) returned a NoneType, not an image"),
         ("render", lambda _: [np.zeros((4, 4, 3), np.uint8)], "returned a list"),
-        ("render", lambda _: np.zeros((7, 9), np.float32), r"float32\(7, 9\), not a picture"),
+        ("render", lambda _: np.zeros((7, 9), np.float32), r"float32\(7, 9\), not an image"),
         (
             "render",
             lambda env: np.zeros((4 + env.time, 4, 3), np.uint8),
-            r"a picture \(5, 4, 3\) after one \(4, 4, 3\)",
+            r"an image of shape \(5, 4, 3\) after one of shape \(4, 4, 3\)",
         ),
         ("reset", raises(KeyError("x")), "the environment failed in the reset of episode 0: KeyError"),
         ("step", lambda env, _: (env.observe(), None, False, False, {}), "failed at step 1 of episode 0: TypeError"),

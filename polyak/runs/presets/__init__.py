@@ -1,7 +1,7 @@
 """Tuned settings by algorithm, preset name and environment.
 
-A module here is named after its algorithm and has `PRESETS`. It may have `NOT_SOLVED`: the environments that the
-default settings are known not to solve, each with what happens instead and what to use.
+Each module is named after its algorithm and defines `PRESETS`. It may define `NOT_SOLVED`: the environments that the
+default settings are known not to solve, each with what happens and what to use instead.
 """
 
 import importlib
@@ -25,16 +25,16 @@ NOT_SOLVED: dict[str, dict[str, str]] = {name: getattr(module, "NOT_SOLVED", {})
 
 
 def warning(algorithm: str, preset: str, environment: str) -> str | None:
-    """Say that settings are known not to solve an environment, if they are."""
+    """Return a warning if these settings are known not to solve an environment."""
     env = newest(environment)
     why = NOT_SOLVED.get(algorithm, {}).get(env) if preset == "default" else None
     return None if why is None else f"{algorithm} is known not to solve {env} with its default settings: {why}"
 
 
 def find(algorithm: str, name: str, environment: str, learns_from: str = "replay") -> Preset:
-    """Return a preset made for the environment, else the general one. Raises UsageError for an unknown name.
+    """Return the preset for the environment, else the general one. Raises UsageError for an unknown name.
 
-    What the algorithm learns from decides the default of one that has no presets.
+    For an algorithm without presets, `learns_from` decides the default.
     """
     presets = PRESETS.get(algorithm, {})
     if name == "default" and name not in presets:
@@ -46,6 +46,6 @@ def find(algorithm: str, name: str, environment: str, learns_from: str = "replay
 
 
 def settings(algorithm: Algorithm, preset: Preset, steps: int | None = None) -> tuple[Tree, Plan]:
-    """Construct the Config and the Plan of a preset, shortened or lengthened to `steps` environment steps."""
+    """Construct the Config and the Plan of a preset, with `steps` environment steps if given."""
     plan = dict(preset.plan) if steps is None else {**preset.plan, "env_steps": steps}
     return algorithm.Config(**preset.config), replace(Plan(), **plan)

@@ -3,7 +3,7 @@
 from polyak.runs.presets.preset import Preset, Presets
 
 NOT_SOLVED = {
-    "MountainCarContinuous-v0": "its noise is too short-lived to meet the flag, so it stands still; use sac or td3",
+    "MountainCarContinuous-v0": "its noise is too short-lived to reach the flag, so the car stays put; use sac or td3",
 }
 
 TWO_STREAMS = {"critic_state_layers": (64,), "critic_action_layers": (64,), "critic_joint_layers": (32,)}

@@ -5,7 +5,7 @@ from polyak.runs.presets.preset import Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "ten-step returns and LayerNorm, which keep it solved",
+            "ten-step returns and LayerNorm, which keep the learned policy stable",
             environments=("CartPole-v1",),
             config={"n_step": 10, "layer_norm": True},
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
@@ -23,11 +23,11 @@ PRESETS: Presets = {
                 "gradient_norm": None,
                 "reward_scale": 0.01,
                 "epsilon_start": 0.08,
-                "epsilon_end": 0.03,  # .08 to .01 in 1400 episodes, of which the program plays 1000
+                "epsilon_end": 0.03,  # .08 to .01 over 1400 episodes, but only 1000 are played
                 "epsilon_fraction": 1.0,
             },
             plan={
-                "env_steps": 500_000,  # as many as 1000 episodes can have
+                "env_steps": 500_000,  # the maximum of 1000 episodes
                 "episodes": 1_000,
                 "rollout_length": 500,
                 "updates": 10,

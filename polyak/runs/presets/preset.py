@@ -1,11 +1,11 @@
-"""What a preset is."""
+"""The type of presets."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings that differ from the algorithm's defaults; `environments` is empty where they are for any."""
+    """Settings that differ from the algorithm's defaults; `environments` is empty if they are for any."""
 
     about: str
     environments: tuple[str, ...] = ()
@@ -16,4 +16,4 @@ class Preset:
 # an on-policy algorithm learns once from each rollout, and has no warm-up
 ON_POLICY: dict[str, object] = {"warmup": 0, "updates": 1, "updates_per": "rollout", "rollout_length": 100}
 
-Presets = dict[str, tuple[Preset, ...]]  # by name; those made for an environment, and the one for any
+Presets = dict[str, tuple[Preset, ...]]  # name → presets for particular environments, and a general one

@@ -5,7 +5,7 @@ from polyak.runs.presets.preset import Preset, Presets
 PRESETS: Presets = {
     "default": (
         Preset(
-            "a small temperature beside a reward of 1 per step",
+            "a temperature that is small compared to the reward of 1 per step",
             environments=("CartPole-v1",),
             plan={"env_steps": 50_000, "batch": 64, "capacity": 50_000},
         ),

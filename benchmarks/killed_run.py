@@ -94,7 +94,7 @@ def main() -> None:
     """Run, and end as asked."""
     kind, at, words = sys.argv[1], float(sys.argv[2]), sys.argv[3:]
     from polyak.cli.main import main as polyak
-    from polyak.runs import run  # noqa: F401 (what is imported before does not count)
+    from polyak.runs import train  # noqa: F401 (what is imported before does not count)
 
     killer = Killer(kind, at)
     for name in OPERATIONS:

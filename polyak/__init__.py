@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from polyak.runs.check import check_env
     from polyak.runs.plot import plot
     from polyak.runs.policy import Policy
-    from polyak.runs.run import Run, load, resume, train
+    from polyak.runs.resume import resume
+    from polyak.runs.run import Run, load
+    from polyak.runs.train import train
     from polyak.training.plan import Plan
 
 __version__ = "0.1.0"
@@ -41,8 +43,8 @@ _WHERE = {
     "check_env": "polyak.runs.check",
     "load": "polyak.runs.run",
     "plot": "polyak.runs.plot",
-    "resume": "polyak.runs.run",
-    "train": "polyak.runs.run",
+    "resume": "polyak.runs.resume",
+    "train": "polyak.runs.train",
 }
 
 

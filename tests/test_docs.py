@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from polyak.algorithms import REGISTRY
-from polyak.cli import main
+from polyak.cli import train
 from polyak.runs import request
 from polyak.training import devices
 from tests.fixtures import code_names
@@ -198,7 +198,7 @@ def test_commands_are_not_refused(page: str, command: str, monkeypatch: pytest.M
         at = words.index(flag)
         del words[at : at + 2]
     with pytest.raises(AcceptedError):
-        main.train(words)
+        train.run(words)
 
 
 def test_commands_are_found() -> None:

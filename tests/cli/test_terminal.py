@@ -8,14 +8,16 @@ import pytest
 
 SHOW = """
 import sys
-from polyak.cli import main, flags
+from types import SimpleNamespace
+from polyak.cli import evaluate, flags, main, tables
 def show(words):
     print("5.0 ± 1.0 × 2³² – σ √ \\ud800", file=sys.stderr)
     rows = [{"seed": 0, "return_mean": 5.0, "return_std": 1.0}]
     score = {"deterministic": True, "episodes": 3, "per_seed": rows, "return_mean": 5.0, "return_iqm": 5.0}
-    main.table({"final": {**score, "ci95": [4.0, 6.0], "ci95_over": "seeds", "statistic": "iqm"}})
-    flags.folder_and(main.Evaluate, ["--help"], "polyak evaluate RUN …")
-main.COMMANDS["show"] = show
+    tables.table({"final": {**score, "ci95": [4.0, 6.0], "ci95_over": "seeds", "statistic": "iqm"}})
+    flags.folder_and(evaluate.Evaluate, ["--help"], "polyak evaluate RUN …")
+sys.modules["polyak.cli.show"] = SimpleNamespace(run=show)
+main.COMMANDS = (*main.COMMANDS, "show")
 main.main(["show"])
 """
 

@@ -21,7 +21,7 @@ class Check(Effort):
     """Print one JSON object and nothing else."""
 
 
-def check(words: list[str]) -> None:
+def run(words: list[str]) -> None:
     """Check an environment. Exit code 2 where training is refused, 1 where it would fail."""
     named = until_flag(words)
     rest, env_kwargs = env_flags.take(words[len(named) :])

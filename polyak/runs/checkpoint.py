@@ -2,24 +2,46 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 
 from polyak.errors import UsageError, shortened
 from polyak.runs import arrays, files
 from polyak.runs.arrays import Free
-from polyak.runs.conditions import is_count, is_table, is_word
+from polyak.runs.conditions import are_counts, is_number, is_positive, is_switch, is_table, is_word
 from polyak.runs.record import RunRecord
 from polyak.training.protocols import Loop
-from polyak.types import Json
+from polyak.types import Json, Tree
+
+
+def _are_seconds(value: object) -> bool:
+    return isinstance(value, dict) and all(map(is_number, value.values()))
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """What checkpoint.json says beside the arrays."""
+
+    files: Annotated[dict[str, Json], is_table]
+    env_steps: Annotated[list[int], are_counts]  # [lane]
+    pending: Annotated[bool, is_switch]  # whether there is a rollout that nothing was learned from yet
+    planned: Annotated[int, is_positive]  # the environment steps of the plan
+    seconds: Annotated[dict[str, float], _are_seconds]
+    settings: Annotated[str, is_word]  # digest of what the run was asked for
+    log: Annotated[dict[str, Json], is_table]
+
+    @property
+    def steps_taken(self) -> int:
+        """The most environment steps that a seed has taken."""
+        return max(self.env_steps)
 
 
 @dataclass
 class Progress:
     """What a session knows beside the training itself."""
 
-    best: Any
+    best: Tree  # the policies that did best so far
     best_returns: np.ndarray
     evaluated: np.ndarray  # [lane]
     seconds: dict[str, float]
@@ -52,45 +74,30 @@ def settings_of(record: RunRecord) -> str:
     return files.fingerprint({**asked, "plan": decisive})
 
 
-def read(folder: Path, settings: str) -> dict[str, Any]:
+def read(folder: Path, settings: str) -> CheckpointRecord:
     """Read what a checkpoint says of itself.
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
     """
-    facts = files.read_json(folder / "checkpoint.json", FIELDS, sealed=True)
-    if facts["settings"] != settings:
+    record = files.read_record(CheckpointRecord, folder / "checkpoint.json")
+    if record.settings != settings:
         raise UsageError(f"the settings in {folder.parent / 'run.json'} are not those that the run was started with")
-    return facts
+    return record
 
 
-def _are_seconds(value: Any) -> bool:
-    return is_table(value) and all(type(part) in (int, float) for part in value.values())
-
-
-FIELDS = {
-    "files": is_table,
-    "env_steps": lambda value: isinstance(value, list) and bool(value) and all(map(is_count, value)),
-    "pending": lambda value: isinstance(value, bool),
-    "planned": lambda value: is_count(value) and value > 0,
-    "seconds": _are_seconds,
-    "settings": is_word,
-    "log": is_table,
-}
-
-
-def load(folder: Path, loop: Loop, best: Any, settings: str) -> Progress:
-    """Put a fresh Training at the checkpoint.
+def load(folder: Path, loop: Loop, best: Tree, settings: str) -> Progress:
+    """Put a fresh loop at the checkpoint.
 
     Raises UsageError if it is missing, damaged or changed, or if the run's settings were changed since.
     """
-    facts = read(folder, settings)
+    record = read(folder, settings)
     template = {
-        "loop": loop.template(facts["pending"], facts["planned"]),
+        "loop": loop.template(record.pending, record.planned),
         "best": best,
         "best_returns": np.zeros(len(loop.seeds)),
         "evaluated": np.zeros(len(loop.seeds), np.int64),
     }
-    saved = arrays.load_arrays(folder, facts["files"].get("arrays"), template, _free(loop))
+    saved = arrays.load_arrays(folder, record.files.get("arrays"), template, _free(loop))
     try:
         anew = loop.restore(saved["loop"])
     except UsageError:
@@ -98,10 +105,10 @@ def load(folder: Path, loop: Loop, best: Any, settings: str) -> Progress:
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"the checkpoint in {folder} is damaged or was changed ({shortened(str(error))})") from error
     evaluated = saved["evaluated"]
-    if facts["planned"] != loop.plan.env_steps:
+    if record.planned != loop.plan.env_steps:
         evaluated = loop.plan.evaluations_due(loop.counts.env_steps, loop.counts.episodes)
     chosen = saved["best"], saved["best_returns"], evaluated
-    return Progress(*chosen, facts["seconds"], settings, facts["log"], anew)
+    return Progress(*chosen, record.seconds, settings, record.log, anew)
 
 
 def _free(loop: Loop) -> Free:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from polyak.errors import RunError, UsageError, reason, shortened
 from polyak.lazy import is_jax_array
-from polyak.runs.conditions import Fields
+from polyak.runs.conditions import Fields, conditions_of
 from polyak.types import Json
 
 T = TypeVar("T")
@@ -136,6 +136,13 @@ def read_json(
         raise UsageError(f"{path} was changed or damaged: its checksum is not that of its content")
     check(path, content, fields, optional)
     return content
+
+
+def read_record(cls: type[T], path: Path) -> T:
+    """Read a sealed JSON file into a dataclass whose annotations say what its values may be. Raises as `read_json`."""
+    needed, optional = conditions_of(cls)
+    content = read_json(path, needed, sealed=True, optional=optional)
+    return cls(**{name: value for name, value in content.items() if name in cls.__annotations__})
 
 
 def check(path: Path, content: Mapping[str, Json], fields: Fields, optional: Fields | None = None) -> None:

@@ -35,14 +35,14 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
             " run"
         )
     folder = donor.place / "checkpoint"
-    facts = checkpoint.read(folder, checkpoint.settings_of(donor.record))
+    kept = checkpoint.read(folder, checkpoint.settings_of(donor.record))
     template = {"loop": {"learner": {"state": shapes}}}
-    saved_arrays = arrays.load_arrays(folder, facts["files"].get("arrays"), template, Free({}, only=STATE))
+    saved_arrays = arrays.load_arrays(folder, kept.files.get("arrays"), template, Free({}, only=STATE))
     state = saved_arrays["loop"]["learner"]["state"]
-    best_seed, source = saved.facts["best_seed"], "each seed's counterpart"
+    best_seed, source = saved.record.best_seed, "each seed's counterpart"
     if lanes != len(seeds):
         state, source = tree.take(state, np.full(lanes, seeds.index(best_seed))), f"its seed {best_seed}"
-    steps = max(facts["env_steps"])
+    steps = kept.steps_taken
     return state, (
         f"starts from what {donor.folder} had learned after {steps:,} steps, {source}: networks, targets, optimizers"
         " and statistics, without its replay and its counts"

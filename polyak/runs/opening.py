@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from polyak.errors import UsageError, option
 from polyak.runs.settings import left_over, whole_steps
 from polyak.training.plan import Plan
@@ -42,8 +40,3 @@ def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Pl
         " learning rates, now follow the new length"
     )
     return dataclasses.replace(plan, env_steps=whole), tuple(messages)
-
-
-def steps_taken(checkpoint: dict[str, Any]) -> int:
-    """Return the most environment steps that a seed has taken at a checkpoint."""
-    return int(np.max(checkpoint["env_steps"]))

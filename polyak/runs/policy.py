@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from gymnasium import spaces
@@ -100,7 +102,7 @@ class Policy:
             _, self.algorithm = algorithms.find(self.algorithm)
 
 
-def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tuple[AnySpace, AnySpace]) -> None:
+def save(folder: Path, facts: Mapping[str, object], trees: dict[str, Any], spaces_: tuple[AnySpace, AnySpace]) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
     described: dict[str, Json] = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
     with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
@@ -108,15 +110,23 @@ def save(folder: Path, facts: dict[str, Any], trees: dict[str, Any], spaces_: tu
     arrays.save_set(folder, "policy.json", {**facts, **described}, trees)
 
 
-FIELDS = {
-    "algorithm": is_word,
-    "config": is_table,
-    "seeds": are_seeds,
-    "best_seed": is_count,
-    "observation_space": is_table,
-    "action_space": is_table,
-    "files": is_table,
-}
+@dataclass(frozen=True)
+class PolicyRecord:
+    """What policy.json says."""
+
+    algorithm: Annotated[str, is_word]
+    config: Annotated[dict[str, Json], is_table]
+    seeds: Annotated[list[int], are_seeds]
+    best_seed: Annotated[int, is_count]
+    observation_space: Annotated[dict[str, Json], is_table]
+    action_space: Annotated[dict[str, Json], is_table]
+    files: Annotated[dict[str, Json], is_table]
+    env: Json = None  # for whoever reads the file, like env_kwargs
+    env_kwargs: Json = None
+    acts_in_numpy: Json = None  # this and the tree help to load it fast; where they are damaged, it loads slowly
+    tree: Json = None
+
+
 LARGEST_SPACE = 2**24
 
 
@@ -130,53 +140,53 @@ class Saved:
         """
         self.folder = folder
         path = folder / "policy.json"
-        self.facts = facts = self._read()
-        self.seeds = facts["seeds"]
-        _, self.algorithm = algorithms.find(facts["algorithm"], None if trust else path)
-        self.config = files.settings_from_json(self.algorithm.Config, facts["config"], path)
+        self.record = record = self._read()
+        self.seeds = record.seeds
+        _, self.algorithm = algorithms.find(record.algorithm, None if trust else path)
+        self.config = files.settings_from_json(self.algorithm.Config, record.config, path)
         try:
             self.observation_space, self.action_space = (
-                from_json(facts[f"{part}_space"]) for part in ("observation", "action")
+                from_json(space) for space in (record.observation_space, record.action_space)
             )
         except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise UsageError(f"{path}: a space is damaged ({shortened(str(error))})") from error
         self.spec = spec_of(self.observation_space, self.action_space)
         if max(self.spec.obs_size, self.spec.action_size) > LARGEST_SPACE:  # before anything of that size is made
             raise UsageError(f"{path}: a space is damaged: it has more than {LARGEST_SPACE:,} numbers")
-        self.verdict = Verdict(True) if facts.get("acts_in_numpy") is True else None  # None: to be tried
+        self.verdict = Verdict(True) if record.acts_in_numpy is True else None  # None: to be tried
 
-    def _read(self) -> dict[str, Any]:
-        return files.read_json(self.folder / "policy.json", FIELDS, sealed=True)
+    def _read(self) -> PolicyRecord:
+        return files.read_record(PolicyRecord, self.folder / "policy.json")
 
     def tree(self, which: str) -> Any:
         """Load the policies of all seeds, `which` being "best" or "final"."""
         while True:
-            if which not in self.facts["files"]:
+            if which not in self.record.files:
                 raise UsageError(f"there is no {which!r} policy in {self.folder}: choose best or final")
             try:
                 return self._tree(which)
             except UsageError:
-                facts = self._read()
-                if facts["files"] == self.facts["files"]:
+                record = self._read()
+                if record.files == self.record.files:
                     raise
-                self.facts = facts  # the run is being trained, and has saved newer policies in the meantime
+                self.record = record  # the run is being trained, and has saved newer policies in the meantime
 
     def _tree(self, which: str) -> Any:
         tree = self._tree_in_numpy(which)
         if tree is None:
             template = policy_template(self.algorithm, self.config, self.spec, len(self.seeds))
-            return arrays.load_arrays(self.folder, self.facts["files"][which], template)
+            return arrays.load_arrays(self.folder, self.record.files[which], template)
         return tree
 
     def _tree_in_numpy(self, which: str) -> Any:
         """Load the policies as they are described, without JAX; None where they do not act in NumPy."""
-        if self.verdict is None or self.facts.get("tree") is None:
+        if self.verdict is None or self.record.tree is None:
             return None
         try:
-            template = structure.rebuild(self.facts["tree"], ("polyak", self.facts["algorithm"].partition(".")[0]))
+            template = structure.rebuild(self.record.tree, ("polyak", self.record.algorithm.partition(".")[0]))
         except (ValueError, RecursionError):
             return None
-        tree = arrays.load_arrays(self.folder, self.facts["files"][which], template)
+        tree = arrays.load_arrays(self.folder, self.record.files[which], template)
         if self._acts(tree):
             return tree
         self.verdict = None
@@ -196,7 +206,7 @@ class Saved:
     def policy(self, which: str = "best", seed: int | None = None) -> Policy:
         """Load one seed's policy; by default that of the seed which its periodic evaluations put first."""
         trees = self.tree(which)
-        seed = self.facts["best_seed"] if seed is None else seed
+        seed = self.record.best_seed if seed is None else seed
         if seed not in self.seeds:
             raise UsageError(f"the run has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}")
         tree = take(trees, self.seeds.index(seed))

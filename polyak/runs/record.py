@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from polyak.runs import files
 from polyak.runs.conditions import (
-    Condition,
-    Fields,
     are_seeds,
+    conditions_of,
     is_count,
     is_number,
+    is_positive,
     is_table,
     is_text,
     is_word,
@@ -24,10 +24,6 @@ Status = Literal["starting", "training", "interrupted", "failed", "finished"]
 
 def _is_status(value: object) -> bool:
     return value in get_args(Status)
-
-
-def _are_devices(value: object) -> bool:
-    return is_count(value) and value != 0
 
 
 @dataclasses.dataclass
@@ -54,7 +50,7 @@ class RunRecord:
     error: Annotated[str | None, none_or(is_text)] = None
     env_steps: Annotated[int, is_count] = 0
     updates: Annotated[int, is_count] = 0
-    devices: Annotated[int, _are_devices] = 0  # not known before training begins, like all below
+    devices: Annotated[int, is_positive] = 0  # not known before training begins, like all below
     seconds: Annotated[dict[str, float], is_table] = dataclasses.field(default_factory=dict)
     exploring_returns: Annotated[list[float | None] | None, none_or(list_of(none_or(is_number)))] = None
     scores: Annotated[dict[str, Any], is_table] = dataclasses.field(default_factory=dict)  # by "final" and "best"
@@ -89,18 +85,7 @@ def status_of(path: Path) -> Status:
     return status
 
 
-def _conditions() -> tuple[Fields, Fields]:
-    """Read off the annotations which keys a run.json must have, and which it may have."""
-    needed: dict[str, Condition] = {}
-    optional: dict[str, Condition] = {}
-    for field in dataclasses.fields(RunRecord):
-        if field.name != "others":
-            without = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-            (needed if without else optional)[field.name] = get_args(field.type)[1]
-    return needed, optional
-
-
-NEEDED, OPTIONAL = _conditions()
+NEEDED, OPTIONAL = conditions_of(RunRecord)
 RECOGNIZED = {name: NEEDED[name] for name in ("status", "algorithm", "env", "config", "plan", "seeds")}  # in any format
 LATER = {name: OPTIONAL[name] for name in ("devices", "seconds")}  # which a run has when its training begins
 WHEN_KNOWN = ("updated", "devices", "seconds", "exploring_returns", "scores", "stopped")

@@ -11,7 +11,7 @@ from polyak.errors import UsageError, option
 from polyak.runs import checkpoint, execute, files, interrupts, request, sizes
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience
-from polyak.runs.opening import Opening, lengthened, steps_taken
+from polyak.runs.opening import Opening, lengthened
 from polyak.runs.options import ResumeOptions, audience_of, offering, unknown
 from polyak.runs.other_words import refuse_arguments
 from polyak.runs.run import Run, load
@@ -49,7 +49,7 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     if run.record.status == "finished" and steps is None:
         more = option("steps", 2 * run.record.env_steps)
         raise UsageError(f"{run.folder} is finished; to train it further, give the total number of steps: {more}")
-    taken = steps_taken(checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.record)))
+    taken = checkpoint.read(run.place / "checkpoint", checkpoint.settings_of(run.record)).steps_taken
     execute.prepare(run.record.seeds)
     path = run.folder / "run.json"
     name, module = algorithms.find(run.record.algorithm, None if run.trust else path)

@@ -180,7 +180,7 @@ def test_a_kill_while_saving_policies_leaves_whole_ones(stopped: Path, monkeypat
     with monkeypatch.context() as patch:
         kill_at(patch, "replace", number)
         with pytest.raises(Killed):
-            policies.save(stopped / "policy", saved.facts, trees, spaces)
+            policies.save(stopped / "policy", vars(saved.record), trees, spaces)
     for which in ("final", "best"):
         polyak.load(stopped).evaluate(1, which)
 

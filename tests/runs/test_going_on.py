@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import polyak
 from polyak import UsageError
+from polyak.runs.checkpoint import CheckpointRecord
 from tests.fixtures import small
 
 # without overlap, and with rollouts that divide every length, nothing shows where the first part ended
@@ -133,6 +133,5 @@ def test_a_plan_that_was_made_shorter_by_hand_is_refused(stopped: Path):
 
 
 def test_steps_taken_are_those_of_the_lane_that_is_furthest():
-    from polyak.runs.opening import steps_taken
-
-    assert steps_taken({"env_steps": np.array([3, 5]).tolist()}) == 5
+    record = CheckpointRecord({}, env_steps=[3, 5], pending=False, planned=9, seconds={}, settings="x", log={})
+    assert record.steps_taken == 5

@@ -82,7 +82,7 @@ def test_a_policy_plays_in_its_environment(finished: polyak.Run):
 
 def test_every_seed_has_a_policy_and_the_favorite_is_the_default(finished: polyak.Run):
     saved = finished.saved
-    assert saved.policy().seed == finished.policy.seed == saved.facts["best_seed"]
+    assert saved.policy().seed == finished.policy.seed == saved.record.best_seed
     assert not np.array_equal(saved.policy("final", 0)(OBS), saved.policy("final", 1)(OBS))
     with pytest.raises(UsageError, match="no seed 7: its seeds are 0, 1"):
         saved.policy("best", 7)
@@ -93,7 +93,7 @@ def test_the_favorite_seed_did_best_in_the_periodic_evaluations(finished: polyak
     rows = small.rows(finished.folder / "evaluations.csv", "seed", "return")
     for (seed, first), (_, second) in zip(rows[::2], rows[1::2], strict=True):
         means[int(seed)].append((float(first) + float(second)) / 2)
-    assert finished.saved.facts["best_seed"] == max(means, key=lambda seed: max(means[seed]))
+    assert finished.saved.record.best_seed == max(means, key=lambda seed: max(means[seed]))
 
 
 def test_dictionaries_can_be_observed(described: Policy):
@@ -204,7 +204,7 @@ def test_unbounded_observations_come_back_without_a_warning():
 def test_a_policy_that_a_training_replaces_while_it_is_loaded_is_read_again(finished: polyak.Run, tmp_path: Path):
     saved = Saved(shutil.copytree(finished.folder / "policy", tmp_path / "policy"))
     trees = {which: jax.tree.map(lambda leaf: leaf + 1, saved.tree(which)) for which in ("final", "best")}
-    facts = {**saved.facts, "best_seed": 1 - saved.facts["best_seed"]}
+    facts = {**vars(saved.record), "best_seed": 1 - saved.record.best_seed}
     save(saved.folder, facts, trees, (saved.observation_space, saved.action_space))
     for which in ("final", "best"):
         jax.tree.map(np.testing.assert_array_equal, saved.tree(which), trees[which])

@@ -95,7 +95,7 @@ SHORT: dict[str, Any] = {"steps": 60, "plan": {"warmup": 50, "evaluations": 0, "
 def test_training_begins_with_what_another_run_has_learned(seeds: Any, finished: polyak.Run):
     run = polyak.train("ddpg", small.ENV, start_from=finished.folder, seeds=seeds, out="new", **SHORT, on_report=stop)
     lanes = len(run.record.seeds)
-    best_seed = finished.record.seeds.index(finished.saved.facts["best_seed"])
+    best_seed = finished.record.seeds.index(finished.saved.record.best_seed)
     of_theirs = [0, 1] if lanes == 2 else [best_seed] * lanes
     begun, theirs = polyak.load("new").saved.tree("final"), finished.saved.tree("final")
     jax.tree.map(lambda new, old: np.testing.assert_array_equal(new, old[of_theirs]), begun, theirs)

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from polyak.runs.run import Run
+    from polyak.runs.scores import Summary
 
 
 class Printing(Protocol):
@@ -44,7 +45,7 @@ def one_object(content: Mapping[str, object]) -> str:
     return json.dumps(plain(content), allow_nan=False)
 
 
-def table(scores: dict[str, dict[str, Any]]) -> None:
+def table(scores: Mapping[str, "Summary"]) -> None:
     """Print one row per seed and one for all, for the best and the final policies."""
     from rich import box
     from rich.console import Console

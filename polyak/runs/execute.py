@@ -123,7 +123,7 @@ def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts
 
 def score(
     saved: Saved, which: str, evaluator: Evaluator, episodes: int, deterministic: bool, seed: int
-) -> dict[str, Any]:
+) -> scores.Summary:
     """Play episodes with every seed's policy and summarize them."""
     seeds = [[episode_seed(lane, seed, i, SCORING) for i in range(episodes)] for lane in saved.seeds]
     played = evaluator.play(saved.tree(which), seeds, explore=not deterministic)

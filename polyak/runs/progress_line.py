@@ -50,8 +50,8 @@ class ProgressLine:
 
     def evaluated(self, newest: np.ndarray, best: np.ndarray) -> None:
         """Record the newest and the best evaluation return of each seed, not finite if there is none."""
-        told, best = iqm(newest[np.isfinite(newest)]), best[np.isfinite(best)]
-        self.evaluation = f"eval {_number(told)}" + (f" (best {_number(iqm(best))})" if best.size else "")
+        told, best = float(iqm(newest[np.isfinite(newest)])), best[np.isfinite(best)]
+        self.evaluation = f"eval {_number(told)}" + (f" (best {_number(float(iqm(best)))})" if best.size else "")
 
     def update(self, env_steps: int, share: float, note: str = "") -> None:
         """Show that a `share` of the run is done; `note` says what it does while it is not stepping."""

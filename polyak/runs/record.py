@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from polyak.runs import files
 from polyak.runs.conditions import (
@@ -17,6 +17,7 @@ from polyak.runs.conditions import (
     list_of,
     none_or,
 )
+from polyak.runs.scores import Summary
 from polyak.types import Json
 
 Status = Literal["starting", "training", "interrupted", "failed", "finished"]
@@ -53,7 +54,7 @@ class RunRecord:
     devices: Annotated[int, is_positive] = 0  # not known before training begins, like all below
     seconds: Annotated[dict[str, float], is_table] = dataclasses.field(default_factory=dict)
     exploring_returns: Annotated[list[float | None] | None, none_or(list_of(none_or(is_number)))] = None
-    scores: Annotated[dict[str, Any], is_table] = dataclasses.field(default_factory=dict)  # by "final" and "best"
+    scores: Annotated[dict[str, Summary], is_table] = dataclasses.field(default_factory=dict)  # by "final" and "best"
     stopped: Annotated[str | None, none_or(is_text)] = None
     others: dict[str, Json] = dataclasses.field(default_factory=dict)  # keys of whoever else wrote to the file
 

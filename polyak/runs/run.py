@@ -11,11 +11,12 @@ from typing import Any, Never
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import Maker, Source, found_again, from_name, refuse_untrusted
 from polyak.errors import UsageError, option, reason
-from polyak.runs import execute, files, interrupts, request, scores
+from polyak.runs import execute, files, interrupts, request
 from polyak.runs import folder as folders
 from polyak.runs.other_words import refuse_arguments
 from polyak.runs.policy import Policy, Saved
 from polyak.runs.record import RunRecord
+from polyak.runs.scores import Summary, in_words
 from polyak.training.evaluate import Evaluator
 from polyak.training.plan import Plan
 
@@ -42,7 +43,7 @@ class Run:
         record, seeds = self.record, len(self.record.seeds)
         trained = f"{record.env_steps:,} environment steps of {seeds} seed{'s' * (seeds > 1)}"
         head = f"Run in {self.folder}: {record.algorithm} on {record.env}, {record.status}, {trained}"
-        return f"{head}\n{scores.in_words(self.scores)}"
+        return f"{head}\n{in_words(self.scores)}"
 
     @property
     def saved(self) -> Saved:
@@ -68,7 +69,7 @@ class Run:
         return Run(self.folder, copy.deepcopy(self.record, memo), self.env, self.trust)
 
     @property
-    def scores(self) -> dict[str, Any]:
+    def scores(self) -> dict[str, Summary]:
         """The score tables made at the end of training, by "best" and "final"; empty before the end."""
         return self.record.scores
 
@@ -93,7 +94,7 @@ class Run:
         env: Maker | None = None,
         env_kwargs: dict[str, Any] | None = None,
         **others: Never,
-    ) -> dict[str, Any]:
+    ) -> Summary:
         """Play fresh episodes with every seed's policy and summarize them; `seed` chooses other episodes.
 
         `env` and `env_kwargs` name another environment than the run's, which must have the same spaces.

@@ -5,8 +5,8 @@ Several seeds: the interquartile mean over the seeds. A single seed: the mean ov
 Source: Agarwal et al. 2021, "Deep RL at the edge of the statistical precipice" (arXiv 2108.13264).
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypedDict
 
 import numpy as np
 
@@ -15,19 +15,45 @@ from polyak.training.evaluate import Scores
 RESAMPLES, BLOCK = 2_000, 100  # in blocks, so that 10 000 episodes need no gigabyte
 
 
-def iqm(values: np.ndarray, axis: int = -1) -> Any:
+class SeedSummary(TypedDict):
+    """What one seed's evaluation episodes say."""
+
+    seed: int
+    return_mean: float
+    return_std: float
+    length_mean: float
+
+
+class Summary(TypedDict):
+    """What evaluation episodes of all seeds say, ready for JSON."""
+
+    which: str
+    deterministic: bool
+    episodes: int  # of each seed
+    cut_episodes: int  # of all seeds: those that had not ended when they were cut
+    return_mean: float
+    return_std: float
+    return_iqm: float  # over the means of the seeds
+    statistic: Literal["iqm", "mean"]  # of which `ci95` is the interval
+    ci95: list[float]  # [low, high]
+    ci95_over: Literal["seeds", "episodes"]
+    length_mean: float
+    per_seed: list[SeedSummary]
+
+
+def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
     """Return the mean of the middle half of the values."""
     values = np.moveaxis(np.sort(values, axis), axis, -1)
     cut = values.shape[-1] // 4
-    return values[..., cut : values.shape[-1] - cut].mean(-1)
+    return np.asarray(values[..., cut : values.shape[-1] - cut].mean(-1))
 
 
-def mean(values: np.ndarray) -> Any:
+def mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis."""
-    return np.mean(values, -1)
+    return np.asarray(np.mean(values, -1))
 
 
-def interval(values: np.ndarray, statistic: Callable[[np.ndarray], Any] = iqm) -> tuple[float, float]:
+def interval(values: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray] = iqm) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a statistic; one value alone gives (value, value)."""
     if len(values) < 2 or np.ptp(values) == 0:
         return float(values[0]), float(values[0])
@@ -37,8 +63,8 @@ def interval(values: np.ndarray, statistic: Callable[[np.ndarray], Any] = iqm) -
     return float(low), float(high)
 
 
-def summary(scores: Scores, seeds: Sequence[int], which: str, deterministic: bool) -> dict[str, Any]:
-    """Summarize evaluation episodes `[seed, episode]`, ready for JSON.
+def summary(scores: Scores, seeds: Sequence[int], which: str, deterministic: bool) -> Summary:
+    """Summarize evaluation episodes `[seed, episode]`.
 
     `statistic` says of what `ci95` is the interval: of the IQM over the seeds or, as a single seed has no spread but
     that of its episodes, of the mean over those. An IQM over episodes would hide a success in one out of ten.
@@ -70,7 +96,7 @@ def summary(scores: Scores, seeds: Sequence[int], which: str, deterministic: boo
     }
 
 
-def in_words(scores: dict[str, dict[str, Any]]) -> str:
+def in_words(scores: Mapping[str, Summary]) -> str:
     """Say in a line what the summaries of a run, by "final" and "best", hold: whatever they hold, it does not fail."""
     try:
         told = [f"{which} policies {_in_words(result)}" for which, result in scores.items()]
@@ -79,7 +105,7 @@ def in_words(scores: dict[str, dict[str, Any]]) -> str:
     return "; ".join(told) or "no scores yet: they are made at the end of training"
 
 
-def _in_words(result: dict[str, Any]) -> str:
+def _in_words(result: Summary) -> str:
     low, high = result["ci95"]
     value = f"{result['return_iqm']:,.1f} [{low:,.1f}, {high:,.1f}]"
     return f"{value} ({STATISTICS[result['statistic']]} and 95 % interval over {result['ci95_over']})"

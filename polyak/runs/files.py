@@ -13,7 +13,7 @@ import reprlib
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -22,6 +22,9 @@ from polyak.errors import RunError, UsageError, reason, shortened
 from polyak.lazy import is_jax_array
 from polyak.runs.conditions import Fields, conditions_of
 from polyak.types import Json
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 FORMAT = 2
@@ -95,14 +98,14 @@ def read_text(path: Path) -> str:
     return content.decode("utf-8")
 
 
-def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str:
+def write_json(path: Path, content: Mapping[str, object], sealed: bool = False) -> str:
     """Replace a JSON file, atomically, and return its text; numbers that are not finite become null.
 
     `sealed` adds a checksum of the content. Raises RunError.
     """
-    content = plain({"format": FORMAT, **content})
-    seal = {"sha256": fingerprint(content)} if sealed else {}
-    text = json.dumps({**content, **seal}, indent=1, allow_nan=False) + "\n"
+    whole = {"format": FORMAT, **content}
+    seal = {"sha256": fingerprint(whole)} if sealed else {}
+    text = json.dumps(plain({**whole, **seal}), indent=1, allow_nan=False) + "\n"
     if len(text.encode()) > LARGEST:
         raise RunError(
             f"cannot write {path}: it would be larger than {LARGEST // 2**20} MiB, and could not be read again"
@@ -113,22 +116,23 @@ def write_json(path: Path, content: dict[str, Any], sealed: bool = False) -> str
 
 def read_json(
     path: Path, fields: Fields, sealed: bool = False, optional: Fields | None = None, oldest: int = FORMAT
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Read a JSON file of ours that has these fields and perhaps `optional` ones, with a checksum if it was `sealed`.
 
     Raises UsageError if it is missing, damaged, of a newer format or one before the `oldest`, or lacks a field or has a
     wrong value in one.
     """
     content = _parsed(path)
-    if not isinstance(content, dict) or type(content.get("format")) is not int:
+    written = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(content, dict) or not isinstance(written, int) or isinstance(written, bool):
         raise UsageError(f"{path} was not written by polyak, or was changed since")
-    if content["format"] > FORMAT:
+    if written > FORMAT:
         raise UsageError(
-            f"{path} has format {content['format']}; this version of polyak reads up to {FORMAT}: pip install -U polyak"
+            f"{path} has format {written}; this version of polyak reads up to {FORMAT}: pip install -U polyak"
         )
-    if content["format"] < oldest:
+    if written < oldest:
         raise UsageError(
-            f"{path} has format {content['format']}, which polyak 0.1 wrote: this version reads format {FORMAT}, so use"
+            f"{path} has format {written}, which polyak 0.1 wrote: this version reads format {FORMAT}, so use"
             " polyak 0.1 or train again"
         )
     _refuse_lacking(path, content, (*fields, *(("sha256",) if sealed else ())))
@@ -159,7 +163,7 @@ def _refuse_lacking(path: Path, content: Mapping[str, Json], names: Iterable[str
         raise UsageError(f"{path} lacks {', '.join(missing)}: it is damaged or was changed")
 
 
-def _parsed(path: Path) -> Any:
+def _parsed(path: Path) -> Json:
     try:
         return parsed_json(read_text(path))
     except FileNotFoundError:
@@ -171,10 +175,10 @@ def _parsed(path: Path) -> Any:
         raise UsageError(f"{path} cannot be read ({told}): it is damaged or was not written by polyak") from error
 
 
-def parsed_json(text: str | bytes) -> Any:
+def parsed_json(text: str | bytes) -> Json:
     """Parse JSON that others may have written. Raises ValueError, also for what is deep, very long or not finite."""
     try:
-        content = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        content: Json = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise ValueError("its lists are too deep") from None
     level = [content]
@@ -185,8 +189,10 @@ def parsed_json(text: str | bytes) -> Any:
     return content
 
 
-def _containers(container: Any) -> list[Any]:
-    parts = container.values() if isinstance(container, dict) else container if isinstance(container, list) else ()
+def _containers(container: Json) -> list[Json]:
+    parts: Iterable[Json] = ()
+    if isinstance(container, dict | list):
+        parts = container.values() if isinstance(container, dict) else container
     return [part for part in parts if isinstance(part, dict | list)]
 
 
@@ -203,12 +209,12 @@ def _finite(digits: str) -> float:
     return number
 
 
-def settings_to_json(settings: Any) -> dict[str, Any]:
+def settings_to_json(settings: "DataclassInstance") -> dict[str, Json]:
     """Turn a settings dataclass into plain JSON values."""
     return {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
 
 
-def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
+def settings_from_json(cls: type[T], values: Json, path: Path) -> T:
     """Make a settings dataclass from plain JSON values. Raises UsageError for unknown names and wrong values."""
     if not isinstance(values, dict):
         raise UsageError(f"{path}: {cls.__name__} is damaged")
@@ -223,12 +229,12 @@ def settings_from_json(cls: type[T], values: Any, path: Path) -> T:
         ) from error
 
 
-def fingerprint(content: dict[str, Any]) -> str:
+def fingerprint(content: Mapping[str, object]) -> str:
     """Return a digest of JSON values that does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode()).hexdigest()
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Json:
     """Turn arrays, tuples and keys into what JSON has; numbers that are not finite become None."""
     if isinstance(value, dict):
         return {str(key): plain(part) for key, part in value.items()}
@@ -240,4 +246,6 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float) and not np.isfinite(value):
         return None
-    return value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} has no place in JSON")

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from polyak.errors import RunError, UsageError, option, reason
 from polyak.runs import files, trust
@@ -77,7 +76,7 @@ class Claim:
         self.lock.close()
 
 
-def path_of(folder: Any, what: str = "folder") -> Path:
+def path_of(folder: object, what: str = "folder") -> Path:
     """Return a path that can be a run folder. Raises UsageError."""
     if not isinstance(folder, str | os.PathLike) or "\0" in str(folder):
         raise UsageError(f"{what} = {folder!r} must be the path of a folder")

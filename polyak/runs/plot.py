@@ -14,6 +14,7 @@ from polyak.runs.curves import Curve
 from polyak.runs.records import Records
 
 if TYPE_CHECKING:  # matplotlib is imported where something is drawn: training and acting must not wait for it
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -126,7 +127,7 @@ def _fill(figure: "Figure", panels: dict[str, list[Line]], colors: dict[str, int
         figure.suptitle(title, parse_math=False)
 
 
-def _panel(axes: "Axes", lines: list[Line], colors: dict[str, int]) -> tuple[list[Any], list[str]]:
+def _panel(axes: "Axes", lines: list[Line], colors: dict[str, int]) -> tuple[list["Artist"], list[str]]:
     """Draw the runs of one task; return what its legend holds."""
     few = len(lines) <= FEW
     handles = [_draw(axes, line, colors.get(line.label, i), few) for i, line in enumerate(lines)]
@@ -140,7 +141,7 @@ def _panel(axes: "Axes", lines: list[Line], colors: dict[str, int]) -> tuple[lis
     return handles, labels
 
 
-def _legend(place: "Axes | Figure", handles: list[Any], labels: list[str], **how: Any) -> None:
+def _legend(place: "Axes | Figure", handles: list["Artist"], labels: list[str], **how: Any) -> None:
     legend = place.legend(handles, map(str, range(len(handles))), fontsize="small", **how)
     for text, label in zip(legend.get_texts(), labels, strict=True):  # as labels, those with an underscore are left out
         text.set(text=label, parse_math=False)
@@ -149,7 +150,7 @@ def _legend(place: "Axes | Figure", handles: list[Any], labels: list[str], **how
 BEHIND: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.5}
 
 
-def _draw(axes: "Axes", line: Line, number: int, few: bool) -> Any:
+def _draw(axes: "Axes", line: Line, number: int, few: bool) -> "Artist":
     """Draw one run; return its line. Where there are few there is room for the training, and for every seed."""
     curve = line.curve
     style: dict[str, Any] = {"color": f"C{number % 10}", "linestyle": LINES[number // 10 % len(LINES)]}

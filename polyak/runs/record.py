@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
 from polyak.runs import files
 from polyak.runs.conditions import (
@@ -65,7 +65,7 @@ class RunRecord:
         if content["status"] != "starting":
             files.check(path, content, LATER)
         del content["format"]
-        known = {name: content.pop(name) for name in (*NEEDED, *OPTIONAL) if name in content}
+        known: dict[str, Any] = {name: content.pop(name) for name in (*NEEDED, *OPTIONAL) if name in content}
         return cls(**known, others=content)
 
     def to_json(self) -> dict[str, Json]:
@@ -82,8 +82,7 @@ class RunRecord:
 
 def status_of(path: Path) -> Status:
     """Read only the status of a run, of this or an older format. Raises UsageError where the file is not a run's."""
-    status: Status = files.read_json(path, RECOGNIZED, oldest=1)["status"]
-    return status
+    return cast(Status, files.read_json(path, RECOGNIZED, oldest=1)["status"])
 
 
 NEEDED, OPTIONAL = conditions_of(RunRecord)

@@ -22,6 +22,7 @@ from tests.fixtures.envs import Lopsided
 
 LEFT = (
     "metrics.csv",
+    ".7.metrics.csv",
     "curve.png",
     ".7.curve.png",
     "policy/best-3.safetensors",

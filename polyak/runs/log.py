@@ -1,4 +1,4 @@
-"""What a run tells while it trains: what is in a row and when one is due. Where it goes, the sinks know."""
+"""The log of a run: what is in a row and when one is due. The sinks write it."""
 
 import time
 from collections import deque
@@ -35,10 +35,10 @@ class Log:
         self.sinks = {name: make(folder, self.seeds) for name, make in SINKS.items()}
 
     def resume(self, position: Json, env_steps: np.ndarray) -> None:
-        """Go on from the position that a checkpoint kept, at `env_steps` (`[lane]`).
+        """Continue from the position in a checkpoint, at `env_steps` (`[lane]`).
 
-        The first flush drops what a killed run wrote later than that. Raises UsageError where the position, or what a
-        sink had written by then, is damaged or missing.
+        The first flush drops what was written after that checkpoint. Raises UsageError if the position, or what a sink
+        had written up to it, is damaged or missing.
         """
         try:
             positions = self._take_up(position)

@@ -1,4 +1,4 @@
-"""Where the measurements of a run go while it trains. A new sink is a module here and a line in `SINKS`."""
+"""The sinks, which write the measurements of a run. To add one, write a module here and list it in `SINKS`."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from polyak.runs.sinks.csv_files import CsvFiles
 from polyak.runs.sinks.sink import Sink
 from polyak.runs.sinks.tensorboard import TensorBoard
 
-SINKS: Mapping[str, type[Sink]] = {  # by the name under which a checkpoint keeps each one's position
+SINKS: Mapping[str, type[Sink]] = {  # each by the name of its position in a checkpoint
     "csv": CsvFiles,
     "tensorboard": TensorBoard,
 }

@@ -1,4 +1,4 @@
-"""What a log hands out, and what it needs of whatever takes it."""
+"""The protocol of a sink, which writes the measurements of a run somewhere, and what it is given."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from polyak.types import Json
 
 @dataclass(frozen=True)
 class Row:
-    """What one seed measured in an interval of training."""
+    """The measurements of one seed over an interval of training."""
 
     env_steps: int  # so far, as are updates
     seed: int
@@ -38,36 +38,36 @@ class Evaluation:
 
 
 class Sink(Protocol):
-    """Takes what a run measures, and goes on where a checkpoint was saved.
+    """Writes the measurements of a run somewhere, and can go back to where it was at a checkpoint.
 
-    It belongs to one session. Nothing is written before the first `flush`: until then the run in the folder may
-    still prove to be one that cannot be resumed. What the run is can be read from its run.json.
+    Each session makes its own. A sink must not write before the first `flush`: until then, polyak may still find that
+    the run in the folder cannot be resumed. A sink that needs the run's settings can read its run.json.
     """
 
     writes: ClassVar[str]  # a regular expression for the files that it makes in the run folder, such as r"x\.csv"
     folders: ClassVar[str]  # one for the folders that it makes there
 
     def __init__(self, folder: Path, seeds: Sequence[int]):
-        """Begin afresh: the first flush replaces what was there."""
+        """Start without measurements; the first flush replaces what an earlier run left."""
 
     def resume(self, position: Json, env_steps: Sequence[int]) -> None:
-        """Go on from a position of its own, when each seed had taken `env_steps`; what came later counts no more.
+        """Go back to a `position` that this sink once returned, after `env_steps` of each seed, and discard the rest.
 
-        The position is None where the checkpoint was saved without this sink. Raises ValueError where it is not one
-        of its own, UsageError where what had been written by then is missing or damaged.
+        The position is None if the checkpoint was saved without this sink. Raises ValueError if the position is not
+        valid, UsageError if what was written up to it is missing or damaged.
         """
 
     def write(self, row: Row) -> None:
-        """Take one seed's row."""
+        """Add a row of one seed."""
 
     def evaluation(self, evaluation: Evaluation) -> None:
-        """Take one seed's evaluation."""
+        """Add an evaluation of one seed."""
 
     def flush(self) -> None:
-        """Write what was taken. Raises RunError, and keeps what is not written for the next flush, if that fails."""
+        """Write what was added. Raises RunError if that fails; the next flush then tries again."""
 
     def sync(self) -> None:
-        """Flush, and wait until it survives a loss of power. Raises RunError."""
+        """Flush, and wait until everything would survive a loss of power. Raises RunError."""
 
     def position(self) -> Json:
-        """Say how much was taken so far: what a checkpoint keeps for `resume`, in JSON's terms."""
+        """Return how much was added so far, as a JSON value; a checkpoint keeps it for `resume`."""

@@ -28,6 +28,7 @@ def test_types_are_published():
     assert (PACKAGE / "py.typed").exists()
 
 
+TYPES_ONLY = {"_typeshed"}  # which type checkers bring
 OPTIONAL = {"mujoco_playground": "mjx"}  # imported where it is asked for: the extra that brings it
 
 
@@ -42,4 +43,6 @@ def test_every_package_that_is_imported_is_a_dependency():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(str(node.module).partition(".")[0])
     assert set(OPTIONAL.values()) <= pyproject["project"]["optional-dependencies"].keys()
-    assert {name.lower() for name in imported - sys.stdlib_module_names - {"polyak", *OPTIONAL}} <= declared
+    assert {
+        name.lower() for name in imported - sys.stdlib_module_names - {"polyak", *OPTIONAL, *TYPES_ONLY}
+    } <= declared

@@ -105,17 +105,17 @@ def parse(algorithm: str, env: str, flags: list[str]) -> Any:
     from polyak.runs import presets
 
     name, module = algorithms.find(algorithm)
-    preset = presets.find(name, value_of("--preset", flags) or "default", env, module.learns_from)
+    preset = presets.find(name, value_of("--preset", flags) or "default", env)
     return parse(flags_of(module, preset), flags, f"python benchmarks/learning.py {algorithm} {env}")
 
 
 def flags_of(module: Any, start: Any) -> Any:
     """Make the dataclass of the flags."""
     from polyak.cli.flags import asking
-    from polyak.training.plan import Plan
+    from polyak.training.plans import plan_for
 
     @dataclasses.dataclass(frozen=True)
-    class Learning(asking(module.Config, Plan, start)):  # type: ignore[misc]
+    class Learning(asking(module.Config, plan_for(module.learns_from), start)):  # type: ignore[misc]
         """Train an algorithm on an environment and score it well."""
 
         seeds: tuple[int, ...] = (5,)
@@ -172,7 +172,7 @@ def refuse_another(run: Any, algorithm: str, env: str, asked: dict[str, Any]) ->
     from polyak.runs.settings import Asked, settings_for
 
     name, module = algorithms.find(algorithm)
-    start = presets.find(name, asked["preset"], env, module.learns_from)
+    start = presets.find(name, asked["preset"], env)
     wanted = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
     settings = {"config": dataclasses.asdict(wanted.config), "plan": dataclasses.asdict(wanted.plan)}
     facts = {"algorithm": name, "env": env, "preset": asked["preset"], "seeds": list(asked["seeds"]), **settings}

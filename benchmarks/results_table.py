@@ -205,7 +205,7 @@ def settings_today(result: Result) -> tuple[str, dict[str, tuple[Fields, Fields]
     learning = learning_script()
     asked = learning.asked_for(learning.parse(result.algorithm, result.task, words[2:]), words[2:])
     name, module = algorithms.find(result.algorithm)
-    start = presets.find(name, asked["preset"], result.task, module.learns_from)
+    start = presets.find(name, asked["preset"], result.task)
     today = settings_for(name, module, start, Asked(asked["steps"], asked["config"], asked["plan"]))
 
     def both(settings: Any) -> tuple[Fields, Fields]:

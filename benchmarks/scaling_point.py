@@ -41,12 +41,14 @@ def update(asked: Any) -> dict[str, float]:
     from polyak import tree
     from polyak.algorithms import ddpg
     from polyak.training.learn import Rollout, Task, UpdateSchedule, learn, start
-    from polyak.training.plan import Plan
+    from polyak.training.plans import ReplayPlan
     from polyak.types import Box, EnvSpec
 
     layers, spec = tuple(asked.layers), EnvSpec(3, Box(1))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
-    plan = Plan(env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, rollout_length=UPDATES, warmup=0)
+    plan = ReplayPlan(
+        env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, rollout_length=UPDATES, warmup=0
+    )
     task = Task(ddpg, plan, spec)
     learner = jax.jit(partial(start, task))(config, jax.random.key(0))
     full = tree.replace(learner.buffer, added=np.asarray(asked.capacity, np.int32))
@@ -110,11 +112,11 @@ def seeds(asked: Any) -> dict[str, float]:
     from polyak.envs.gymnasium import VectorEnv
     from polyak.training.host import HostLoop
     from polyak.training.job import Job
-    from polyak.training.plan import Plan
+    from polyak.training.plans import ReplayPlan
 
     layers, lanes = tuple(asked.layers), list(range(asked.count))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
-    plan = Plan(10**8, batch=asked.batch, capacity=asked.capacity, warmup=500)
+    plan = ReplayPlan(10**8, batch=asked.batch, capacity=asked.capacity, warmup=500)
     return rate(HostLoop(Job(ddpg, config, plan, VectorEnv("Pendulum-v1", lanes, 1), lanes)), asked.seconds)
 
 
@@ -123,12 +125,9 @@ def envs(asked: Any) -> dict[str, float]:
     from polyak.algorithms import a2c
     from polyak.envs.functional import find
     from polyak.training.device import DeviceLoop
-    from polyak.training.plan import Plan
 
     per_rollout = STEPS * asked.count
-    plan = Plan(
-        10**9 - 10**9 % per_rollout, envs=asked.count, rollout_length=STEPS, updates=1, updates_per="rollout", warmup=0
-    )
+    plan = RolloutPlan(10**9 - 10**9 % per_rollout, envs=asked.count, rollout_length=STEPS)
     return rate(DeviceLoop(Job(a2c, a2c.Config(), plan, find("CartPole-v1"), [0])), asked.seconds)
 
 

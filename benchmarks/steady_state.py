@@ -77,19 +77,19 @@ def polyak(task: Task, seeds: int, watch: Stopwatch, compiled: bool) -> None:
 
 
 def polyak_settings(task: Task) -> tuple[Any, Any, Any]:
-    """Return the algorithm, its Config and the Plan."""
+    """Return the algorithm, its Config and the ReplayPlan."""
     from polyak import algorithms
     from polyak.runs import presets
-    from polyak.training.plan import Plan
+    from polyak.training.plans import ReplayPlan, RolloutPlan
 
     _, algorithm = algorithms.find(task.algorithm)
     if task.per_episode:
         return algorithm, *presets.settings(algorithm, presets.find(task.algorithm, "tutorial", task.env), FOREVER)
     if task.rollout:
         whole = FOREVER - FOREVER % (task.rollout * task.envs)  # what is learned from is always a whole rollout
-        plan = Plan(whole, envs=task.envs, rollout_length=task.rollout, updates=1, updates_per="rollout", warmup=0)
+        plan = RolloutPlan(whole, envs=task.envs, rollout_length=task.rollout)
     else:
-        plan = Plan(FOREVER, envs=task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
+        plan = ReplayPlan(FOREVER, envs=task.envs, batch=task.batch, capacity=task.capacity, warmup=task.warmup)
     return algorithm, algorithm.Config(**config_of(task)), plan
 
 

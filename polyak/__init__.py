@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from polyak.runs.resume import resume
     from polyak.runs.run import Run, load
     from polyak.runs.train import train
-    from polyak.training.plan import Plan
+    from polyak.training.plans import ReplayPlan, RolloutPlan
 
 __version__ = "0.1.0"
 __all__ = [
-    "Plan",
     "Policy",
     "Progress",
+    "ReplayPlan",
+    "RolloutPlan",
     "Run",
     "RunError",
     "UsageError",
@@ -34,9 +35,10 @@ __all__ = [
 ]
 
 _WHERE = {
-    "Plan": "polyak.training.plan",
     "Policy": "polyak.runs.policy",
     "Progress": "polyak.runs.audience",
+    "ReplayPlan": "polyak.training.plans",
+    "RolloutPlan": "polyak.training.plans",
     "Run": "polyak.runs.run",
     "RunError": "polyak.errors",
     "UsageError": "polyak.errors",

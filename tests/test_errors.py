@@ -6,7 +6,7 @@ import pytest
 
 from polyak.errors import call, command_line, nearest, option
 from polyak.training import schedule
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_command_is_named_as_the_reader_gives_it() -> None:
 
 
 def test_the_same_message_for_both() -> None:
-    plan = Plan(workers=2)
+    plan = ReplayPlan(workers=2)
     with pytest.raises(ValueError, match='or backend="host"'):
         schedule.validate(plan, None)
     with command_line(), pytest.raises(ValueError, match="or --backend host"):

@@ -21,7 +21,7 @@ from polyak.envs import probe
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import plan_for
 from polyak.types import Box, Discrete, MultiDiscrete
 from tests.fixtures.agents import settings_for
 from tests.fixtures.learns import GAMMA, Learns
@@ -96,7 +96,10 @@ def test_crossq_learns_with_normalization_where_observations_and_actions_vary() 
 def check(name: str, world: type[probe.Probe], kind: type, given: dict[Any, Any], **longer: int) -> None:
     """Train with these settings, then compare the values and the actions of every lane with the right ones."""
     observations, values, best = PROBES[world]
-    config, plan = REGISTRY[name].Config(**settings_for(kind, given)), Plan(**{**LEARNS[name].plan, **longer})
+    config, plan = (
+        REGISTRY[name].Config(**settings_for(kind, given)),
+        plan_for(REGISTRY[name].learns_from)(**{**LEARNS[name].plan, **longer}),
+    )
     envs = VectorEnv(partial(WORLDS[kind], world), SEEDS, plan.envs)
     trained = finish(HostLoop(Job(REGISTRY[name], config, plan, envs, SEEDS)))
     obs = np.array(observations, np.float32)[:, None]

@@ -16,7 +16,7 @@ def run(words: list[str]) -> None:
     from polyak.runs.run import load
     from polyak.runs.train import train as train_run
     from polyak.training import devices
-    from polyak.training.plan import Plan
+    from polyak.training.plans import plan_for
 
     named = until_flag(words)[:2]
     rest, env_kwargs = env_flags.take(words[len(named) :])
@@ -37,7 +37,7 @@ def run(words: list[str]) -> None:
     named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
     name, module = algorithms.find(algorithm, named_in)
     start = starting.begun_with(name, module, env or "", value_of("--preset", rest), repeated, donor)
-    offered = flags.training(flags.asking(module.Config, Plan, start))
+    offered = flags.training(flags.asking(module.Config, plan_for(module.learns_from), start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))
     with keeping_quiet(options.json):

@@ -115,5 +115,5 @@ def _free(loop: Loop) -> Free:
     """Say what may be of any length up to that of the whole run: the replay, and the actions of unfinished episodes."""
     plan, row = loop.plan, loop.spec.transition_bytes
     replay = "loop.learner.buffer.data"
-    most = {"loop.collector.actions": row * plan.env_steps, replay: row * min(plan.capacity, 2 * plan.env_steps)}
+    most = {"loop.collector.actions": row * plan.env_steps, replay: row * plan.room(2 * plan.env_steps)}
     return Free(most, by_part=(replay,))

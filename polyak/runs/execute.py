@@ -103,7 +103,7 @@ def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts
             run.record.stopped = status.why_stopped()
             session.progress.say(run.record.stopped)
         made = int(session.loop.counts.updates.min())
-        if session.plan.updates_per == "episode" and made < request.FEW_UPDATES:
+        if session.plan.by_episode and made < request.FEW_UPDATES:
             session.progress.say(f"training made only {made} updates, because they follow each episode: train longer")
         heard.patient = False  # all is saved
         heard.check()

@@ -19,22 +19,22 @@ class Opening:
     state: Any = None  # of the learners of another run
 
 
-def lengthened(plan: Plan, learns_from: str, steps: Any, taken: int) -> tuple[Plan, tuple[str, ...]]:
+def lengthened(plan: Plan, steps: Any, taken: int) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan of a run that goes on to `steps` steps in all, and what is told of that.
 
     Raises UsageError where the run has taken as many already, or is to end after episodes.
     """
     steps = whole_steps(steps)
-    if plan.episodes is not None:
-        raise UsageError(f"the run ends after {plan.episodes:,} episodes: more steps would not extend it")
-    unit = plan.envs * (plan.rollout_length if learns_from == "rollout" else 1)
+    if plan.max_episodes is not None:
+        raise UsageError(f"the run ends after {plan.max_episodes:,} episodes: more steps would not extend it")
+    unit = plan.unit
     whole = steps // unit * unit
     if whole <= taken:
         raise UsageError(
             f"the run has already taken {taken:,} steps: {option('steps')} is the total, and must be at least"
             f" {taken + unit:,}"
         )
-    messages = [left_over(learns_from, steps, whole, unit)] if whole < steps else []
+    messages = [left_over(type(plan), steps, whole, unit)] if whole < steps else []
     messages.append(
         f"continues from step {taken:,} to {whole:,} instead of {plan.env_steps:,}: schedules, such as annealed"
         " learning rates, now follow the new length"

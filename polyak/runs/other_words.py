@@ -5,11 +5,10 @@ from collections.abc import Iterable
 
 from polyak import algorithms
 from polyak.errors import UsageError, option
-from polyak.training.plan import Plan
+from polyak.training.plans import PLANS, plan_for
 from polyak.types import Algorithm
 
 TOP = ("steps", "seeds", "preset", "backend", "out", "quiet")  # arguments beside config and plan
-OF_REPLAY = ("episodes", "batch", "capacity", "warmup", "warmup_actions", "updates", "updates_per", "overlap")
 
 RATES = ("config.learning_rate", "config.actor_learning_rate", "config.critic_learning_rate")
 LAYERS = (
@@ -37,7 +36,7 @@ WORDS: dict[str, tuple[str, ...] | str] = {
     **dict.fromkeys(("lr", "learningrate", "stepsize"), RATES),
     **dict.fromkeys(("actorlr", "lractor", "pilr", "policylr"), RATES[:2]),
     **dict.fromkeys(("criticlr", "lrcritic", "qlr", "qflr", "vflr", "valuelr"), (RATES[0], RATES[2])),
-    **dict.fromkeys(("batchsize", "bs", "minibatchsize", "minibatches", "numminibatches"), BATCH),
+    **dict.fromkeys(("batch", "batchsize", "bs", "minibatchsize", "minibatches", "numminibatches"), BATCH),
     **dict.fromkeys(
         ("totaltimesteps", "timesteps", "totalsteps", "ntimesteps", "maxsteps", "maxtimesteps", "budget"), ("steps",)
     ),
@@ -101,13 +100,26 @@ def explained(word: str, module: Algorithm) -> str:
         return meant
     there = [ours for ours in meant if ours in known]
     there = [ours for ours in there if ours not in LAST_RESORT] or there
+    if other := _of_another_plan(name, module):
+        return f"{other}; use {_listed(there)}" if there else other
     if there:
         return f"it is called {_listed(there)}"
     elsewhere = algorithms.with_setting(name)
     for ours in (ours.removeprefix("config.") for ours in meant):
         found = algorithms.with_setting(ours)
         elsewhere = elsewhere or (f"{found}, as {ours}" if found else "")
-    return elsewhere
+    return elsewhere or next(filter(None, (_of_another_plan(ours.removeprefix("plan."), module) for ours in meant)), "")
+
+
+def _of_another_plan(name: str, module: Algorithm) -> str:
+    """Say for which algorithms a setting is that belongs to a plan of another kind; "" if it does not."""
+    for kind, plan in PLANS.items():
+        if kind != module.learns_from and name in {field.name for field in dataclasses.fields(plan)}:
+            return f"{name} is for algorithms that learn from {LEARNED[kind]}, not from {LEARNED[module.learns_from]}"
+    return ""
+
+
+LEARNED = {"replay": "a replay buffer", "rollout": "rollouts"}
 
 
 def refuse_arguments(function: str, given: Iterable[str], algorithm: Algorithm | str | None = None) -> None:
@@ -136,9 +148,7 @@ ARGUMENTS: dict[str, dict[str, str]] = {  # function → other words without und
 
 def _known(module: Algorithm) -> list[str]:
     """List the settings available when training this algorithm."""
-    plan = [field.name for field in dataclasses.fields(Plan)]
-    if module.learns_from == "rollout":
-        plan = [name for name in plan if name not in OF_REPLAY]
+    plan = [field.name for field in dataclasses.fields(plan_for(module.learns_from))]
     config = [field.name for field in dataclasses.fields(module.Config)]
     return [*TOP, *(f"config.{name}" for name in config), *(f"plan.{name}" for name in plan)]
 

@@ -17,7 +17,7 @@ from polyak.runs.other_words import refuse_arguments
 from polyak.runs.run import Run, load
 from polyak.training.job import Job
 from polyak.training.learn import Task
-from polyak.training.plan import Plan
+from polyak.training.plans import plan_for
 
 
 @interrupts.listening()
@@ -54,9 +54,10 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
     path = run.folder / "run.json"
     name, module = algorithms.find(run.record.algorithm, None if run.trust else path)
     config = files.settings_from_json(module.Config, run.record.config, path)
-    plan, messages = files.settings_from_json(Plan, run.record.plan, path), tuple[str, ...]()
+    messages = tuple[str, ...]()
+    plan = files.settings_from_json(plan_for(module.learns_from), run.record.plan, path)
     if steps is not None:
-        plan, messages = lengthened(plan, module.learns_from, steps, taken)
+        plan, messages = lengthened(plan, steps, taken)
         run.record.continues_to(files.settings_to_json(plan), messages)
     if plan.env_steps < taken:
         raise UsageError(f"{path} has env_steps = {plan.env_steps}, but {taken:,} steps were taken: it was changed")

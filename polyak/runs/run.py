@@ -18,7 +18,7 @@ from polyak.runs.policy import Policy, Saved
 from polyak.runs.record import RunRecord
 from polyak.runs.scores import Summary, in_words
 from polyak.training.evaluate import Evaluator
-from polyak.training.plan import Plan
+from polyak.training.plans import plan_for
 
 
 @dataclasses.dataclass(repr=False)
@@ -111,7 +111,9 @@ class Run:
         else:
             source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
         heard, saved = execute.listen(), self.saved
-        plan = files.settings_from_json(Plan, self.record.plan, self.folder / "run.json")
+        plan = files.settings_from_json(
+            plan_for(saved.algorithm.learns_from), self.record.plan, self.folder / "run.json"
+        )
         evaluator = Evaluator(saved.algorithm, saved.config, lambda: Environment(source), plan, heard.check)
         evaluator.verdict = saved.verdict
         with contextlib.closing(evaluator):

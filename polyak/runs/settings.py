@@ -14,6 +14,7 @@ from polyak.runs.other_words import explained
 from polyak.runs.presets.preset import Preset
 from polyak.training import learn
 from polyak.training.plan import Plan
+from polyak.training.plans import RolloutPlan, plan_for
 
 WARMUP_SHARE = 5  # a warm-up that the user does not give takes at most a fifth of the run
 
@@ -38,23 +39,24 @@ class Settings:
 
 def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Settings:
     """Work out Config and Plan of a run. Raises UsageError where what the user gives contradicts itself."""
+    kind = plan_for(module.learns_from)
     for what, given, cls, words in (
         ("config", asked.config, module.Config, f"{name}.Config"),
-        ("plan", asked.plan, Plan, "a Plan"),
+        ("plan", asked.plan, kind, f"a {kind.__name__}"),
     ):
         if not (given is None or isinstance(given, dict | cls)):
             raise UsageError(f"{what} is a {type(given).__name__}: give {words}, or a dictionary of its fields")
     given = _values(asked.plan)
     if asked.steps is not None:
         given = {**given, "env_steps": whole_steps(asked.steps)}
-    values, messages = _fitted_plan(module.learns_from, {**start.plan, **given}, set(given))
-    plan: Plan = _construct(module, Plan, values)
+    values, messages = _fitted_plan(kind, {**start.plan, **given}, set(given))
+    plan: Plan = _construct(module, kind, values)
     given_config = _values(asked.config)
     config = _construct(module, module.Config, {**start.config, **given_config})
     config = _fitted_config(module, config, plan, set(given_config))
     learn.validate(module, config, plan)
     changed = [
-        *_changes(start.plan, Plan, plan, set(given)),
+        *_changes(start.plan, kind, plan, set(given)),
         *_changes(start.config, module.Config, config, set(given_config)),
     ]
     if changed:
@@ -83,27 +85,26 @@ def _construct(module: Any, cls: Callable[..., Any], values: dict[str, Any]) -> 
 COUNTS = ("env_steps", "envs", "rollout_length", "warmup", "batch", "capacity")
 
 
-def _fitted_plan(learns_from: str, values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
+def _fitted_plan(kind: type[Plan], values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
     """Shrink what is not given until it fits the steps; say too which steps are not taken."""
-    counts = {name: values.get(name, getattr(Plan, name)) for name in COUNTS}
+    counts = {name: values.get(name, getattr(kind, name)) for name in COUNTS if hasattr(kind, name)}
     if not all(is_count(count, least=name != "warmup") for name, count in counts.items()):
         return values, []  # the plan says what is wrong
     counts = {name: int(count) for name, count in counts.items()}
-    asked, free = counts["env_steps"], set(COUNTS) - given
+    asked, free, on_policy = counts["env_steps"], set(counts) - given, issubclass(kind, RolloutPlan)
     if "envs" in free:
         counts["envs"] = 1 if values.get("evaluation_envs") == 0 else min(counts["envs"], asked)
-    if learns_from == "rollout":
+    if on_policy:
         _shorten_rollout(counts, free)
-    unit = counts["envs"] * (counts["rollout_length"] if learns_from == "rollout" else 1)
+    unit = counts["envs"] * (counts["rollout_length"] if on_policy else 1)
     counts["env_steps"] = taken = asked // unit * unit or asked
     if "warmup" in free:
         counts["warmup"] = min(counts["warmup"], taken // WARMUP_SHARE) // counts["envs"] * counts["envs"]
-    if learns_from == "replay":
-        if "batch" in free:
-            counts["batch"] = min(counts["batch"], counts["capacity"])
-        if "rollout_length" in free:
-            counts["rollout_length"] = min(counts["rollout_length"], max(counts["capacity"] // counts["envs"], 1))
-    messages = [left_over(learns_from, asked, taken, unit)] if taken < asked else []
+    if "batch" in free:
+        counts["batch"] = min(counts["batch"], counts["capacity"])
+    if "rollout_length" in free and "capacity" in counts:
+        counts["rollout_length"] = min(counts["rollout_length"], max(counts["capacity"] // counts["envs"], 1))
+    messages = [left_over(kind, asked, taken, unit)] if taken < asked else []
     return {**values, **counts}, messages
 
 
@@ -132,11 +133,11 @@ def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
         counts["envs"] = max(steps // rollout_length, 1)
 
 
-def left_over(learns_from: str, asked: int, taken: int, unit: int) -> str:
+def left_over(kind: type[Plan], asked: int, taken: int, unit: int) -> str:
     """Say which of the steps asked for fill no rollout, or are not the same number in each environment."""
     count = taken // unit
     whole = f"{count:,} rollout{'s' * (count > 1)} of {unit:,}"
-    if learns_from != "rollout":
+    if not issubclass(kind, RolloutPlan):
         whole = f"{count:,} in each of {unit:,} environments"
     left = asked - taken
     return f"{asked:,} steps are {whole}; the last {f'{left:,} are' if left > 1 else 'one is'} not taken"

@@ -10,6 +10,7 @@ from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
 from polyak.training import devices
 from polyak.training.learn import Task, sampling_of
+from polyak.training.plans import ReplayPlan
 from polyak.types import Tree
 
 
@@ -40,6 +41,7 @@ def refuse_too_large(task: Task, config: Tree, lanes: int) -> None:
     if task.algorithm.learns_from != "replay":
         _refuse_large_rollout(task, config, lanes)
         return
+    assert isinstance(task.plan, ReplayPlan)
     memory, plan = devices.memory(lanes), task.plan
     most, drawn = int(memory * 0.8), plan.most_updates * plan.batch * task.spec.transition_bytes * lanes
     row = _row_bytes(task, config, lanes)

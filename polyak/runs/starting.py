@@ -89,7 +89,7 @@ def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: A
             raise UsageError(f"{run.folder} trained {run.record.algorithm}, whose settings do not fit {name}: {remedy}")
     if repeated:
         return settings_of(repeated)
-    settings = presets.find(name, "default" if preset is None else preset, env, module.learns_from)
+    settings = presets.find(name, "default" if preset is None else preset, env)
     return dataclasses.replace(settings, config=settings_of(donor).config) if donor and preset is None else settings
 
 

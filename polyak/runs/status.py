@@ -63,6 +63,6 @@ class Status:
         )
         saved = "everything is saved" if kept == reached else f"the checkpoint has {kept:,} of them"
         whole = f"{plan.env_steps:,} steps"
-        if plan.episodes is not None:
-            whole += f" or {plan.episodes:,} episodes"
+        if plan.max_episodes is not None:
+            whole += f" or {plan.max_episodes:,} episodes"
         return f"stopped at {reached:,} of {whole}; {saved}: {self.resuming}"

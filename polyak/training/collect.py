@@ -50,11 +50,11 @@ class Collector:
         if self.at_rest:
             self.begun = plan.progress(self.env_steps, self.episodes).astype(np.float32)
         rollout = self.empty_rollout()
-        warming = bool(self.env_steps.max() < plan.warmup)
-        until = plan.warmup if warming else plan.env_steps
+        warming = bool(self.env_steps.max() < plan.learning_starts)
+        until = plan.learning_starts if warming else plan.env_steps
         remaining = np.minimum(plan.rollout_length, (until - self.env_steps) // plan.envs).clip(0) * self.open
-        by_episode = not warming and plan.updates_per == "episode"
-        choose = self.acting.uniform if warming and plan.warmup_actions == "uniform" else self.acting
+        by_episode = not warming and plan.by_episode
+        choose = self.acting.uniform if warming and plan.starts_uniformly else self.acting
         before, played = Moment(self.envs, self.acting), self.episodes
         self.acting.seed(self.env_steps)
         try:
@@ -111,7 +111,7 @@ class Collector:
                 if not episodes_left[episode.lane]:
                     rollout.count[episode.lane] = t + 1
             episodes += ended
-            if self.plan.updates_per == "episode":  # only then do lanes stop at different times
+            if self.plan.by_episode:  # only then do lanes stop at different times
                 lanes = [lane for lane in lanes if rollout.count[lane] > t + 1]
                 if not lanes:
                     break

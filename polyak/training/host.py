@@ -65,7 +65,6 @@ class HostLoop:
         Raises RunError where an environment fails. Then what was pending has been learned from, as `report` says, and
         all else is as before the rollout, which is discarded.
         """
-        overlapped = self.plan.overlap and self.algorithm.learns_from != "rollout"
         metrics: Any = None
         episodes: list[Any] = []
         before = self.updates
@@ -80,7 +79,7 @@ class HostLoop:
             env_steps = int(self.collector.env_steps.max())
             due = self.collector.at_rest
             self.num_updates = self.plan.updates_due(env_steps, self.shared_updates) if due else 0
-            if overlapped:
+            if self.plan.overlaps:
                 self.pending = rollout
             else:
                 metrics = self._learn_from(rollout)

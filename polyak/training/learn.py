@@ -13,6 +13,7 @@ from polyak.numerics import maths
 from polyak.replay import priorities, ring
 from polyak.replay.priorities import Priorities
 from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan, plan_for
 from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition
 
 
@@ -60,7 +61,9 @@ def sampling_of(algorithm: Algorithm, config: Any) -> Sampling:
 
 def validate(algorithm: Algorithm, config: Any, plan: Plan) -> None:
     """Raise UsageError where an algorithm, its settings and the plan do not fit together; say what to change."""
-    plan.refuse_for(algorithm.learns_from)
+    kind = plan_for(algorithm.learns_from)
+    if not isinstance(plan, kind):
+        raise UsageError(f"the plan is a {type(plan).__name__}: this algorithm needs a {kind.__name__}")
     if algorithm.learns_from == "replay":
         n_step, capacity = sampling_of(algorithm, config).n_step, plan.room()
         if n_step * plan.envs > capacity:
@@ -96,6 +99,7 @@ def learn(
         state, metrics = algorithm.update(config, learner.state, rollout.steps, key, clock)
         return Learner(state, None), _scalars(metrics)
 
+    assert isinstance(plan, ReplayPlan)
     before, sampling = learner.state, sampling_of(algorithm, config)
     learner = _remember(learner, rollout)
     batch_key, update_key = jax.random.split(key)
@@ -110,7 +114,7 @@ def learn(
         beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, clock.progress)
         sampling = tree.replace(sampling, priority_beta=beta)
         learner, metrics = _learn_by_priority(update, plan, sampling, learner, batch_key, num_updates)
-    if plan.updates_per == "episode":  # only then do lanes end at different times
+    if plan.by_episode:  # only then do lanes end at different times
         learner = tree.replace(learner, state=tree.where(jnp.asarray(rollout.active), learner.state, before))
     return learner, metrics
 
@@ -130,7 +134,7 @@ Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
 
 
 def _learn_uniformly(
-    update: Update, plan: Plan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
+    update: Update, plan: ReplayPlan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
     """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
     assert learner.buffer is not None
@@ -150,7 +154,7 @@ def _learn_uniformly(
 
 
 def _learn_by_priority(
-    update: Update, plan: Plan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
+    update: Update, plan: ReplayPlan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
     """Draw each minibatch by the priorities as the update before it left them."""
     assert learner.buffer is not None

@@ -46,17 +46,17 @@ def segment(plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: in
     `env_steps`, `episodes` (both `[lane]`) and `updates` were made before. A segment ends where a row of the log, or an
     evaluation, is due.
     """
-    if plan.updates_per == "episode":
+    if plan.by_episode:
         return _one_episode(plan, env_steps, episodes, updates)
     lanes, rows, shares = len(env_steps), list[Iteration](), list[float]()
     taken, most = int(env_steps[0]), most_iterations(plan)
     mark = _mark(plan, taken)
     while taken < plan.env_steps and len(rows) < most and _mark(plan, taken) == mark:
-        warming = taken < plan.warmup
-        until = plan.warmup if warming else plan.env_steps
+        warming = taken < plan.learning_starts
+        until = plan.learning_starts if warming else plan.env_steps
         steps = min(plan.rollout_length, (until - taken) // plan.envs)
         num_updates = plan.updates_due(taken + steps * plan.envs, updates)
-        uniform = warming and plan.warmup_actions == "uniform"
+        uniform = warming and plan.starts_uniformly
         rows.append(Iteration(steps, num_updates, updates, uniform))
         shares.append(taken / plan.env_steps)
         taken, updates = taken + steps * plan.envs, updates + num_updates
@@ -68,10 +68,10 @@ def _one_episode(
     plan: Plan, env_steps: np.ndarray, episodes: np.ndarray, updates: int
 ) -> tuple[list[Iteration], Share]:
     """Plan one iteration: an episode in every lane that is not finished, or a rollout of the warm-up."""
-    warming = bool(env_steps.max() < plan.warmup)
-    room = ((plan.warmup if warming else plan.env_steps) - env_steps).clip(0)
+    warming = bool(env_steps.max() < plan.learning_starts)
+    room = ((plan.learning_starts if warming else plan.env_steps) - env_steps).clip(0)
     room = np.where(plan.finished(env_steps, episodes), 0, room)
-    uniform, num_updates = warming and plan.warmup_actions == "uniform", 0 if warming else int(plan.updates)
+    uniform, num_updates = warming and plan.starts_uniformly, 0 if warming else plan.most_updates
     progress = plan.progress(env_steps, episodes).astype(np.float32)[:, None]
     share = Share(room.astype(np.int32), plan.episodes_left(episodes, warming), progress)
     return [Iteration(plan.rollout_length, num_updates, updates, uniform)], share
@@ -94,7 +94,7 @@ DTYPES = (np.int32, np.int32, np.int32, np.bool_)
 
 def fits(plan: Plan, limit: int | None) -> bool:
     """Say whether the device loop can follow a plan in an environment with this time limit."""
-    return not plan.workers and (plan.updates_per != "episode" or (limit is not None and limit <= plan.rollout_length))
+    return not plan.workers and (not plan.by_episode or (limit is not None and limit <= plan.rollout_length))
 
 
 def validate(plan: Plan, limit: int | None) -> None:
@@ -114,7 +114,7 @@ def validate(plan: Plan, limit: int | None) -> None:
 
 def most_iterations(plan: Plan) -> int:
     """Return the most iterations of a segment: those between two rows of the log, within reason."""
-    if plan.updates_per == "episode":
+    if plan.by_episode:
         return 1
     steps = plan.rollout_length * plan.envs
     wanted = -(-plan.log_interval // steps)

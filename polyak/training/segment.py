@@ -120,7 +120,7 @@ class Programs:
         shape = (self.task.plan.rollout_length, num_envs)
         ends = jnp.zeros(shape, jnp.int32), jnp.zeros(shape)
         begun = (lane.env_states, lane.memory, _zeros(spec, shape), ends)
-        if self.task.plan.updates_per == "episode":
+        if self.task.plan.by_episode:
             most = jnp.minimum(now.steps, share.steps)
             count, (after, memory, steps, ends) = _while_playing(step, begun, most, share.episodes)
         else:  # the number of steps is shared, so that the loop stays a loop where lanes are batched

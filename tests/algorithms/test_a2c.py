@@ -15,7 +15,7 @@ from polyak.types import Box, Transition
 from tests.fixtures.agents import SPECS, Agent, agent, small
 from tests.fixtures.compare import assert_close, differs
 from tests.fixtures.equations import advantages, at, connected, huber, returns_to_go, standardized, stepped
-from tests.fixtures.learns import GAMMA, ON_POLICY, Learns, v
+from tests.fixtures.learns import GAMMA, Learns, v
 
 LEARNS = Learns(
     config={
@@ -26,7 +26,7 @@ LEARNS = Learns(
         # as above; normalized, for else the first large advantages push some seeds to the border, where they stay
         Box: {"learning_rate": 1e-2, "normalize_advantages": True},
     },
-    plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
+    plan={"env_steps": 25_600, "envs": 8, "rollout_length": 8},
     value=v,
 )
 

@@ -9,17 +9,17 @@ import pytest
 
 from polyak.algorithms import ppo
 from polyak.errors import UsageError
-from polyak.training.plan import Plan
+from polyak.training.plans import RolloutPlan
 from polyak.tree import replace
 from polyak.types import Box, Transition
 from tests.fixtures.agents import ENVS, TIME, Agent, agent
 from tests.fixtures.compare import assert_close, differs
 from tests.fixtures.equations import advantages, at, descended
-from tests.fixtures.learns import GAMMA, ON_POLICY, Learns, v
+from tests.fixtures.learns import GAMMA, Learns, v
 
 LEARNS = Learns(
     config={"gamma": GAMMA, "learning_rate": 3e-3, "lr_decay": 1.0, "epochs": 10, "minibatch": 64},
-    plan={**ON_POLICY, "env_steps": 12_800, "envs": 8, "rollout_length": 16},
+    plan={"env_steps": 12_800, "envs": 8, "rollout_length": 16},
     value=v,
 )
 
@@ -154,7 +154,7 @@ def test_statistics_of_observations_and_rewards_advance_once_a_rollout() -> None
 
 @pytest.mark.parametrize(("minibatch", "fix"), [(48, 64), (200, 128), (20, 16), (3, 4)])
 def test_minibatches_that_do_not_divide_the_rollout_are_refused(minibatch: int, fix: int) -> None:
-    plan = Plan(env_steps=1280, envs=8, rollout_length=16, warmup=0, updates=1, updates_per="rollout")
+    plan = RolloutPlan(env_steps=1280, envs=8, rollout_length=16)
     with pytest.raises(UsageError, match=f'8 = 128 transitions: use config={{"minibatch": {fix}}}'):
         ppo.validate(ppo.Config(minibatch=minibatch), plan)
     ppo.validate(ppo.Config(minibatch=fix), plan)

@@ -15,7 +15,7 @@ from polyak.types import Box, Transition
 from tests.fixtures.agents import Agent, agent
 from tests.fixtures.compare import assert_close, assert_identical, differs
 from tests.fixtures.equations import at, changed, connected, returns_to_go, standardized, stepped
-from tests.fixtures.learns import GAMMA, ON_POLICY, Learns, v
+from tests.fixtures.learns import GAMMA, Learns, v
 
 LEARNS = Learns(
     config={
@@ -25,7 +25,7 @@ LEARNS = Learns(
         "lr_decay": 1.0,
         Box: {"actor_learning_rate": 1e-2},  # else the deviation, which costs value, does not vanish in time
     },
-    plan={**ON_POLICY, "env_steps": 25_600, "envs": 8, "rollout_length": 8},
+    plan={"env_steps": 25_600, "envs": 8, "rollout_length": 8},
     value=v,
 )
 

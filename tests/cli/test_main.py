@@ -23,6 +23,7 @@ from polyak.algorithms.ddpg import Config
 from polyak.cli.main import main
 from polyak.runs import execute
 from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures.small import ENV, FLAGS, command, in_a_process
 
 WORLDS = "tests.fixtures.envs"
@@ -51,7 +52,9 @@ def test_a_wrong_request_in_a_process_of_its_own():
 
 # flags
 
-FIELDS = [("config", field) for field in dataclasses.fields(Config)] + [("plan", f) for f in dataclasses.fields(Plan)]
+FIELDS = [("config", field) for field in dataclasses.fields(Config)] + [
+    ("plan", f) for f in dataclasses.fields(ReplayPlan)
+]
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def another(group: str, field: "dataclasses.Field[Any]") -> tuple[list[str], Any]:
     """Return flags that give a field another value than its default, and the value."""
     flag = f"--{group}.{field.name.replace('_', '-')}"
-    kind = typing.get_type_hints(Config if group == "config" else Plan)[field.name]
+    kind = typing.get_type_hints(Config if group == "config" else ReplayPlan)[field.name]
     if kind is bool:
         return [flag.replace(".", ".no-") if field.default else flag], not field.default
     if kind == int | None:
@@ -90,7 +93,10 @@ def test_every_setting_has_a_flag(group: str, field: "dataclasses.Field[Any]", a
     plan = {"updates_per": "episode"} if field.name == "episodes" else {}  # which it needs
     flags += [word for name, choice in plan.items() for word in (f"--plan.{name}", choice)]
     assert command("train", "ddpg", "MountainCarContinuous-v0", "--seeds", "2", *flags) == 1  # 2 workers need 2 seeds
-    unset: dict[str, Any] = {"config": Config(), "plan": Plan(warmup=5_000, **plan)}  # as the default preset has it
+    unset: dict[str, Any] = {
+        "config": Config(),
+        "plan": ReplayPlan(warmup=5_000, **plan),
+    }  # as the default preset has it
     expected = {**unset, group: dataclasses.replace(unset[group], **{field.name: value})}
     assert {"config": asked["config"], "plan": asked["plan"]} == expected
 
@@ -140,7 +146,7 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str], monkeypatc
     printed = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     for group, field in FIELDS:
         assert f"--{group}.{field.name.replace('_', '-')}" in printed
-    for cls in (Config, Plan):
+    for cls in (Config, Plan, ReplayPlan):
         for explanation in _explanations(cls):
             assert explanation in printed
 
@@ -149,7 +155,7 @@ def _explanations(cls: type) -> list[str]:
     """Collect the docstrings of a dataclass's fields: strings that stand alone, without its own and its methods'."""
     body = typing.cast(ast.ClassDef, ast.parse(inspect.getsource(cls)).body[0]).body[1:]
     texts = [node.value.value for node in body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)]
-    assert len(texts) == len(dataclasses.fields(cls))
+    assert len(texts) == len(vars(cls)["__annotations__"])
     return [" ".join(str(text).split()) for text in texts]
 
 

@@ -15,7 +15,7 @@ from polyak.envs import functional, mjx
 from polyak.errors import UsageError
 from polyak.training.device import DeviceLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures.agents import small
 
 INSTALLED = importlib.util.find_spec("mujoco_playground") is not None
@@ -59,7 +59,7 @@ def test_a_task_has_playgrounds_time_limit_and_sizes() -> None:
 
 @needs_playground
 def test_a_task_is_trained_on_the_device() -> None:
-    plan = Plan(env_steps=24, envs=2, warmup=8, rollout_length=4, batch=4, evaluations=1)
+    plan = ReplayPlan(env_steps=24, envs=2, warmup=8, rollout_length=4, batch=4, evaluations=1)
     loop = DeviceLoop(Job(ddpg, small(ddpg.Config()), plan, world(), (0,)))
     while not loop.counts.done:
         loop.advance()

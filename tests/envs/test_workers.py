@@ -25,7 +25,7 @@ from polyak.envs.workers import START, Workers
 from polyak.errors import RunError, UsageError
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures import toys
 from tests.fixtures.compare import assert_identical
 from tests.fixtures.walk import Breaking, Walk
@@ -96,7 +96,7 @@ def test_workers_begin_a_new_episode_where_the_old_one_does_not_repeat(three: Wo
 
 
 def test_a_run_with_workers_is_bit_for_bit_the_run_without() -> None:
-    plan = Plan(env_steps=60, envs=ENVS, warmup=20, rollout_length=4, batch=4)
+    plan = ReplayPlan(env_steps=60, envs=ENVS, warmup=20, rollout_length=4, batch=4)
     plain = toys.finish(HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(Walk, SEEDS, ENVS), SEEDS)))
     with closing(Workers(Walk, SEEDS, ENVS, workers=2)) as workers:
         loop = HostLoop(Job(toys.linear, toys.Config(), plan, workers, SEEDS))

@@ -16,7 +16,7 @@ from polyak.runs import arrays, checkpoint, session
 from polyak.runs import policy as policies
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures import small
 
 
@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_does_not_spoil_the_checkpoint(finished: polyak.Run, mon
 @pytest.fixture(scope="module")
 def loop() -> Iterator[HostLoop]:
     """Some iterations into a training, with a rollout that waits to be learned from."""
-    plan = Plan(env_steps=400, **small.PLAN)
+    plan = ReplayPlan(env_steps=400, **small.PLAN)
     envs = VectorEnv(small.ENV, [0, 1], plan.envs)
     made = HostLoop(Job(ddpg, ddpg.Config(**small.CONFIG), plan, envs, [0, 1]))
     for _ in range(7):

@@ -14,7 +14,7 @@ from tests.fixtures.agents import small as small_config
 
 PLAN = {"env_steps": 300, "evaluations": 3, "evaluation_episodes": 2, "score_episodes": 2}
 BY_EPISODE = {"warmup": 40, "rollout_length": 16, "batch": 8, "updates": 3, "updates_per": "episode"}
-ROLLOUTS = {"env_steps": 320, "warmup": 0, "rollout_length": 32, "envs": 2, "updates_per": "rollout"}
+ROLLOUTS = {"env_steps": 320, "rollout_length": 32, "envs": 2}
 
 # alone on its device XLA fuses batch renormalization otherwise, and so rounds otherwise; pairs and fours agree
 ROUNDED_OTHERWISE_ALONE = ("crossq",)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 import polyak
-from polyak import Plan, UsageError
+from polyak import UsageError
 from polyak.algorithms import REGISTRY
 from polyak.errors import command_line
 from polyak.runs.other_words import TOP, WORDS, explained
+from polyak.training.plans import PLANS
 from tests.fixtures.small import command
 
 SETTINGS = {
     *TOP,
-    *(f"plan.{field.name}" for field in dataclasses.fields(Plan)),
+    *(f"plan.{field.name}" for kind in PLANS.values() for field in dataclasses.fields(kind)),
     *(f"config.{field.name}" for module in REGISTRY.values() for field in dataclasses.fields(module.Config)),
 }
 
@@ -47,7 +48,13 @@ def test_every_word_leads_to_settings_that_exist():
         ("ddpg", "--device cpu", "set JAX_PLATFORMS=cpu"),
         ("ddpg", "--verbose 1", "progress is shown by default"),
         ("dqn", "--buffer-size 1", "it is called --plan.capacity"),
-        ("ppo", "--buffer-size 1", "see polyak train ppo ENVIRONMENT --help"),
+        ("ppo", "--buffer-size 1", "capacity is for algorithms that learn from a replay buffer, not from rollouts"),
+        (
+            "ppo",
+            "--plan.batch 1",
+            "batch is for algorithms that learn from a replay buffer, not from rollouts; use --config",
+        ),
+        ("a2c", "--plan.warmup 1", "warmup is for algorithms that learn from a replay buffer, not from rollouts"),
         ("ppo", "--n-envs 1", "it is called --plan.envs"),
         ("td3", "--learning-starts 1", "it is called --plan.warmup"),
         ("ddpg", "--clip-range 1", "ppo has it, as clip"),

@@ -8,6 +8,7 @@ from polyak import UsageError
 from polyak.algorithms import REGISTRY
 from polyak.runs import presets
 from polyak.training import learn
+from polyak.training.plans import plan_for
 
 ALL = [
     (algorithm, name, preset)
@@ -72,7 +73,7 @@ RECIPES: dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]] = {
             **{"learning_rate": 2e-4, "gamma": 0.98, "lam": 0.0, "value_loss": "huber", "value_coefficient": 1.0},
             **{"entropy_coefficient": 0.0, "reward_scale": 1 / 100, "optimizer": "adam"},
         },
-        {"rollout_length": 10, "envs": 1, "updates": 1, "updates_per": "rollout"},
+        {"rollout_length": 10, "envs": 1},
     ),
     ("sac", "tutorial"): (
         {
@@ -117,9 +118,10 @@ def test_every_algorithm_has_a_default_for_any_environment():
         assert presets.find(algorithm, "default", "Anything-v0").environments == ()
 
 
-def test_an_on_policy_algorithm_without_presets_has_a_plan_that_fits_it():
-    _, plan = presets.settings(REGISTRY["ddpg"], presets.find("somebody.elses", "default", "X-v0", "rollout"))
-    plan.refuse_for("rollout")
+@pytest.mark.parametrize("algorithm", REGISTRY)
+def test_an_algorithm_without_presets_has_a_plan_that_fits_it(algorithm: str):
+    _, plan = presets.settings(REGISTRY[algorithm], presets.find("somebody.elses", "default", "X-v0"))
+    assert type(plan) is plan_for(REGISTRY[algorithm].learns_from)
 
 
 @pytest.mark.parametrize(("algorithm", "name", "preset"), ALL)

@@ -37,7 +37,7 @@ WRONG = {
     "train ppo CartPole-v1 --config.priority-alpha 0.6": "td3 have it",
     "train ppo CartPole-v1 --config.minibatch 96": "does not divide the rollout of rollout_length × envs = 25 × 8",
     "train a2c CartPole-v1 --steps 90 --plan.rollout-length 100": "is not a multiple of rollout_length × envs = 100",
-    "train a2c CartPole-v1 --plan.updates 2": "an on-policy algorithm needs warmup = 0, updates = 1",
+    "train a2c CartPole-v1 --plan.updates 2": "updates is for algorithms that learn from a replay buffer",
     "train dqn CartPole-v1 --steps 2000 --config.n-step 2001": "n_step = 2001 does not fit the replay buffer",
     "train sac Pendulum-v1 --config.architecture simba --config.actor-layers 8 4": "the blocks of SimBa have one width",
     "train ddpg Pendulum-v1 --confg.gamma 1": "unknown flag --confg.gamma: did you mean --config.gamma?",
@@ -195,7 +195,7 @@ def test_seeds_are_whole_numbers(seeds: Any):
     ("wrong", "says"),
     [
         ({"preset": 3}, "ddpg has no preset 3"),
-        ({"plan": [1]}, "plan is a list: give a Plan, or a dictionary of its fields"),
+        ({"plan": [1]}, "plan is a list: give a ReplayPlan, or a dictionary of its fields"),
         ({"plan": {1: 2}}, "unknown field 1: "),
         ({"config": 0}, r"config is a int: give ddpg\.Config, or a dictionary of its fields"),
         ({"out": 3}, "out = 3 must be the path of a folder"),

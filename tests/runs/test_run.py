@@ -157,15 +157,15 @@ def test_a_buffer_larger_than_memory_is_refused_with_a_capacity_that_fits(monkey
     most = int(str(refused.value).split("capacity of ")[1].split()[0].replace(",", ""))
     spec = VectorEnv(small.ENV, [0], 1).spec
 
-    def plan(capacity: int) -> polyak.Plan:
-        return polyak.Plan(capacity=capacity, env_steps=10**6, batch=8, rollout_length=10)
+    def plan(capacity: int) -> polyak.ReplayPlan:
+        return polyak.ReplayPlan(capacity=capacity, env_steps=10**6, batch=8, rollout_length=10)
 
     sizes.refuse_too_large(Task(ddpg, plan(most), spec), ddpg.Config(), lanes=2)
     with pytest.raises(UsageError):
         sizes.refuse_too_large(Task(ddpg, plan(most + 1), spec), ddpg.Config(), lanes=2)
     with pytest.raises(UsageError):  # there are priorities too
         sizes.refuse_too_large(Task(ddpg, plan(most), spec), ddpg.Config(priority_alpha=0.6), lanes=2)
-    too_much = polyak.Plan(env_steps=10**6, batch=900, rollout_length=10)
+    too_much = polyak.ReplayPlan(env_steps=10**6, batch=900, rollout_length=10)
     with pytest.raises(UsageError, match="the minibatches of one iteration"):  # no capacity would hold a batch too
         sizes.refuse_too_large(Task(ddpg, too_much, spec), ddpg.Config(), lanes=2)
     # what learns from rollouts has no replay
@@ -177,7 +177,8 @@ def test_a_rollout_larger_than_memory_is_refused_with_a_length_that_fits(monkeyp
     spec = VectorEnv(small.ENV, [0], 1).spec
 
     def check(rollout_length: int, epochs: int) -> None:
-        plan = polyak.Plan(env_steps=10**9, envs=4, rollout_length=rollout_length, warmup=0)
+        unit = 4 * rollout_length
+        plan = polyak.RolloutPlan(env_steps=10**9 // unit * unit, envs=4, rollout_length=rollout_length)
         sizes.refuse_too_large(Task(ppo, plan, spec), ppo.Config(epochs=epochs), lanes=2)
 
     with pytest.raises(UsageError, match=r"would take .* of 1\.0 MiB of memory during the update") as refused:
@@ -198,12 +199,12 @@ def test_what_is_too_large_is_refused_before_workers_start(monkeypatch: pytest.M
 
 
 def test_settings_objects_are_taken_as_they_are():
-    plan = polyak.Plan(env_steps=100, warmup=50, capacity=60, batch=4, rollout_length=5, evaluations=0)
+    plan = polyak.ReplayPlan(env_steps=100, warmup=50, capacity=60, batch=4, rollout_length=5, evaluations=0)
     config = ddpg.Config(actor_layers=(4,), critic_joint_layers=(4,))
     run = polyak.train("ddpg", small.ENV, config=config, plan=plan, steps=80, out="given")
     assert (run.record.plan["env_steps"], run.record.plan["rollout_length"], run.record.seeds) == (80, 5, [0])
     assert run.record.config["actor_layers"] == (4,)
-    with pytest.raises(UsageError, match=r"config is a Plan: give ddpg\.Config"):
+    with pytest.raises(UsageError, match=r"config is a ReplayPlan: give ddpg\.Config"):
         polyak.train("ddpg", small.ENV, config=plan)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import polyak
-from polyak import Plan, UsageError
+from polyak import ReplayPlan, UsageError
 from polyak.algorithms import REGISTRY
 from polyak.runs import presets
 from polyak.runs.settings import Asked, Settings, settings_for
@@ -23,12 +23,12 @@ ALL = [
 def fitted(algorithm: str, env: str = "Anything-v0", **asked: Any) -> Settings:
     """Fit the default preset for an environment."""
     module = REGISTRY[algorithm]
-    return settings_for(algorithm, module, presets.find(algorithm, "default", env, module.learns_from), Asked(**asked))
+    return settings_for(algorithm, module, presets.find(algorithm, "default", env), Asked(**asked))
 
 
 @pytest.mark.parametrize(("algorithm", "name", "preset"), ALL)
 def test_any_number_of_steps_trains(algorithm: str, name: str, preset: presets.Preset):
-    longest = preset.plan.get("env_steps", Plan.env_steps)
+    longest = preset.plan.get("env_steps", ReplayPlan.env_steps)
     for steps in (1, 2, 7, 10, 100, 500, 999, 1_000, 4_096, 5_001, longest):
         found = settings_for(algorithm, REGISTRY[algorithm], preset, Asked(steps))
         assert steps // 2 < found.plan.env_steps <= steps
@@ -85,7 +85,7 @@ def test_every_change_is_told(algorithm: str, asked: dict[str, Any], told: list[
     ("algorithm", "asked", "says"),
     [
         ("ddpg", {"steps": 500, "plan": {"warmup": 500}}, "warmup = 500 leaves none"),
-        ("ddpg", {"steps": 500, "plan": Plan()}, "warmup = 1000 leaves none"),
+        ("ddpg", {"steps": 500, "plan": ReplayPlan()}, "warmup = 1000 leaves none"),
         ("ddpg", {"steps": 2, "plan": {"envs": 3}}, "not a multiple of envs = 3"),
         ("ddpg", {"plan": {"batch": 20, "capacity": 10}}, "batch = 20 is larger"),
         ("ppo", {"steps": 10, "plan": {"rollout_length": 20}}, "not a multiple of rollout_length × envs = 20"),
@@ -102,7 +102,7 @@ def test_what_is_given_is_kept_and_refused_where_it_contradicts(algorithm: str, 
 
 
 def test_settings_objects_are_given_in_full():
-    plan, config = Plan(env_steps=1_000, warmup=900), REGISTRY["dqn"].Config(n_step=7)
+    plan, config = ReplayPlan(env_steps=1_000, warmup=900), REGISTRY["dqn"].Config(n_step=7)
     found = fitted("dqn", "CartPole-v1", plan=plan, config=config)
     assert (found.plan, found.config, found.fitted) == (plan, config, ())
     assert fitted("dqn", plan=plan, steps=950).plan.env_steps == 950

@@ -17,6 +17,7 @@ from polyak.training.host import HostLoop
 from polyak.training.job import Job
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan, RolloutPlan
 from polyak.training.protocols import Acting
 from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
 from tests.fixtures import toys
@@ -224,13 +225,13 @@ def test_uniform_choices_of_several_at_once_are_independent() -> None:
 
 
 def test_an_algorithm_that_acts_in_jax_alone_trains() -> None:
-    plan = Plan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
+    plan = ReplayPlan(env_steps=40, warmup=10, rollout_length=10, envs=2, batch=4)
     loop = toys.finish(HostLoop(Job(toys.linear_in_jax, toys.Config(), plan, VectorEnv(Walk, SEEDS, 2), SEEDS)))
     assert not loop.verdict.in_numpy
     assert loop.policy.updates.tolist() == [30, 30]
 
 
-ON_POLICY = Plan(env_steps=3000, envs=10, rollout_length=10, warmup=0, updates=1, updates_per="rollout")
+ON_POLICY = RolloutPlan(env_steps=3000, envs=10, rollout_length=10)
 
 
 def on_policy(plan: Plan = ON_POLICY) -> HostLoop:
@@ -252,25 +253,15 @@ def test_an_on_policy_rollout_comes_from_the_policy_that_learns_from_it() -> Non
         np.testing.assert_allclose(distance, 0.24, atol=0.06)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"env_steps": 3010}, "use 3100"),
-        ({"warmup": 10}, "warmup = 0"),
-        ({"updates": 2}, "updates = 1"),
-        ({"updates_per": "step"}, "updates_per"),
-    ],
-    ids=lambda case: str(case),
-)
-def test_plans_that_an_on_policy_algorithm_cannot_follow(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        on_policy(Plan(**{**vars(ON_POLICY), **changes}))
+def test_a_plan_of_another_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="the plan is a ReplayPlan: this algorithm needs a RolloutPlan"):
+        on_policy(ReplayPlan())
 
 
 def test_an_algorithm_that_learns_from_a_dataset_is_refused() -> None:
     offline = toys.variant(toys.linear, learns_from="dataset")
     with pytest.raises(UsageError, match="dataset"):
-        HostLoop(Job(offline, toys.Config(), Plan(), VectorEnv(Walk, (0,), 1), (0,)))
+        HostLoop(Job(offline, toys.Config(), ReplayPlan(), VectorEnv(Walk, (0,), 1), (0,)))
 
 
 @pytest.mark.parametrize("algorithm", [toys.linear, toys.linear_in_jax], ids=["numpy", "compiled"])
@@ -281,7 +272,7 @@ def test_acting_does_not_wait_for_a_long_update(algorithm: Any) -> None:
         return state, {**metrics, "busy": matrix.sum()}
 
     slowly = toys.variant(algorithm, update=slow)
-    plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
+    plan = ReplayPlan(env_steps=60, warmup=10, rollout_length=10, batch=4, updates=0.1)
     loop = HostLoop(Job(slowly, toys.Config(), plan, VectorEnv(Walk, SEEDS, 1), SEEDS))
     while loop.shared_updates == 0:  # compiles
         loop.advance()

@@ -16,11 +16,11 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceLoop
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
 
-PLAN = Plan(env_steps=40, warmup=8, rollout_length=8, batch=4, evaluations=1)
+PLAN = ReplayPlan(env_steps=40, warmup=8, rollout_length=8, batch=4, evaluations=1)
 
 
 class Counted:
@@ -36,11 +36,11 @@ class Counted:
         self.algorithm = toys.variant(toys.linear, update=update)
 
 
-def on_host(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
+def on_host(algorithm: Any, config: Any = toys.Config(), plan: ReplayPlan = PLAN) -> Any:  # noqa: B008 (frozen)
     return toys.finish(HostLoop(Job(algorithm, config, plan, VectorEnv(Walk, (3,), plan.envs), (3,))))
 
 
-def on_device(algorithm: Any, config: Any = toys.Config(), plan: Plan = PLAN) -> Any:  # noqa: B008 (frozen)
+def on_device(algorithm: Any, config: Any = toys.Config(), plan: ReplayPlan = PLAN) -> Any:  # noqa: B008 (frozen)
     return toys.finish(DeviceLoop(Job(algorithm, config, plan, functional.find("Pendulum-v1"), (3,))))
 
 

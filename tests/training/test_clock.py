@@ -10,6 +10,7 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
 from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan, RolloutPlan
 from polyak.types import Clock
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
@@ -46,7 +47,7 @@ def told(trained: HostLoop, name: str = "progress") -> list[float]:
 
 
 def test_on_policy_progress_is_0_for_the_first_rollout_and_below_1_for_the_last() -> None:
-    plan = Plan(env_steps=80, envs=4, rollout_length=5, warmup=0, updates=1, updates_per="rollout")
+    plan = RolloutPlan(env_steps=80, envs=4, rollout_length=5)
     np.testing.assert_allclose(told(loop(plan, ON_POLICY)), [0, 0.25, 0.5, 0.75])
     np.testing.assert_allclose(told(loop(plan, ON_POLICY), "step"), [0, 1, 2, 3])
 
@@ -54,13 +55,13 @@ def test_on_policy_progress_is_0_for_the_first_rollout_and_below_1_for_the_last(
 def test_progress_is_that_when_the_rollout_began_whether_learning_overlaps_or_not() -> None:
     # rollouts begin at 0 (the warm-up, from which nothing is learned), 20, 40, 60, 80 and, the short last one, at 100
     for overlap in (True, False):
-        plan = Plan(env_steps=110, envs=2, rollout_length=10, warmup=20, batch=4, overlap=overlap)
+        plan = ReplayPlan(env_steps=110, envs=2, rollout_length=10, warmup=20, batch=4, overlap=overlap)
         np.testing.assert_allclose(told(loop(plan)), np.array([20, 40, 60, 80, 100]) / 110, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rollout_length", [4, 20])
 def test_each_lane_has_its_own_progress_where_lanes_end_at_different_times(rollout_length: int) -> None:
-    plan = Plan(
+    plan = ReplayPlan(
         env_steps=60, warmup=9, rollout_length=rollout_length, batch=4, updates=3, updates_per="episode", overlap=False
     )
     trained, began = loop(plan), np.zeros(2)
@@ -75,7 +76,7 @@ def test_each_lane_has_its_own_progress_where_lanes_end_at_different_times(rollo
 
 
 def test_a_run_can_end_after_a_number_of_episodes() -> None:
-    plan = Plan(
+    plan = ReplayPlan(
         env_steps=10**6, episodes=7, warmup=9, rollout_length=4, batch=4, capacity=99, updates=3, updates_per="episode"
     )
     trained, progress = loop(plan), []
@@ -91,7 +92,9 @@ def test_a_run_can_end_after_a_number_of_episodes() -> None:
 
 
 def test_a_run_ends_within_its_warm_up_where_that_has_all_its_episodes() -> None:
-    plan = Plan(env_steps=100, episodes=2, warmup=90, rollout_length=64, batch=4, updates=3, updates_per="episode")
+    plan = ReplayPlan(
+        env_steps=100, episodes=2, warmup=90, rollout_length=64, batch=4, updates=3, updates_per="episode"
+    )
     trained = loop(plan)
     told(trained)
     assert trained.counts.episodes.tolist() == [2, 2]
@@ -99,7 +102,7 @@ def test_a_run_ends_within_its_warm_up_where_that_has_all_its_episodes() -> None
 
 
 def test_a_resumed_run_goes_on_at_the_progress_where_it_stopped() -> None:
-    plan = Plan(env_steps=110, envs=2, rollout_length=10, warmup=20, batch=4)
+    plan = ReplayPlan(env_steps=110, envs=2, rollout_length=10, warmup=20, batch=4)
     whole, stopped, resumed = loop(plan), loop(plan), loop(plan)
     for _ in range(3):
         stopped.advance()

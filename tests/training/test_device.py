@@ -18,6 +18,7 @@ from polyak.training.device import DeviceLoop
 from polyak.training.device_evaluate import DeviceEvaluator
 from polyak.training.job import Job
 from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan, RolloutPlan
 from polyak.tree import take
 from polyak.types import Clock
 from tests.fixtures import toys
@@ -27,7 +28,7 @@ from tests.fixtures.compiled import copies
 from tests.fixtures.functions import Breaking, Choice, Drift, Keyed
 from tests.fixtures.rows import as_rows, unpack
 
-PLAN = Plan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
+PLAN = ReplayPlan(env_steps=60, envs=2, warmup=8, rollout_length=3, batch=4, capacity=40, updates=0.5, evaluations=3)
 
 
 def world(env: Any = Drift) -> CompiledEnv:
@@ -55,7 +56,7 @@ def test_is_the_loop_that_one_would_write_by_hand() -> None:
     assert trained.shared_updates == updates == (60 - 8) // 2
 
 
-def by_hand(plan: Plan, seed: int) -> tuple[np.ndarray, Any, int]:
+def by_hand(plan: ReplayPlan, seed: int) -> tuple[np.ndarray, Any, int]:
     """Act, store, learn, step by step; every random number depends on the same keys as in the device loop."""
     env, config = world(), toys.Config()
     init_key, key = jax.random.split(jax.random.key(seed))
@@ -166,8 +167,7 @@ def test_goes_on_from_a_snapshot_as_if_nothing_had_happened(env: Any) -> None:
 )
 def test_serves_every_kind(algorithm: Any, config: Any, env: Any) -> None:
     learns = algorithm.learns_from
-    rollouts: dict[str, Any] = {"warmup": 0, "updates_per": "rollout", "updates": 1, "evaluations": 3}
-    plan = Plan(env_steps=60, envs=2, rollout_length=3, **rollouts) if learns == "rollout" else PLAN
+    plan = RolloutPlan(env_steps=60, envs=2, rollout_length=3, evaluations=3) if learns == "rollout" else PLAN
     loop = train(plan, env=env, algorithm=algorithm, config=config)
     assert loop.counts.done
     assert loop.shared_updates == (10 if learns == "rollout" else 26)
@@ -206,7 +206,7 @@ def test_numbers_that_are_not_finite_stop_an_evaluation() -> None:
 
 @pytest.mark.parametrize("seeds", [(3,), range(8)], ids=["alone", "two lanes a device"])
 def test_a_segment_copies_no_replay(seeds: Any) -> None:
-    plan = Plan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
+    plan = ReplayPlan(env_steps=200_000, envs=2, warmup=8, rollout_length=4, batch=4, capacity=50_000)
     loop = DeviceLoop(Job(toys.linear, toys.Config(), plan, world(), seeds))
     rows, share = schedule.segment(plan, loop.counts.env_steps, loop.counts.episodes, loop.shared_updates)
     table = schedule.table(rows, schedule.most_iterations(plan))

@@ -14,7 +14,7 @@ from polyak.envs.gymnasium import Environment
 from polyak.envs.probe import ActionReward, ConstantReward, TimeLimit
 from polyak.errors import RunError, UsageError
 from polyak.training.evaluate import Evaluator, Scores
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from polyak.tree import replace
 from polyak.types import Box, EnvSpec
 from tests.fixtures import toys
@@ -32,7 +32,7 @@ def play(
     make: Callable[[], Any] = Walk,
     seeds: Any = SEEDS,
     policies: Any = POLICIES,
-    plan: Plan = Plan(),  # noqa: B008 (it is frozen)
+    plan: ReplayPlan = ReplayPlan(),  # noqa: B008 (it is frozen)
     **options: Any,
 ) -> Scores:
     with contextlib.closing(Evaluator(toys.linear, CONFIG, lambda: Environment(make), plan)) as evaluator:
@@ -65,7 +65,7 @@ def one_episode(env: Walk, seed: int, weight: np.ndarray) -> tuple[float, int]:
 @pytest.mark.parametrize("side_by_side", [1, 2, 3])
 def test_how_many_are_played_side_by_side_does_not_matter(side_by_side: int) -> None:
     expected, kept = play(), Kept()
-    scores = play(kept, plan=Plan(evaluation_envs=side_by_side))
+    scores = play(kept, plan=ReplayPlan(evaluation_envs=side_by_side))
     np.testing.assert_allclose(scores.returns, expected.returns, rtol=1e-5)
     np.testing.assert_array_equal(scores.lengths, expected.lengths)
     assert len(kept.made) == side_by_side
@@ -115,10 +115,10 @@ BACK = jax.tree.map(lambda leaf: -3 * abs(leaf), POLICIES)  # from where the poi
 
 
 def test_an_episode_without_end_is_cut_and_said_to_be() -> None:
-    scores = play(partial(Walk, limit=10**9), policies=BACK, plan=Plan(evaluation_steps=50))
+    scores = play(partial(Walk, limit=10**9), policies=BACK, plan=ReplayPlan(evaluation_steps=50))
     assert scores.lengths.max() == 50
     np.testing.assert_array_equal(scores.cut, scores.lengths == 50)
-    assert not play(partial(Walk, limit=50), policies=BACK, plan=Plan(evaluation_steps=50)).cut.any()
+    assert not play(partial(Walk, limit=50), policies=BACK, plan=ReplayPlan(evaluation_steps=50)).cut.any()
 
 
 def test_an_environment_with_a_time_limit_is_not_cut_before_it() -> None:

@@ -12,11 +12,11 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures import toys
 from tests.fixtures.walk import Breaking, Walk
 
-PLAN = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4)
+PLAN = ReplayPlan(env_steps=60, warmup=10, rollout_length=10, batch=4)
 SEED = 3
 AT = 34  # in the fourth rollout; the episodes of this seed make it a step within an episode
 
@@ -39,7 +39,7 @@ NOT_FINITE: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-def run(how: Callable[..., Any], plan: Plan = PLAN) -> HostLoop:
+def run(how: Callable[..., Any], plan: ReplayPlan = PLAN) -> HostLoop:
     return HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(partial(Breaking, AT, how), (SEED,), 1), (SEED,)))
 
 
@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_refused(how: Callable[..., Any], message: str) ->
 @pytest.mark.parametrize("how", [fails, NOT_FINITE["observation"][0]], ids=["raises", "nan"])
 @pytest.mark.parametrize("overlap", [True, False])
 def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewhere(how: Any, overlap: bool) -> None:
-    plan = Plan(**{**vars(PLAN), "overlap": overlap})
+    plan = ReplayPlan(**{**vars(PLAN), "overlap": overlap})
     loop = run(how, plan)
     until_it_fails(loop)
     assert loop.counts.env_steps.tolist() == [30]
@@ -83,7 +83,7 @@ def test_after_a_failure_the_run_is_as_before_the_rollout_and_can_go_on_elsewher
 
 @pytest.mark.parametrize("overlap", [True, False])
 def test_a_mended_run_equals_one_that_never_failed(overlap: bool) -> None:
-    plan = Plan(**{**vars(PLAN), "overlap": overlap})
+    plan = ReplayPlan(**{**vars(PLAN), "overlap": overlap})
     loop, sound = (run(how, plan) for how in (fails, lambda *answer: answer))
     until_it_fails(loop)
     mended = run(lambda *answer: answer, plan)
@@ -127,7 +127,7 @@ def ends() -> list[int]:
     return (np.flatnonzero(np.asarray(data.terminated + data.truncated)[0]) + 1).tolist()
 
 
-def where_it_stood(env_steps: int, plan: Plan) -> np.ndarray:
+def where_it_stood(env_steps: int, plan: ReplayPlan) -> np.ndarray:
     """Return what a sound run sees after some steps."""
     loop = run(lambda *answer: answer, plan)
     while loop.counts.env_steps[0] < env_steps:

@@ -15,7 +15,7 @@ from polyak.numerics.draws import LaneGenerators
 from polyak.replay import ring
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from polyak.tree import replace, take
 from polyak.types import Box, EnvSpec
 from tests.fixtures import toys
@@ -30,14 +30,14 @@ EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observation
 
 
 def train(
-    plan: Plan, seeds: Any = (3,), make: Any = Walk, algorithm: Any = toys.linear, config: Any = None
+    plan: ReplayPlan, seeds: Any = (3,), make: Any = Walk, algorithm: Any = toys.linear, config: Any = None
 ) -> HostLoop:
     return toys.finish(
         HostLoop(Job(algorithm, config or toys.Config(), plan, VectorEnv(make, seeds, plan.envs), seeds))
     )
 
 
-TEXTBOOK = Plan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
+TEXTBOOK = ReplayPlan(env_steps=50, warmup=10, rollout_length=1, batch=8, overlap=False)
 
 
 @pytest.mark.parametrize("config", [GAUSSIAN, EVERYTHING], ids=["gaussian", "everything"])
@@ -48,7 +48,7 @@ def test_chunk_of_one_without_overlap_is_the_textbook_loop(config: Any) -> None:
     assert_close(take(trained.policy, 0), state.policy, atol=1e-4)
 
 
-def textbook(config: Any, plan: Plan, seed: int) -> tuple[np.ndarray, Any]:
+def textbook(config: Any, plan: ReplayPlan, seed: int) -> tuple[np.ndarray, Any]:
     """Act, store, learn, step by step, as the papers print it; return the transitions and the final state."""
     env, episode, rows = Walk(), 0, []
     init_key, learn_key = jax.random.split(jax.random.key(seed))
@@ -76,7 +76,7 @@ def choose(config: Any, policy: Any, memory: Any, obs: Any, draws: LaneGenerator
     return action[0, 0], jax.tree.map(lambda leaf: leaf[0, 0], memory)
 
 
-def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: jax.Array, step: int) -> Any:
+def improve(config: Any, plan: ReplayPlan, state: Any, rows: list[np.ndarray], key: jax.Array, step: int) -> Any:
     unwritten = np.zeros((plan.env_steps - len(rows), row_size(SPEC)), np.float32)
     steps = jax.tree.map(jnp.asarray, unpack(SPEC, np.concatenate([rows, unwritten])))
     buffer = ring.Buffer(steps, jnp.int32(len(rows)))
@@ -88,16 +88,16 @@ def improve(config: Any, plan: Plan, state: Any, rows: list[np.ndarray], key: ja
 UPDATE = jax.jit(ddpg.update)
 
 COUNTS = [
-    Plan(env_steps=101, warmup=10, rollout_length=7, batch=4),
-    Plan(env_steps=111, warmup=15, rollout_length=4, envs=3, batch=4, updates=0.37),
-    Plan(env_steps=60, warmup=0, rollout_length=7, batch=4, updates=1.6, overlap=False),
-    Plan(env_steps=40, warmup=3, rollout_length=64, batch=4),
-    Plan(env_steps=61, warmup=10, rollout_length=8, batch=4, capacity=16, warmup_actions="policy"),
+    ReplayPlan(env_steps=101, warmup=10, rollout_length=7, batch=4),
+    ReplayPlan(env_steps=111, warmup=15, rollout_length=4, envs=3, batch=4, updates=0.37),
+    ReplayPlan(env_steps=60, warmup=0, rollout_length=7, batch=4, updates=1.6, overlap=False),
+    ReplayPlan(env_steps=40, warmup=3, rollout_length=64, batch=4),
+    ReplayPlan(env_steps=61, warmup=10, rollout_length=8, batch=4, capacity=16, warmup_actions="policy"),
 ]
 
 
 @pytest.mark.parametrize("plan", COUNTS, ids=lambda plan: f"{plan.env_steps}-{plan.envs}-{plan.rollout_length}")
-def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
+def test_takes_exactly_the_steps_and_updates_asked_for(plan: ReplayPlan) -> None:
     kept = Kept()
     trained = train(plan, seeds=(3, 4), make=kept)
     assert [sum(env.taken for env in kept.made[i : i + plan.envs]) for i in (0, plan.envs)] == [plan.env_steps] * 2
@@ -109,7 +109,7 @@ def test_takes_exactly_the_steps_and_updates_asked_for(plan: Plan) -> None:
 
 def test_a_rate_that_binary_numbers_only_approach_loses_no_update() -> None:
     # 0.7 a step in rollouts of 10 is 7 a rollout, though in floating point 90 · 0.7 = 62.99… and 100 · 0.7 = 70
-    trained = train(Plan(env_steps=200, warmup=0, rollout_length=10, batch=4, updates=0.7, overlap=False))
+    trained = train(ReplayPlan(env_steps=200, warmup=0, rollout_length=10, batch=4, updates=0.7, overlap=False))
     assert trained.shared_updates == 140
     assert trained.policy.updates.tolist() == [140]
 
@@ -118,7 +118,7 @@ def test_every_episode_has_a_seed_of_its_own_and_always_the_same() -> None:
     seeds = []
     for _ in range(2):
         kept = Kept()
-        train(Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4), seeds=(3, 4), make=kept)
+        train(ReplayPlan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4), seeds=(3, 4), make=kept)
         seeds.append([env.seeds for env in kept.made])
     assert seeds[0] == seeds[1]
     flat = [seed for of_env in seeds[0] for seed in of_env]
@@ -128,7 +128,7 @@ def test_every_episode_has_a_seed_of_its_own_and_always_the_same() -> None:
 
 def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
     kept = Kept()
-    parts = transitions(train(Plan(env_steps=90, warmup=20, rollout_length=8, batch=4), make=kept))
+    parts = transitions(train(ReplayPlan(env_steps=90, warmup=20, rollout_length=8, batch=4), make=kept))
     ended = np.flatnonzero(parts.terminated + parts.truncated)
     assert set(parts.truncated[ended]) == {0.0, 1.0}  # both ways to end occur
     for row, (last, fallen, stopped) in zip(ended, kept.made[0].ends, strict=True):
@@ -142,7 +142,7 @@ def test_transitions_hold_the_true_last_observation_of_each_episode() -> None:
 
 def test_finished_episodes_are_reported_with_their_true_returns() -> None:
     loop = HostLoop(
-        Job(toys.linear, toys.Config(), Plan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,))
+        Job(toys.linear, toys.Config(), ReplayPlan(env_steps=60, warmup=10, batch=4), VectorEnv(Walk, (3,), 1), (3,))
     )
     episodes = []
     while not loop.counts.done:
@@ -155,7 +155,7 @@ def test_finished_episodes_are_reported_with_their_true_returns() -> None:
 
 
 def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
-    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4)
+    plan = ReplayPlan(env_steps=40, warmup=10, rollout_length=10, batch=4)
     loop = HostLoop(Job(toys.linear, toys.Config(sigma=0.0), plan, VectorEnv(Walk, (3,), 1), (3,)))
     policies = []
     while not loop.counts.finished.all():
@@ -169,7 +169,7 @@ def test_overlapped_acting_is_exactly_one_iteration_behind() -> None:
 
 
 def test_metrics_are_the_mean_over_the_updates_made() -> None:
-    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
+    plan = ReplayPlan(env_steps=40, warmup=10, rollout_length=10, batch=4, overlap=False)
     loop = HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(Walk, (3, 4), 1), (3, 4)))
     reports = [loop.advance().metrics for _ in range(4)]
     assert reports[0] is None
@@ -177,26 +177,28 @@ def test_metrics_are_the_mean_over_the_updates_made() -> None:
 
 
 LANES = {
-    "per-step": Plan(env_steps=96, warmup=16, rollout_length=16, envs=2, batch=8),
-    "per-episode": Plan(env_steps=60, warmup=9, rollout_length=20, batch=8, updates=3, updates_per="episode"),
-    "per-episode in pieces": Plan(env_steps=60, warmup=9, rollout_length=4, batch=8, updates=3, updates_per="episode"),
+    "per-step": ReplayPlan(env_steps=96, warmup=16, rollout_length=16, envs=2, batch=8),
+    "per-episode": ReplayPlan(env_steps=60, warmup=9, rollout_length=20, batch=8, updates=3, updates_per="episode"),
+    "per-episode in pieces": ReplayPlan(
+        env_steps=60, warmup=9, rollout_length=4, batch=8, updates=3, updates_per="episode"
+    ),
 }
 
 
 @pytest.mark.parametrize("plan", LANES.values(), ids=LANES.keys())
-def test_a_lane_is_bit_for_bit_the_run_of_its_seed_alone(plan: Plan) -> None:
+def test_a_lane_is_bit_for_bit_the_run_of_its_seed_alone(plan: ReplayPlan) -> None:
     together = train(plan, seeds=(3, 4, 5))
     for lane, seed in enumerate((3, 4, 5)):
         assert_identical(take(together.learner, lane), take(train(plan, seeds=(seed,)).learner, 0))
 
 
 def test_a_lane_that_draws_by_priority_is_bit_for_bit_the_run_of_its_seed_alone() -> None:
-    plan = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
+    plan = ReplayPlan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
     together, alone = (train(plan, seeds, algorithm=toys.by_priority) for seeds in ((3, 4), (4,)))
     assert_identical(take(together.learner, 1), take(alone.learner, 0))
 
 
-LARGE = Plan(env_steps=64, warmup=16, rollout_length=16, envs=2, batch=8)
+LARGE = ReplayPlan(env_steps=64, warmup=16, rollout_length=16, envs=2, batch=8)
 
 
 def test_a_lane_of_ddpg_is_the_run_of_its_seed_alone() -> None:
@@ -212,21 +214,21 @@ def test_a_lane_of_ddpg_is_bit_for_bit_the_same_in_any_company() -> None:
 
 
 def test_lanes_that_share_a_device_learn_the_same_up_to_rounding() -> None:
-    plan = Plan(env_steps=40, warmup=10, rollout_length=10, batch=8)
+    plan = ReplayPlan(env_steps=40, warmup=10, rollout_length=10, batch=8)
     seeds = tuple(range(2 * len(jax.devices())))
     together, alone = train(plan, seeds=seeds), train(plan, seeds=seeds[-1:])
     assert_close(take(together.policy, -1), take(alone.policy, 0), atol=1e-4)
 
 
 def test_updates_per_episode() -> None:
-    plan = Plan(env_steps=60, warmup=7, rollout_length=10, batch=4, updates=3, updates_per="episode")
+    plan = ReplayPlan(env_steps=60, warmup=7, rollout_length=10, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=5))
     # the rest of the episode in which the warm-up ended counts, and so does the one that the run's end cut off
     assert trained.shared_updates == trained.policy.updates[0] == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
 
 def test_updates_per_episode_are_made_once_even_when_the_episode_is_longer_than_a_chunk() -> None:
-    plan = Plan(env_steps=54, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
+    plan = ReplayPlan(env_steps=54, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
     trained = train(plan, make=lambda: Walk(limit=9))
     assert trained.shared_updates == 3 * (np.cumsum(lengths(trained)) > plan.warmup).sum()
 
@@ -243,7 +245,9 @@ def lengths(loop: HostLoop) -> np.ndarray:
 
 
 def test_an_episode_is_truncated_before_an_evaluation_that_needs_its_environment() -> None:
-    plan = Plan(env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True)
+    plan = ReplayPlan(
+        env_steps=60, warmup=10, rollout_length=10, batch=4, evaluations=2, evaluation_envs=0, overlap=True
+    )
     kept = Kept(partial(Walk, limit=10**9))
     loop = HostLoop(Job(toys.linear, toys.Config(), plan, VectorEnv(kept, (3,), 1), (3,)))
     due = plan.evaluations_due(np.arange(0, 70, 10), np.zeros(7, int))

@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 
 from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule, learn, start
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from polyak.types import Box, EnvSpec
 from tests.fixtures import toys
 from tests.fixtures.rows import row_size, unpack
 
 SPEC = EnvSpec(2, Box(1))
-PLAN = Plan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
-PER_EPISODE = Plan(env_steps=40, warmup=4, rollout_length=8, batch=8, capacity=20, updates=8, updates_per="episode")
+PLAN = ReplayPlan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
+PER_EPISODE = ReplayPlan(
+    env_steps=40, warmup=4, rollout_length=8, batch=8, capacity=20, updates=8, updates_per="episode"
+)
 CONFIG = toys.Config()
 KEY = jax.random.key(5)
 LEARN = jax.jit(learn, static_argnums=0)
 
 
-def rollout(plan: Plan = PLAN, start: int = 0, count: int | None = None, active: bool = True) -> Rollout:
+def rollout(plan: ReplayPlan = PLAN, start: int = 0, count: int | None = None, active: bool = True) -> Rollout:
     """Make rows that hold their own numbers, from `start` on."""
     numbers = start + np.arange(plan.rollout_length * plan.envs, dtype=np.float32)
     rows = np.tile(numbers.reshape(plan.rollout_length, plan.envs, 1), (1, 1, row_size(SPEC))) / 100
@@ -29,11 +31,13 @@ def rollout(plan: Plan = PLAN, start: int = 0, count: int | None = None, active:
     return Rollout(unpack(SPEC, rows), steps, np.bool_(active), np.float32(0.5))
 
 
-def fresh(plan: Plan = PLAN) -> Learner:
+def fresh(plan: ReplayPlan = PLAN) -> Learner:
     return start(Task(toys.linear, plan, SPEC), CONFIG, KEY)
 
 
-def run(learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: Plan = PLAN) -> tuple[Learner, Any]:
+def run(
+    learner: Learner, rollout: Rollout, updates: int, step: int = 0, plan: ReplayPlan = PLAN
+) -> tuple[Learner, Any]:
     schedule = UpdateSchedule(jnp.int32(step), jnp.int32(updates))
     return LEARN(Task(Unchanged(toys.linear), plan, SPEC), CONFIG, learner, rollout, KEY, schedule)
 
@@ -56,7 +60,7 @@ class Unchanged:
 
 @pytest.mark.parametrize(("env_steps", "capacity"), [(40, 20), (12, 12)])
 def test_the_buffer_holds_no_more_than_the_run_can_fill(env_steps: int, capacity: int) -> None:
-    plan = Plan(env_steps=env_steps, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
+    plan = ReplayPlan(env_steps=env_steps, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
     assert fresh(plan).buffer.data.obs.shape == (capacity, SPEC.obs_size)
 
 

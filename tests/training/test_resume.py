@@ -12,7 +12,7 @@ from polyak.algorithms import ddpg
 from polyak.envs.gymnasium import VectorEnv
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from polyak.tree import from_named_leaves, named_leaves
 from tests.fixtures import toys
 from tests.fixtures.agents import small
@@ -20,14 +20,14 @@ from tests.fixtures.compare import assert_identical
 from tests.fixtures.walk import Walk
 
 SEEDS = (3, 4)
-OVERLAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4)
-IN_TURN = Plan(env_steps=45, warmup=10, rollout_length=5, batch=4, updates=0.5, capacity=30, overlap=False)
-WRAPPED = Plan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
-PER_EPISODE = Plan(env_steps=60, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
+OVERLAPPED = ReplayPlan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4)
+IN_TURN = ReplayPlan(env_steps=45, warmup=10, rollout_length=5, batch=4, updates=0.5, capacity=30, overlap=False)
+WRAPPED = ReplayPlan(env_steps=90, warmup=20, rollout_length=8, envs=2, batch=4, capacity=41)
+PER_EPISODE = ReplayPlan(env_steps=60, warmup=9, rollout_length=4, batch=4, updates=3, updates_per="episode")
 Make = Callable[[], HostLoop]
 
 
-def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
+def maker(plan: ReplayPlan, algorithm: Any = toys.linear, config: Any = None, **walk: Any) -> Make:
     def make() -> HostLoop:
         envs = VectorEnv(lambda: Walk(**walk), SEEDS, plan.envs)
         return HostLoop(Job(algorithm, config or toys.Config(), plan, envs, SEEDS))
@@ -37,7 +37,7 @@ def maker(plan: Plan, algorithm: Any = toys.linear, config: Any = None, **walk: 
 
 @pytest.mark.parametrize("iterations", [0, 2, 4, 7])
 @pytest.mark.parametrize("plan", [OVERLAPPED, IN_TURN, PER_EPISODE], ids=["overlapped", "in-turn", "per-episode"])
-def test_restored_equals_uninterrupted(plan: Plan, iterations: int) -> None:
+def test_restored_equals_uninterrupted(plan: ReplayPlan, iterations: int) -> None:
     make = maker(plan)
     assert_identical(finished(restored(make, advanced(make, iterations).snapshot())), uninterrupted(plan))
 
@@ -67,7 +67,7 @@ def test_restored_when_acting_is_compiled() -> None:
     [(toys.linear, OVERLAPPED), (toys.by_priority, WRAPPED)],
     ids=["uniform", "n-step by priority"],
 )
-def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any, plan: Plan) -> None:
+def test_restored_from_named_leaves_as_a_checkpoint_does(algorithm: Any, plan: ReplayPlan) -> None:
     make = maker(plan, algorithm)
     snapshot = advanced(make, 5).snapshot()
     actions = snapshot["collector"].pop("actions")  # of any length: kept apart from what has a template
@@ -124,7 +124,7 @@ def restored(make: Make, snapshot: Any) -> HostLoop:
 
 
 @cache
-def uninterrupted(plan: Plan) -> dict[str, Any]:
+def uninterrupted(plan: ReplayPlan) -> dict[str, Any]:
     return finished(maker(plan)())
 
 
@@ -142,7 +142,7 @@ def reports(loop: HostLoop) -> list[Any]:
 
 
 @pytest.mark.parametrize("plan", [OVERLAPPED, IN_TURN], ids=["pending", "stored"])
-def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: Plan) -> None:
+def test_an_episode_that_does_not_repeat_is_truncated_where_it_was(plan: ReplayPlan) -> None:
     make = maker(plan)
     snapshot = jax.tree.map(np.array, advanced(make, 6).snapshot())
     snapshot["collector"]["obs"][1, 0] += 1  # as if the environment had been elsewhere

@@ -11,7 +11,7 @@ import pytest
 from polyak.errors import UsageError
 from polyak.training import devices, learn
 from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from polyak.tree import pytree, replace
 from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition
 from tests.fixtures import toys
@@ -22,9 +22,9 @@ SPEC = EnvSpec(1, Box(1))
 STEPS = Sampling(gamma=0.5, n_step=3)
 RANKED = Sampling(priority_alpha=0.5, priority_beta=0.4)
 BOTH = Sampling(gamma=0.5, n_step=3, priority_alpha=0.5, priority_beta=0.4)
-PLAN = Plan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=4, capacity=12)
-WIDE = Plan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=12, capacity=12)
-LARGE = Plan(env_steps=200_000, warmup=0, rollout_length=4, envs=2, batch=4, capacity=100_000)
+PLAN = ReplayPlan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=4, capacity=12)
+WIDE = ReplayPlan(env_steps=100, warmup=0, rollout_length=4, envs=2, batch=12, capacity=12)
+LARGE = ReplayPlan(env_steps=200_000, warmup=0, rollout_length=4, envs=2, batch=4, capacity=100_000)
 KEY = jax.random.key(5)
 
 
@@ -70,7 +70,7 @@ def rollout(first: int, ends: tuple[int, ...] = (), cuts: tuple[int, ...] = (), 
 NOTHING = replace(rollout(0), count=np.int32(0))
 
 
-def start(sampling: Sampling, plan: Plan = PLAN) -> Learner:
+def start(sampling: Sampling, plan: ReplayPlan = PLAN) -> Learner:
     return learn.start(Task(RECORDERS[plan.batch], plan, SPEC), sampling, KEY)  # type: ignore[arg-type]
 
 
@@ -185,17 +185,17 @@ def test_where_an_algorithm_does_not_say_minibatches_are_uniform_and_of_single_s
 
 @pytest.mark.parametrize(
     ("plan", "most"),
-    [(PLAN, 6), (Plan(env_steps=8, warmup=0, rollout_length=2, envs=2, batch=2), 4)],
+    [(PLAN, 6), (ReplayPlan(env_steps=8, warmup=0, rollout_length=2, envs=2, batch=2), 4)],
     ids=["capacity", "length of the run"],
 )
-def test_a_return_longer_than_the_replay_is_refused(plan: Plan, most: int) -> None:
+def test_a_return_longer_than_the_replay_is_refused(plan: ReplayPlan, most: int) -> None:
     learn.validate(RECORDERS[4], Sampling(n_step=most), plan)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=f"n_step = {most + 1} does not fit .* use {most} or less"):
         learn.validate(RECORDERS[4], Sampling(n_step=most + 1), plan)  # type: ignore[arg-type]
 
 
 def test_an_algorithm_may_refuse_a_plan() -> None:
-    def validate(config: Any, plan: Plan) -> None:
+    def validate(config: Any, plan: ReplayPlan) -> None:
         if config.rate * plan.rollout_length > 1:
             raise UsageError("too much at once")
 

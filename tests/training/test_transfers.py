@@ -17,19 +17,19 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.training.device import DeviceLoop
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
-from polyak.training.plan import Plan
+from polyak.training.plans import ReplayPlan
 from tests.fixtures import toys
 from tests.fixtures.walk import Walk
 
-PLAN = Plan(env_steps=4_000, warmup=8, rollout_length=8, batch=4, evaluations=1)
+PLAN = ReplayPlan(env_steps=4_000, warmup=8, rollout_length=8, batch=4, evaluations=1)
 LONGER = replace(PLAN, rollout_length=64, updates=2.0)
 
 
-def on_host(algorithm: Any, plan: Plan) -> Any:
+def on_host(algorithm: Any, plan: ReplayPlan) -> Any:
     return HostLoop(Job(algorithm, toys.Config(), plan, VectorEnv(Walk, (3,), plan.envs), (3,)))
 
 
-def on_device(algorithm: Any, plan: Plan) -> Any:
+def on_device(algorithm: Any, plan: ReplayPlan) -> Any:
     return DeviceLoop(Job(algorithm, toys.Config(), plan, functional.find("Pendulum-v1"), (3,)))
 
 

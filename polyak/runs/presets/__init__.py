@@ -9,8 +9,9 @@ import pkgutil
 
 from polyak.envs.make import newest
 from polyak.errors import UsageError, nearest
-from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
+from polyak.runs.presets.preset import Preset, Presets
 from polyak.training.plan import Plan
+from polyak.training.plans import plan_for
 from polyak.tree import replace
 from polyak.types import Algorithm, Tree
 
@@ -31,14 +32,11 @@ def warning(algorithm: str, preset: str, environment: str) -> str | None:
     return None if why is None else f"{algorithm} is known not to solve {env} with its default settings: {why}"
 
 
-def find(algorithm: str, name: str, environment: str, learns_from: str = "replay") -> Preset:
-    """Return the preset for the environment, else the general one. Raises UsageError for an unknown name.
-
-    For an algorithm without presets, `learns_from` decides the default.
-    """
+def find(algorithm: str, name: str, environment: str) -> Preset:
+    """Return the preset for the environment, else the general one. Raises UsageError for an unknown name."""
     presets = PRESETS.get(algorithm, {})
     if name == "default" and name not in presets:
-        return Preset("the algorithm's own defaults", plan=ON_POLICY if learns_from == "rollout" else {})
+        return Preset("the algorithm's own defaults")
     if not isinstance(name, str) or name not in presets:
         raise UsageError(f"{algorithm} has no preset {name!r}: {nearest(str(name), presets or ['default'])}")
     made_for = [preset for preset in presets[name] if newest(environment) in preset.environments]
@@ -48,4 +46,4 @@ def find(algorithm: str, name: str, environment: str, learns_from: str = "replay
 def settings(algorithm: Algorithm, preset: Preset, steps: int | None = None) -> tuple[Tree, Plan]:
     """Construct the Config and the Plan of a preset, with `steps` environment steps if given."""
     plan = dict(preset.plan) if steps is None else {**preset.plan, "env_steps": steps}
-    return algorithm.Config(**preset.config), replace(Plan(), **plan)
+    return algorithm.Config(**preset.config), replace(plan_for(algorithm.learns_from)(), **plan)

@@ -1,6 +1,6 @@
 """Presets of A2C."""
 
-from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
+from polyak.runs.presets.preset import Preset, Presets
 
 NOT_SOLVED = {
     "Pendulum-v1": "its return stays near -1460; ppo and the off-policy algorithms solve it",
@@ -12,11 +12,11 @@ PRESETS: Presets = {
             "eight environments, rollouts of 20 steps, small rewards",
             environments=("CartPole-v1",),
             config={"lr_decay": 1.0, "lam": 0.95, "entropy_coefficient": 0.01, "reward_scale": 0.05},
-            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 20},
+            plan={"env_steps": 500_000, "envs": 8, "rollout_length": 20},
         ),
         Preset(
             "eight environments, rollouts of five steps",
-            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 5},
+            plan={"env_steps": 500_000, "envs": 8, "rollout_length": 5},
         ),
     ),
     "tutorial": (
@@ -36,7 +36,7 @@ PRESETS: Presets = {
                 "gradient_norm": None,
                 "reward_scale": 0.01,
             },
-            plan={**ON_POLICY, "env_steps": 500_000, "rollout_length": 10},
+            plan={"env_steps": 500_000, "rollout_length": 10},
         ),
     ),
 }

@@ -1,6 +1,6 @@
 """Presets of PPO."""
 
-from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
+from polyak.runs.presets.preset import Preset, Presets
 
 PRESETS: Presets = {
     "default": (
@@ -16,7 +16,7 @@ PRESETS: Presets = {
                 "epochs": 20,
                 "minibatch": 200,
             },
-            plan={**ON_POLICY, "env_steps": 100_000, "envs": 8, "rollout_length": 25},
+            plan={"env_steps": 100_000, "envs": 8, "rollout_length": 25},
         ),
         Preset(
             "four environments, a short horizon, everything normalized",
@@ -29,12 +29,12 @@ PRESETS: Presets = {
                 "normalize_rewards": True,
                 "minibatch": 50,
             },
-            plan={**ON_POLICY, "env_steps": 100_000, "envs": 4, "rollout_length": 500},
+            plan={"env_steps": 100_000, "envs": 4, "rollout_length": 500},
         ),
         Preset(
             "a good start on any task",
             config={"minibatch": 100},
-            plan={**ON_POLICY, "env_steps": 1_000_000, "envs": 8, "rollout_length": 250},
+            plan={"env_steps": 1_000_000, "envs": 8, "rollout_length": 250},
         ),
     ),
 }

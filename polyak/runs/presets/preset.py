@@ -13,7 +13,4 @@ class Preset:
     plan: dict[str, object] = field(default_factory=dict)
 
 
-# an on-policy algorithm learns once from each rollout, and has no warm-up
-ON_POLICY: dict[str, object] = {"warmup": 0, "updates": 1, "updates_per": "rollout", "rollout_length": 100}
-
 Presets = dict[str, tuple[Preset, ...]]  # name → presets for particular environments, and a general one

@@ -1,6 +1,6 @@
 """Presets of REINFORCE."""
 
-from polyak.runs.presets.preset import ON_POLICY, Preset, Presets
+from polyak.runs.presets.preset import Preset, Presets
 
 PRESETS: Presets = {
     "default": (
@@ -8,8 +8,8 @@ PRESETS: Presets = {
             "long rollouts of eight environments",
             environments=("CartPole-v1",),
             config={"lr_decay": 1.0},
-            plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 125},
+            plan={"env_steps": 500_000, "envs": 8, "rollout_length": 125},
         ),
-        Preset("a good start on any task", plan={**ON_POLICY, "env_steps": 500_000, "envs": 8, "rollout_length": 250}),
+        Preset("a good start on any task", plan={"env_steps": 500_000, "envs": 8, "rollout_length": 250}),
     ),
 }

@@ -12,7 +12,7 @@ from polyak.envs import functional
 from polyak.envs.findings import surprises
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.leftovers import Company, GlobalRandom
-from polyak.envs.make import Source
+from polyak.envs.make import EnvSource
 from polyak.envs.spaces import AnySpace
 from polyak.envs.stdout import capturing
 from polyak.envs.trial import Effort, Trial
@@ -46,7 +46,7 @@ class Facts:
     compiled: bool
 
 
-def check(source: Source, effort: Effort) -> tuple[Facts | None, list[Finding]]:
+def check(source: EnvSource, effort: Effort) -> tuple[Facts | None, list[Finding]]:
     """Try an environment; return its facts, or None if it cannot be made, and all findings.
 
     Its output is not shown.
@@ -150,7 +150,7 @@ class Examination:
         if not (isinstance(self.source.found, str) or _unwrapped(first).__name__ == "FunctionalJaxEnv"):
             return False
         try:
-            return functional.find(Source(self.source.maker, self.source.kwargs)) is not None
+            return functional.find(EnvSource(self.source.maker, self.source.kwargs)) is not None
         except UsageError as error:
             self.warn(f"{option('backend', 'device')} refuses it: {error}")
             return False

@@ -17,7 +17,7 @@ from gymnasium import spaces
 
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
-from polyak.envs.make import Maker, Source, functional_of, limit_of, name_of
+from polyak.envs.make import EnvSource, Maker, limit_of
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
@@ -200,13 +200,13 @@ def find(env: Maker) -> CompiledEnv | None:
 
     A twin takes no arguments but a time limit. Raises UsageError for a FuncEnv that breaks the contract.
     """
-    source = Source.of(env)
+    source = EnvSource.of(env)
     if BOUNDS in source.kwargs:  # actions are scaled inside the program, to the space as it is
         return None
-    name, limit = name_of(source), checked_limit(source.kwargs.get(LIMIT), LIMIT)
+    name, limit = source.name, checked_limit(source.kwargs.get(LIMIT), LIMIT)
     if isinstance(source.maker, str) and name in TWINS:
         if set(source.kwargs) - {LIMIT}:
             return None
         return _twin(name) if limit is None else replace(_twin(name), limit=limit)
-    made = functional_of(source)
+    made = source.make_functional()
     return None if made is None else CompiledEnv(name, made, limit_of(made, limit))

@@ -14,7 +14,7 @@ from gymnasium import spaces
 
 from polyak.envs.answers import first_observation, refuse_seedless, refuse_step, reward_of, truth
 from polyak.envs.flatten import NUMBERS, flatten
-from polyak.envs.make import Maker, Source, close, closed_on_error
+from polyak.envs.make import EnvSource, Maker, close, closed_on_error
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.envs.wrappers import time_limit
 from polyak.errors import RunError, describe
@@ -30,12 +30,12 @@ class Environment:
     """One environment with flat observations; it takes actions in its own units, as `scale` makes them."""
 
     def __init__(self, env: Maker, render_mode: str | None = None):
-        source = Source.of(env)
+        source = EnvSource.of(env)
         self.env = source.make(render_mode)
         with closed_on_error(self.env):
             self._describe(source)
 
-    def _describe(self, source: Source) -> None:
+    def _describe(self, source: EnvSource) -> None:
         self.limit = time_limit(self.env)  # steps after which it truncates an episode; None: unknown
         self.observation_space, self.action_space = self.env.observation_space, source.acts_in(self.env)
         self.spec = spec_of(self.observation_space, self.action_space)
@@ -89,9 +89,9 @@ class VectorEnv:
         self.seeds, self.num_envs, self.first = list(seeds), num_envs, first
         self.copies: list[list[Environment]] = [[] for _ in seeds]
         with closed_on_error(self):
-            self._open(Source.of(env))
+            self._open(EnvSource.of(env))
 
-    def _open(self, source: Source) -> None:
+    def _open(self, source: EnvSource) -> None:
         for of_lane in self.copies:
             for _ in range(self.num_envs):
                 of_lane.append(Environment(source))

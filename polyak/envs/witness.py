@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from polyak.envs.answers import reward_of, truth
 from polyak.envs.flatten import flatten, shorten
-from polyak.envs.make import Source
+from polyak.envs.make import EnvSource
 from polyak.envs.spaces import AnyEnv, AnySpace
 from polyak.errors import describe
 
@@ -113,7 +113,7 @@ class Witness(gymnasium.Wrapper[object, object, object, object]):
 
 
 @dataclass(eq=False)
-class Watched(Source):
+class Watched(EnvSource):
     """A source that wraps each environment in a `Witness`."""
 
     notes: Notes = field(default_factory=Notes)

@@ -19,7 +19,7 @@ import numpy as np
 
 from polyak.envs.forks import SIGNALS, restore_in_forks
 from polyak.envs.gymnasium import VectorEnv
-from polyak.envs.make import Maker, closed_on_error
+from polyak.envs.make import EnvSource, closed_on_error
 from polyak.errors import RunError, UsageError
 from polyak.lazy import jax
 from polyak.types import Box, Discrete, EnvSpec
@@ -46,14 +46,14 @@ class Table:
 SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value means yes
 
 
-def work(pipe: Connection, env: Maker, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
+def work(pipe: Connection, source: EnvSource, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
     """Do what a worker does, until its pipe ends."""
     if os.environ.get(SAFE_PATH) == SAFE_PATH_OF_WORKERS:
         del os.environ[SAFE_PATH]  # not for programs that an environment starts
     _end_with_parent()
     _leave_signals_to_parent()
     jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU
-    envs = _answer(pipe, lambda: _Share(env, named, share, Table(*table)), tell=False)
+    envs = _answer(pipe, lambda: _Share(source, named, share, Table(*table)), tell=False)
     if envs is None:
         return
     with contextlib.closing(envs), contextlib.suppress(EOFError, OSError):
@@ -118,12 +118,12 @@ def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
 class _Share:
     """The environments of one worker, number `share[i]` of all being its i-th."""
 
-    def __init__(self, env: Maker, named: list[tuple[int, int]], share: Any, table: Table):
+    def __init__(self, source: EnvSource, named: list[tuple[int, int]], share: Any, table: Table):
         self.share, self.table = share, table
         self.envs: list[VectorEnv] = []
         with closed_on_error(self):
             for seed, e in named:
-                self.envs.append(VectorEnv(env, [seed], 1, first=e))
+                self.envs.append(VectorEnv(source, [seed], 1, first=e))
             for i in range(len(share)):
                 self._show(i)
 

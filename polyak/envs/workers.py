@@ -23,7 +23,7 @@ import numpy as np
 
 from polyak.envs.forks import SIGNALS
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, Source, name_of
+from polyak.envs.make import EnvSource, Maker
 from polyak.envs.worker import SAFE_PATH, SAFE_PATH_OF_WORKERS, Table, work
 from polyak.errors import RunError, UsageError, reason
 from polyak.types import Episode
@@ -41,10 +41,9 @@ class Workers:
     """
 
     def __init__(self, env: Maker, seeds: Sequence[int], num_envs: int, workers: int):
-        count = len(seeds) * num_envs
-        validate(env, workers, count)
-        env = Source.of(env)
-        one = Environment(env)
+        count, source = len(seeds) * num_envs, EnvSource.of(env)
+        validate(source, workers, count)
+        one = Environment(source)
         one.close()
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.limit = one.limit
@@ -64,7 +63,7 @@ class Workers:
         named = [(seed, e) for seed in seeds for e in range(num_envs)]
         try:
             for share in self.shares:
-                self._begin(env, [named[i] for i in share], share, arrays)
+                self._begin(source, [named[i] for i in share], share, arrays)
             self._replies(range(workers))
         except BaseException as error:
             self.close()
@@ -72,10 +71,12 @@ class Workers:
                 raise
             raise UsageError(f"in a worker process: {error}; register ids in a module, named as module:Id") from error
 
-    def _begin(self, env: Maker, named: list[tuple[int, int]], share: np.ndarray, table: tuple[Any, ...]) -> None:
+    def _begin(
+        self, source: EnvSource, named: list[tuple[int, int]], share: np.ndarray, table: tuple[Any, ...]
+    ) -> None:
         """Start a worker."""
         ours, theirs = START.Pipe()
-        process = START.Process(target=work, args=(theirs, env, named, share, table))
+        process = START.Process(target=work, args=(theirs, source, named, share, table))
         self.pipes.append(ours)
         try:
             with _safe_path(), _blocked():
@@ -161,15 +162,15 @@ class Workers:
             )
 
 
-def validate(env: Maker, workers: int, count: int) -> None:
+def validate(source: EnvSource, workers: int, count: int) -> None:
     """Raise UsageError for more workers than environments, and for an environment that cannot be sent to them."""
     if workers > count:
         raise UsageError(f"workers = {workers} is more than the number of environments, {count}: use {count} or fewer")
     try:
-        ForkingPickler.dumps(env)  # as starting the process does
+        ForkingPickler.dumps(source)  # as starting the process does
     except Exception as error:
         raise UsageError(
-            f"{name_of(env)} cannot be sent to worker processes ({type(error).__name__}: {error}): give an id, or a"
+            f"{source.name} cannot be sent to worker processes ({type(error).__name__}: {error}): give an id, or a"
             " function or class at the top of a module; or use workers = 0"
         ) from error
 

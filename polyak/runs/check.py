@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 from polyak import algorithms
 from polyak.envs.check import Facts, Finding, check
-from polyak.envs.make import Maker, Source, name_of
+from polyak.envs.make import EnvSource, Maker
 from polyak.envs.trial import Effort
 from polyak.runs import interrupts, request
 from polyak.training.plan import Plan
@@ -74,16 +74,16 @@ def check_env(
     Raises UsageError for an invalid argument; faults of the environment are in the report.
     """
     effort = Effort(episodes, steps, seconds, seed)
-    source = Source.of(env, request.json_kwargs(env_kwargs))
+    source = EnvSource.of(env, request.json_kwargs(env_kwargs))
     facts, findings = check(source, effort)
     if facts is None:
-        return Report(name_of(source), None, (), tuple(findings))
+        return Report(source.name, None, (), tuple(findings))
     # an environment that truncates episodes has a time limit, even if it does not declare it
     limit = facts.limit or (facts.lengths[1] if facts.truncates else None)
     findings += [Finding("warning", sentence) for sentence in request.warnings_of(source, Plan(), limit)]
     kind = type(facts.spec.action)
     able = tuple(name for name, module in algorithms.REGISTRY.items() if kind in module.acts_on)
-    return Report(name_of(source), facts, able, tuple(findings))
+    return Report(source.name, facts, able, tuple(findings))
 
 
 def _described(facts: Facts, able: tuple[str, ...]) -> list[str]:

@@ -11,7 +11,7 @@ from polyak import algorithms
 from polyak.envs import functional
 from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import Environment, VectorEnv
-from polyak.envs.make import Maker, Source, found_again, name_of
+from polyak.envs.make import EnvSource
 from polyak.envs.workers import Workers
 from polyak.errors import UsageError, nearest, option
 from polyak.runs import sizes
@@ -55,25 +55,25 @@ AnyEnvs: TypeAlias = VectorEnv | Workers | CompiledEnv
 BACKENDS = ("auto", "host", "device")
 
 
-def first_of(name: str, module: Any, env: Maker, plan: Plan, backend: str = "host") -> Environment | CompiledEnv:
+def first_of(name: str, module: Any, source: EnvSource, plan: Plan, backend: str = "host") -> Environment | CompiledEnv:
     """Make one environment, which is closed, or its functional form for the device loop: to see what it is like.
 
     Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.
     """
-    compiled = None if backend == "host" else compiled_for(env, plan, backend)
-    first = compiled or Environment(env)
+    compiled = None if backend == "host" else compiled_for(source, plan, backend)
+    first = compiled or Environment(source)
     first.close()
     if not isinstance(first.spec.action, module.acts_on):
         kind = type(first.spec.action)
         others = [other for other, found in algorithms.REGISTRY.items() if kind in found.acts_on]
         remedy = f"use {', '.join(others)}" if others else "choose one with Box actions, such as Pendulum-v1"
         raise UsageError(
-            f"{name} does not take {kind.__name__} actions, which {name_of(env)} has ({first.action_space}): {remedy}"
+            f"{name} does not take {kind.__name__} actions, which {source.name} has ({first.action_space}): {remedy}"
         )
     return first
 
 
-def make_envs(first: Environment | CompiledEnv, env: Maker, lanes: list[int], plan: Plan) -> AnyEnvs:
+def make_envs(first: Environment | CompiledEnv, source: EnvSource, lanes: list[int], plan: Plan) -> AnyEnvs:
     """Make every environment of the run, where `first_of` is not all that the device loop needs."""
     if plan.evaluation_envs == 0 and (len(lanes) > 1 or isinstance(first, CompiledEnv)):
         raise UsageError(
@@ -82,17 +82,17 @@ def make_envs(first: Environment | CompiledEnv, env: Maker, lanes: list[int], pl
         )
     if isinstance(first, CompiledEnv):
         return first
-    return Workers(env, lanes, plan.envs, plan.workers) if plan.workers else VectorEnv(env, lanes, plan.envs)
+    return Workers(source, lanes, plan.envs, plan.workers) if plan.workers else VectorEnv(source, lanes, plan.envs)
 
 
-def compiled_for(env: Maker, plan: Plan, backend: str) -> CompiledEnv | None:
+def compiled_for(source: EnvSource, plan: Plan, backend: str) -> CompiledEnv | None:
     """Return the functional form of an environment; with "auto" None where it has none, or the plan needs the host."""
     if backend not in BACKENDS:
         raise UsageError(f"backend = {backend!r} is unknown: {nearest(str(backend), BACKENDS)}")
-    found = functional.find(env)
+    found = functional.find(source)
     if found is None and backend == "device":
         raise UsageError(
-            f"{name_of(env)} cannot be compiled: the device loop takes FuncEnvs written in JAX, and"
+            f"{source.name} cannot be compiled: the device loop takes FuncEnvs written in JAX, and"
             f" {', '.join(functional.TWINS)} without arguments but max_episode_steps; use {option('backend', 'host')}"
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
@@ -117,21 +117,21 @@ def heading(record: RunRecord, job: Job[AnyEnvs]) -> str:
     return ", ".join(words)
 
 
-def scorer_of(env: Source, job: Job[AnyEnvs], stop: Callable[[], None]) -> Evaluator:
+def scorer_of(source: EnvSource, job: Job[AnyEnvs], stop: Callable[[], None]) -> Evaluator:
     """Return what plays evaluation episodes on the host, in copies of the environment or in the one that trains."""
     if job.plan.evaluation_envs == 0 and isinstance(job.envs, VectorEnv):
         return InTraining(cast(Job[VectorEnv], job), job.envs.copies[0][0], stop)
-    return Evaluator(job.algorithm, job.config, lambda: Environment(env), job.plan, stop)
+    return Evaluator(job.algorithm, job.config, lambda: Environment(source), job.plan, stop)
 
 
 FEW_UPDATES = 100  # with fewer than this, nothing is learned
 
 
-def warnings_of(env: Source, plan: Plan, limit: int | None) -> Iterator[str]:
+def warnings_of(source: EnvSource, plan: Plan, limit: int | None) -> Iterator[str]:
     """Say what will surprise the user later; `limit` is the environment's time limit, None where it has none."""
-    if not found_again(env):
+    if not source.can_be_found:
         yield (
-            f"{name_of(env)} cannot be found by this name later: resume, evaluate and watch need the environment given"
+            f"{source.name} cannot be found by this name later: resume, evaluate and watch need the environment given"
             " from Python, unless a module has it at its top level"
         )
     fewest = plan.fewest_updates(limit)
@@ -142,6 +142,6 @@ def warnings_of(env: Source, plan: Plan, limit: int | None) -> Iterator[str]:
         )
     if limit is None and not plan.evaluation_steps:
         yield (
-            f"{name_of(env)} has no time limit: evaluation episodes are cut after"
+            f"{source.name} has no time limit: evaluation episodes are cut after"
             f" {plan.evaluation_limit(None):,} steps; {option('plan.evaluation_steps')} changes that"
         )

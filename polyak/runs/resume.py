@@ -63,10 +63,10 @@ def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, aud
         raise UsageError(f"{path} has env_steps = {plan.env_steps}, but {taken:,} steps were taken: it was changed")
     run.record.stop_at = audience.stop_at
     audience.validate(plan.evaluations)
-    run.env = maker = run.source(env)
-    first, lanes = request.first_of(name, module, maker, plan, run.record.backend), run.record.seeds
+    run.env = source = run.source(env)
+    first, lanes = request.first_of(name, module, source, plan, run.record.backend), run.record.seeds
     task = Task(module, plan, first.spec)
     sizes.refuse_unfit(task, config, len(lanes))
     sizes.refuse_too_large(task, config, len(lanes))
-    with contextlib.closing(request.make_envs(first, maker, lanes, plan)) as envs:
+    with contextlib.closing(request.make_envs(first, source, lanes, plan)) as envs:
         return execute.execute(run, claim, Job(module, config, plan, envs, lanes), audience, Opening(True, messages))

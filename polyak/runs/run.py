@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Never
 
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, Source, found_again, from_name, refuse_untrusted
+from polyak.envs.make import EnvSource, Maker
+from polyak.envs.names import from_name, refuse_untrusted
 from polyak.errors import UsageError, option, reason
 from polyak.runs import execute, files, interrupts, request
 from polyak.runs import folder as folders
@@ -31,7 +32,7 @@ class Run:
 
     folder: Path
     record: RunRecord
-    env: Maker | None = None
+    env: EnvSource | None = None
     trust: bool = False
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what made the environment where it cannot be found by name again."""
-        kept = self.env is None or found_again(Source.of(self.env))
+        kept = self.env is None or self.env.can_be_found
         return self.__dict__ if kept else {**self.__dict__, "env": None}
 
     def __copy__(self) -> "Run":
@@ -73,7 +74,7 @@ class Run:
         """The score tables made at the end of training, by "best" and "final"; empty before the end."""
         return self.record.scores
 
-    def source(self, env: Maker | None = None) -> Source:
+    def source(self, env: Maker | None = None) -> EnvSource:
         """Return what makes the run's environment, or `env` in its place, with the run's arguments.
 
         Raises UsageError where the run's files name what is not trusted, or what cannot be found.
@@ -82,7 +83,7 @@ class Run:
         kwargs = self.record.env_kwargs
         if env is None and self.env is None:
             refuse_untrusted(kwargs, named_in)
-        return Source.of(env or self.env or from_name(self.record.env, named_in), kwargs)
+        return EnvSource.of(env or self.env or from_name(self.record.env, named_in), kwargs)
 
     @interrupts.listening()
     def evaluate(
@@ -109,7 +110,7 @@ class Run:
         if env is None and env_kwargs is None:
             source = self.source()
         else:
-            source = Source.of(env or self.source().maker, request.json_kwargs(env_kwargs))
+            source = EnvSource.of(env or self.source().maker, request.json_kwargs(env_kwargs))
         heard, saved = execute.listen(), self.saved
         plan = files.settings_from_json(
             plan_for(saved.algorithm.learns_from), self.record.plan, self.folder / "run.json"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from polyak import algorithms
-from polyak.envs.make import Maker, Source, name_of
+from polyak.envs.make import EnvSource, Maker
 from polyak.errors import UsageError, option
 from polyak.runs import files, presets, request
 from polyak.runs.presets.preset import Preset
@@ -34,7 +34,7 @@ class Start:
 
     name: str
     module: Any
-    source: Source
+    source: EnvSource
     lanes: list[int]
     preset: str
     settings: Preset
@@ -109,16 +109,16 @@ def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
     lanes, wish = lanes_of(wish, repeated), _like(repeated, wish) if repeated else wish
     if wish.algorithm is None or wish.env is None:
         raise UsageError(f"name an algorithm and an environment, or a run to repeat: {option('like', 'runs/a')}")
-    source = Source.of(wish.env, request.json_kwargs(wish.env_kwargs))
+    source = EnvSource.of(wish.env, request.json_kwargs(wish.env_kwargs))
     name, module = algorithms.find(wish.algorithm)
-    settings = begun_with(name, module, name_of(source), wish.preset, repeated, donor)
+    settings = begun_with(name, module, source.name, wish.preset, repeated, donor)
     preset = "default" if wish.preset is None else wish.preset
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")
 
 
 def record_of(start: Start, settings: Settings, backend: str) -> RunRecord:
     """Return what run.json says of what is trained; `backend` is the one that was found to fit."""
-    env = name_of(start.source)
+    env = start.source.name
     return RunRecord(
         status="starting",
         algorithm=start.name,

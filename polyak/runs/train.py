@@ -4,7 +4,7 @@ import contextlib
 from typing import Any, Unpack
 
 from polyak.envs.functional import CompiledEnv
-from polyak.envs.make import Maker, name_of
+from polyak.envs.make import Maker
 from polyak.runs import execute, interrupts, request, sizes, starting
 from polyak.runs import folder as folders
 from polyak.runs.audience import Audience
@@ -68,7 +68,7 @@ def _begin(
     sizes.refuse_too_large(task, config, len(lanes))
     with (
         contextlib.closing(request.make_envs(first, start.source, lanes, plan)) as envs,
-        folders.new(destination, start.name, name_of(start.source)) as claim,
+        folders.new(destination, start.name, start.source.name) as claim,
     ):
         record = starting.record_of(start, settings, "device" if isinstance(envs, CompiledEnv) else "host")
         record.fitted += [inheriting] if inheriting else []

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from polyak import algorithms
-from polyak.envs.make import has_no_name, refuse_untrusted
+from polyak.envs.names import has_no_name, refuse_untrusted
 from polyak.errors import UsageError, call
 from polyak.runs.record import RunRecord
 

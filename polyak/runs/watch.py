@@ -10,7 +10,7 @@ import numpy as np
 
 from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Maker, Source, closed_on_error, name_of
+from polyak.envs.make import EnvSource, Maker, closed_on_error
 from polyak.envs.spaces import AnyEnv, to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display, folder
@@ -33,7 +33,7 @@ def watch(
     path = None if record is None else folder.absolute(Path(record))  # an environment may change the working directory
     if record is not None:
         _try_writing(Path(record))
-    drawn = _drawn(Source.of(env), "human" if record is None else "rgb_array")
+    drawn = _drawn(EnvSource.of(env), "human" if record is None else "rgb_array")
     try:
         _refuse_unlike(policy, drawn)
         seeds = range(episode_seed, episode_seed + episodes)
@@ -58,23 +58,23 @@ def _check_request(record: str | None, episodes: int, episode_seed: int) -> None
         display.prepare()
 
 
-def _drawn(env: Source, mode: str) -> Environment:
-    if not isinstance(env.found, str):
-        made = Environment(env, mode)
+def _drawn(source: EnvSource, mode: str) -> Environment:
+    if not isinstance(source.found, str):
+        made = Environment(source, mode)
         with closed_on_error(made):
             if (found := made.env.render_mode) != mode:
                 raise UsageError(
-                    f"{name_of(env)} made an environment with render_mode = {found!r}, not {mode!r}: let it"
+                    f"{source.name} made an environment with render_mode = {found!r}, not {mode!r}: let it"
                     " take render_mode as a keyword argument, and pass it to the environment"
                 )
         return made
-    with contextlib.closing(Environment(env)) as plain:
+    with contextlib.closing(Environment(source)) as plain:
         modes = (plain.env.metadata or {}).get("render_modes") or []
     if mode not in modes:
         raise UsageError(
-            f"{name_of(env)} cannot be rendered as {mode}: its render modes are {', '.join(modes) or 'none'}"
+            f"{source.name} cannot be rendered as {mode}: its render modes are {', '.join(modes) or 'none'}"
         )
-    return Environment(env, mode)
+    return Environment(source, mode)
 
 
 def _refuse_unlike(policy: Policy, env: Environment) -> None:

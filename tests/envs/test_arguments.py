@@ -9,7 +9,7 @@ import pytest
 
 from polyak.envs import functional
 from polyak.envs.gymnasium import Environment
-from polyak.envs.make import Source
+from polyak.envs.make import EnvSource
 from polyak.errors import UsageError, command_line
 from tests.fixtures.walk import Walk
 
@@ -25,17 +25,17 @@ class Limited(Walk):
 
 @pytest.mark.parametrize("maker", [Walk, "tests.fixtures.walk:Walk", any_keyword, partial(Walk, limit=3)])
 def test_a_callable_is_given_its_arguments(maker: Any) -> None:
-    assert Source(maker, {"limit": 7}).make().unwrapped.limit == 7  # type: ignore[attr-defined]
+    assert EnvSource(maker, {"limit": 7}).make().unwrapped.limit == 7  # type: ignore[attr-defined]
 
 
 def test_an_id_is_given_its_arguments() -> None:
-    env = Source("Pendulum", {"g": 4.0, "max_episode_steps": 5}).make()
-    assert (env.unwrapped.g, Environment(Source("Pendulum-v1", {"max_episode_steps": 5})).limit) == (4.0, 5)  # type: ignore[attr-defined]
+    env = EnvSource("Pendulum", {"g": 4.0, "max_episode_steps": 5}).make()
+    assert (env.unwrapped.g, Environment(EnvSource("Pendulum-v1", {"max_episode_steps": 5})).limit) == (4.0, 5)  # type: ignore[attr-defined]
 
 
 def test_a_time_limit_is_put_around_what_does_not_take_it() -> None:
-    assert Environment(Source(Walk, {"max_episode_steps": 5})).limit == 5
-    taken = Source(Limited, {"max_episode_steps": 5}).make()
+    assert Environment(EnvSource(Walk, {"max_episode_steps": 5})).limit == 5
+    taken = EnvSource(Limited, {"max_episode_steps": 5}).make()
     assert isinstance(taken, Limited)
     assert taken.limit == 5
 
@@ -44,7 +44,7 @@ def test_a_time_limit_is_put_around_what_does_not_take_it() -> None:
 @pytest.mark.parametrize("maker", [Walk, "Pendulum-v1"])
 def test_a_time_limit_is_a_number_of_steps(maker: Any, limit: Any) -> None:
     with pytest.raises(UsageError, match=r"max_episode_steps = .* must be a whole number of steps, at least 1"):
-        Source(maker, {"max_episode_steps": limit}).make()
+        EnvSource(maker, {"max_episode_steps": limit}).make()
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_a_time_limit_is_a_number_of_steps(maker: Any, limit: Any) -> None:
 )
 def test_a_wrong_argument_is_refused_with_the_valid_ones(maker: Any, valid: str) -> None:
     with pytest.raises(UsageError, match=f"has no argument 'gravity': it takes {valid}$"):
-        Source(maker, {"gravity": 1}).make()
+        EnvSource(maker, {"gravity": 1}).make()
 
 
 def test_a_twin_takes_a_time_limit_and_nothing_else() -> None:
-    limited = functional.find(Source("Pendulum-v1", {"max_episode_steps": 5}))
+    limited = functional.find(EnvSource("Pendulum-v1", {"max_episode_steps": 5}))
     assert limited is not None
     assert (limited.limit, functional.find("Pendulum-v1").limit) == (5, 200)  # type: ignore[union-attr]
-    assert functional.find(Source("Pendulum-v1", {"g": 4.0})) is None
+    assert functional.find(EnvSource("Pendulum-v1", {"g": 4.0})) is None
 
 
 def test_a_functional_environment_takes_arguments_and_a_time_limit() -> None:
@@ -74,10 +74,10 @@ def test_a_functional_environment_takes_arguments_and_a_time_limit() -> None:
         env.scale = scale
         return env
 
-    found = functional.find(Source(made, {"scale": 2.0, "max_episode_steps": 5}))
+    found = functional.find(EnvSource(made, {"scale": 2.0, "max_episode_steps": 5}))
     assert found is not None
     assert (found.env.scale, found.limit) == (2.0, 5)
-    stepped = Source(made, {"max_episode_steps": 5}).make()
+    stepped = EnvSource(made, {"max_episode_steps": 5}).make()
     assert isinstance(stepped, gymnasium.wrappers.TimeLimit)
 
 
@@ -98,9 +98,9 @@ def test_infinite_actions_are_taken_within_the_bounds_given(maker: Any) -> None:
         pytest.raises(UsageError, match=r"finite action bounds, as in --env\.action-bounds -1 1, or wrap"),
     ):
         Environment(maker)
-    env = Environment(Source(maker, {"action_bounds": [-2, 3]}))
+    env = Environment(EnvSource(maker, {"action_bounds": [-2, 3]}))
     assert env.scale(np.float32([[-1], [1]])).tolist() == [[-2], [3]]
-    assert functional.find(Source("Pendulum-v1", {"action_bounds": [-2, 3]})) is None
+    assert functional.find(EnvSource("Pendulum-v1", {"action_bounds": [-2, 3]})) is None
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_infinite_actions_are_taken_within_the_bounds_given(maker: Any) -> None:
 )
 def test_bounds_that_are_none_are_refused(bounds: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        Environment(Source(Unbounded, {"action_bounds": bounds}))
+        Environment(EnvSource(Unbounded, {"action_bounds": bounds}))

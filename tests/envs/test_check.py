@@ -10,7 +10,7 @@ import pytest
 from gymnasium import spaces
 
 from polyak.envs.check import Facts, Finding, check
-from polyak.envs.make import Source
+from polyak.envs.make import EnvSource
 from polyak.envs.trial import Effort
 from polyak.errors import UsageError
 from polyak.types import Box, EnvSpec
@@ -33,7 +33,7 @@ def _tidy() -> Any:
 
 
 def found(env: Any, effort: Effort = SHORT, **kwargs: Any) -> tuple[Facts | None, list[Finding]]:
-    return check(Source(env, kwargs), effort)
+    return check(EnvSource(env, kwargs), effort)
 
 
 def test_a_good_environment_is_described():

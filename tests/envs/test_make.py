@@ -1,6 +1,7 @@
 """Environments by their names: made, named, found again, and what is said where there is none."""
 
 import functools
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from gymnasium.wrappers import NormalizeObservation
 
 from polyak.envs import functional
 from polyak.envs.gymnasium import Environment, VectorEnv
-from polyak.envs.make import Source, from_name, make, name_of
+from polyak.envs.make import EnvSource, make
+from polyak.envs.names import from_name, name_of
 from polyak.errors import UsageError
 from tests.fixtures.walk import Kept, Walk
 
@@ -194,10 +196,35 @@ def test_a_callable_that_returns_the_same_environment_again_is_refused(anew: Any
     shared = Walk()
     with pytest.raises(UsageError, match="returned the same environment twice"):
         VectorEnv(lambda: anew(shared), [3], 2)
-    source = Source(lambda: anew(shared))
+    source = EnvSource(lambda: anew(shared))
     source.make().close()
     with pytest.raises(UsageError, match="make a new environment in every call"):
         source.make()
+
+
+def test_what_a_name_leads_to_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    def look_up(name: str) -> Any:
+        looked_up.append(name)
+        return from_name(name)
+
+    monkeypatch.setattr("polyak.envs.make.from_name", look_up)
+    source = EnvSource("tests.fixtures.walk:Walk")
+    envs = VectorEnv(source, [3], 2)
+    assert EnvSource.of(source) is source
+    assert (source.name, source.found, source.can_be_found) == ("tests.fixtures.walk:Walk", Walk, True)
+    assert looked_up == ["tests.fixtures.walk:Walk"]
+    envs.close()
+
+
+def test_a_source_is_sent_to_another_process_without_what_it_found() -> None:
+    source = EnvSource("tests.fixtures.walk:Walk", {"limit": 3})
+    source.make().close()
+    sent = pickle.loads(pickle.dumps(source))
+    assert (sent.maker, sent.kwargs, sent.made) == (source.maker, source.kwargs, [])
+    assert "found" not in vars(sent)
+    assert sent.found is Walk
 
 
 def test_an_environment_without_spaces_is_refused():

@@ -12,7 +12,7 @@ import pytest
 
 import polyak
 from polyak import UsageError
-from polyak.envs.make import from_name, refuse_untrusted
+from polyak.envs.names import from_name, refuse_untrusted
 from polyak.errors import command_line
 from polyak.runs import trust
 from tests.fixtures import small, tampering

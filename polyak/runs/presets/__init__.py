@@ -7,7 +7,7 @@ default settings are known not to solve, each with what happens and what to use 
 import importlib
 import pkgutil
 
-from polyak.envs.make import newest
+from polyak.envs.names import newest
 from polyak.errors import UsageError, nearest
 from polyak.runs.presets.preset import Preset, Presets
 from polyak.training.plan import Plan

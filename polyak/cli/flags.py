@@ -1,4 +1,4 @@
-"""Flags made from dataclasses: every field is one, its docstring the help; a wrong one is an error of one line."""
+"""Flags made from dataclasses: each field is a flag, its docstring the help; a wrong flag is a one-line error."""
 
 import contextlib
 import dataclasses
@@ -8,17 +8,22 @@ import itertools
 import re
 import types
 import typing
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from polyak.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from polyak.runs.presets.preset import Preset
 
 T = TypeVar("T")
 
 
-def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
-    """Make the flags that say what to train: a dataclass to add further ones to. `start` is a preset."""
+def asking(config: type, plan: type, start: "Preset") -> Any:
+    """Make the flags that say what to train, as a dataclass to derive from. `start` is a preset."""
     config_flags: Any = _unchecked(config)
     plan_flags: Any = _unchecked(plan)
 
@@ -37,8 +42,8 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
         plan: plan_flags = dataclasses.field(default_factory=lambda: plan_flags(**start.plan))
         """The loop's settings."""
 
-        def asked(self, words: Sequence[str]) -> dict[str, Any]:
-            """Return arguments for `polyak.train`: those that the words give."""
+        def asked(self, words: Sequence[str]) -> dict[str, object]:
+            """Return the arguments for `polyak.train` that the words give."""
             names = names_in(words)
             return {
                 **({"preset": self.preset} if "--preset" in names else {}),
@@ -52,7 +57,7 @@ def asking(config: type[Any], plan: type[Any], start: Any) -> Any:
 
 
 def seeds_of(counted: Sequence[int], first: int, names: Collection[str]) -> Sequence[int]:
-    """Return the seeds: one number counts them, several are the seeds."""
+    """Return the seeds: a single number is their count, several are the seeds themselves."""
     if not counted:
         raise UsageError("--seeds takes whole numbers: how many agents to train, or their seeds")
     if len(counted) == 1:
@@ -63,7 +68,7 @@ def seeds_of(counted: Sequence[int], first: int, names: Collection[str]) -> Sequ
 
 
 def number_of_seeds(words: list[str], usual: int = 1) -> int:
-    """Count the seeds before the flags are parsed, because JAX's devices are made for them; `usual` if none are."""
+    """Count the seeds before parsing, because JAX's devices depend on them; return `usual` if none are given."""
     found = max((i for i, word in enumerate(words) if word.partition("=")[0] == "--seeds"), default=None)
     if found is None:
         return usual
@@ -72,13 +77,13 @@ def number_of_seeds(words: list[str], usual: int = 1) -> int:
 
 
 def names_in(words: Sequence[str]) -> set[str]:
-    """Return the flags among words, as we write them."""
+    """Return the flags among the words, with dashes."""
     return {word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")}
 
 
-def _given(settings: Any, group: str, words: Sequence[str]) -> dict[str, Any]:
+def _given(settings: "DataclassInstance", group: str, words: Sequence[str]) -> dict[str, object]:
     """Return the fields of parsed settings whose flags are among the words."""
-    names, given = names_in(words), {}
+    names, given = names_in(words), dict[str, object]()
     for field in dataclasses.fields(settings):
         flag = field.name.replace("_", "-")
         if names & {f"--{group}.{flag}", f"--{group}.no-{flag}"}:
@@ -118,8 +123,8 @@ def training(asking: Any) -> Any:
     return Train
 
 
-def _unchecked(settings: type[Any]) -> Any:
-    """Make a class with the same fields and help that takes any values."""
+def _unchecked(settings: type) -> type:
+    """Make a class with the same fields and help that accepts any values."""
     skip = {"__post_init__": lambda self: None, "__doc__": settings.__doc__}
     return dataclasses.dataclass(frozen=True)(type(settings.__name__, (settings,), skip))
 
@@ -141,7 +146,7 @@ def folder_and(options: type[T], words: list[str], usage: str) -> tuple[str, T]:
 
 
 def value_of(flag: str, words: list[str]) -> str | None:
-    """Return a flag's last value before the flags are parsed, because it decides their defaults."""
+    """Return a flag's last value before parsing, because it decides the defaults of others."""
     value = None
     for word, following in itertools.zip_longest(words, words[1:]):
         if word == flag:
@@ -152,9 +157,9 @@ def value_of(flag: str, words: list[str]) -> str | None:
 
 
 def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[str], str] = lambda setting: "") -> T:
-    """Parse flags into a dataclass; a wrong one becomes a UsageError of one line that names the nearest.
+    """Parse flags into a dataclass; a wrong flag raises a one-line UsageError that suggests the nearest.
 
-    `elsewhere` may say what an unknown flag, given without its dashes, is called.
+    `elsewhere` may explain an unknown flag, which it is given without dashes.
     """
     import tyro
 
@@ -175,12 +180,12 @@ def parse(options: type[T], words: list[str], usage: str, elsewhere: Callable[[s
     return parsed
 
 
-OTHERWISE = {"start_from": "from"}  # fields whose flags have another name, which Python could not have
+OTHERWISE = {"start_from": "from"}  # fields whose flag is a keyword in Python
 DELETING = ("--force",)  # flags that are never suggested
 
 
-def _nearest(flag: str, options: Any, otherwise: str) -> str:
-    """Suggest the flag that is closest in spelling, in full or without its group."""
+def _nearest(flag: str, options: type, otherwise: str) -> str:
+    """Suggest the flag with the closest spelling, with or without its group."""
     known = [name for name in _flags(options) if name not in DELETING]
     if "." not in flag:
         last = {f"--{name.lstrip('-').rpartition('.')[2]}": name for name in reversed(known)}
@@ -190,10 +195,10 @@ def _nearest(flag: str, options: Any, otherwise: str) -> str:
     return nearest(flag, known, otherwise)
 
 
-def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:
-    """Return the type that each flag takes."""
+def _flags(cls: type, prefix: str = "--") -> dict[str, object]:
+    """Return the type of each flag."""
     kinds = typing.get_type_hints(cls)
-    flags: dict[str, Any] = {}
+    flags = dict[str, object]()
     for field in dataclasses.fields(cls):
         if dataclasses.is_dataclass(kinds[field.name]):
             flags |= _flags(kinds[field.name], f"{prefix}{field.name}.")
@@ -202,8 +207,8 @@ def _flags(cls: Any, prefix: str = "--") -> dict[str, Any]:
     return flags
 
 
-def _plain_numbers(words: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]:
-    """Write whole numbers as digits (20k, 1e5) and lists of them with spaces (64,64 or [64,64]), for their flags."""
+def _plain_numbers(words: Sequence[str], kinds: Mapping[str, object]) -> Iterator[str]:
+    """Rewrite integers (20k, 1e5) as digits and lists of them (64,64 or [64,64]) with spaces, for flags that take them."""
     kind = None
     for word in words:
         flag, equals, value = word.partition("=")
@@ -220,7 +225,7 @@ def _plain_numbers(words: Sequence[str], kinds: dict[str, Any]) -> Iterator[str]
             yield from [] if several and not part else [_digits(part) if _takes(kind, int) else part]
 
 
-def _takes(kind: Any, wanted: type) -> bool:
+def _takes(kind: object, wanted: type) -> bool:
     return kind is wanted or wanted in typing.get_args(kind)
 
 
@@ -228,7 +233,7 @@ THOUSANDS = {"": 1, "k": 10**3, "m": 10**6}
 
 
 def _digits(word: str) -> str:
-    """Write 20k, 1e5 and 1.5M as digits; what is no whole number stays as it is."""
+    """Rewrite 20k, 1e5 and 1.5M as digits; return anything that is not an integer unchanged."""
     found = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?(?:e\+?\d{1,2})?)([km]?)", word, re.IGNORECASE)
     if not found or word.isdecimal():
         return word
@@ -236,8 +241,8 @@ def _digits(word: str) -> str:
     return str(number) if number.denominator == 1 else word
 
 
-def _wrong_value(options: Any, words: list[str], sentence: str) -> str:
-    """Say in plain words what a flag takes instead of the value that it was given."""
+def _wrong_value(options: type, words: list[str], sentence: str) -> str:
+    """Say in plain words what a flag takes in place of the value given."""
     found = re.search(r"--[\w.-]+", sentence)
     kind = _flags(options).get(found[0]) if found else None
     if found is None or kind is None or "choice" in sentence:
@@ -247,7 +252,7 @@ def _wrong_value(options: Any, words: list[str], sentence: str) -> str:
     return f"{flag} {given}: it takes {_described(kind)}" if given else f"{flag} takes {_described(kind)}"
 
 
-def _described(kind: Any) -> str:
+def _described(kind: object) -> str:
     parts = typing.get_args(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join(_described(part) for part in parts)
@@ -258,11 +263,17 @@ def _described(kind: Any) -> str:
     return WORDS.get(kind, str(kind))
 
 
-WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a word", bool: "no value", type(None): "None"}
+WORDS: dict[object, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a word",
+    bool: "no value",
+    type(None): "None",
+}
 
 
 def _first_sentence(box: str) -> str:
-    """Take the message out of the frame that tyro draws around it: of dashes where the terminal has nothing finer."""
+    """Extract the message from the box that tyro draws around it, which may consist of dashes."""
     lines = [line.strip("│╭╮╰╯─ \t") for line in box.splitlines()]
     lines = ["" if set(line) == {"-"} else line for line in lines]
     body = [line for line in lines[1:] if line]

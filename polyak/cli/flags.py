@@ -208,7 +208,7 @@ def _flags(cls: type, prefix: str = "--") -> dict[str, object]:
 
 
 def _plain_numbers(words: Sequence[str], kinds: Mapping[str, object]) -> Iterator[str]:
-    """Rewrite integers (20k, 1e5) as digits and lists of them (64,64 or [64,64]) with spaces, for flags that take them."""
+    """Rewrite integers (20k, 1e5) as digits and lists of them (64,64 or [64,64]) with spaces, if a flag takes them."""
     kind = None
     for word in words:
         flag, equals, value = word.partition("=")

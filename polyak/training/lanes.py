@@ -1,10 +1,11 @@
-"""The learners of all lanes on their devices: made, read out and put back; what both loops begin with."""
+"""The learners of all lanes on their devices: created, read and restored; both loops begin with them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,16 +19,17 @@ from polyak.training import devices
 from polyak.training.job import Job
 from polyak.training.learn import Learner, start, validate
 from polyak.training.protocols import CompiledEnv, VectorEnv
+from polyak.types import Array, Tree
 
 T = TypeVar("T")
 
 
 @dataclass
 class Lanes:
-    """One learner for each seed, spread over devices. All that has a lane has a leading lane axis."""
+    """One learner for each seed, distributed over devices. Arrays have a leading lane axis."""
 
     sharding: jax.sharding.NamedSharding
-    config: Any
+    config: Tree
     keys: jax.Array  # of learning
     learner: Learner
 
@@ -45,11 +47,10 @@ class Lanes:
 
 
 def on_host(learner: Learner) -> Learner:
-    """Read the learners of all lanes out, for a checkpoint.
+    """Read the learners of all lanes for a checkpoint.
 
-    Each array of the replay becomes a tuple of arrays, one for each lane, without the places that nothing was written
-    to. On a CPU they are views of the device's memory, good until the learner learns again: there is no second copy of
-    a replay.
+    Each array of the replay buffer becomes a tuple of arrays, one for each lane, without unused places. On a CPU they
+    are views of the device's memory, valid until the learner learns again, so a replay buffer is never copied.
     """
     if learner.buffer is None:
         return jax.tree.map(np.array, learner)
@@ -59,46 +60,46 @@ def on_host(learner: Learner) -> Learner:
 
 
 def _of_lanes(stored: jax.Array, filled: int) -> tuple[np.ndarray, ...]:
-    """View the first places of an array `[lane, capacity, ...]` of the replay, lane by lane."""
+    """View the first places of an array `[lane, capacity, ...]` of the replay buffer, lane by lane."""
     shards = sorted(stored.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return tuple(lane[:filled] for shard in shards for lane in np.asarray(shard.data))
 
 
 def of_numbers(tree: T) -> T:
-    """Turn arrays into NumPy's, and random keys into the numbers that they are, for a checkpoint."""
+    """Convert arrays to NumPy, and random keys to their data, for a checkpoint."""
     return jax.tree.map(lambda leaf: np.array(jax.random.key_data(leaf) if _is_key(leaf) else leaf), tree)
 
 
 def with_keys(numbers: T, like: T) -> T:
-    """Undo `of_numbers`, for a tree that had keys where `like` has them."""
+    """Undo `of_numbers` for a tree with keys in the same places as `like`."""
 
-    def made(leaf: Any, known: Any) -> Any:
+    def made(leaf: jax.Array, known: jax.Array) -> jax.Array:
         return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(known)) if _is_key(known) else leaf
 
     return jax.tree.map(made, numbers, like)
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: Array) -> bool:
     return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def policies(learner: Learner) -> Any:
-    """Copy the learned policies of all lanes to the host, which waits for the learner."""
+def policies(learner: Learner) -> Tree:
+    """Copy the learned policies of all lanes to the host, waiting for the learner."""
     # copied, because the learner's memory is donated to its next program
     return jax.tree.map(lambda leaf: np.array(leaf, copy=True), learner.state.policy)
 
 
-def shapes(snapshot: dict[str, Any], capacity: int) -> dict[str, Any]:
+def shapes(snapshot: dict[str, Tree], capacity: int) -> dict[str, Tree]:
     """Return the shapes and types of a loop's snapshot, with priorities for this many transitions.
 
-    There are no arrays in it: one that looks at a learner's memory would keep the memory from being reused.
+    It contains no arrays: a view of a learner's memory would keep that memory from being reused.
     """
     parts = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), snapshot)
     return {**parts, "learner": _priorities_for(capacity, parts["learner"])}
 
 
 def _priorities_for(capacity: int, learner: Learner) -> Learner:
-    """Return the shapes of a learner with those of priorities for another number of places."""
+    """Return the shapes of a learner with priorities for this capacity."""
     if learner.priorities is None:
         return learner
     lanes = np.zeros(learner.priorities.highest.shape)
@@ -106,9 +107,9 @@ def _priorities_for(capacity: int, learner: Learner) -> Learner:
 
 
 def put_back(saved: Learner, initial: Learner, sharding: jax.sharding.NamedSharding) -> Learner:
-    """Undo `on_host`: put what was saved onto the devices, the replay part by part into the memory of a new learner.
+    """Undo `on_host`: put a saved learner onto the devices, its replay buffer in parts into the memory of a new one.
 
-    Its replay may have room for more, or less, than the one that was saved, but for all that is in it.
+    The capacity of the new buffer may differ, but all saved entries must fit.
     """
     if saved.buffer is None or initial.buffer is None:
         return jax.device_put(saved, sharding)
@@ -142,25 +143,25 @@ def _truncate(truncated: jax.Array, places: jax.Array, marks: jax.Array) -> jax.
     return truncated.at[places].max(marks)
 
 
-PART = 2**22  # bytes of each lane's array that are put back at a time
+PART = 2**22  # bytes of each lane's array that are restored at a time
 
 
-def _filled(data: Any, saved: Any, sharding: jax.sharding.NamedSharding) -> Any:
-    """Write what was saved, a tuple of one array for each lane in place of each array, into the replay."""
+def _filled(data: T, saved: T, sharding: jax.sharding.NamedSharding) -> T:
+    """Write saved arrays into the replay buffer; in `saved`, each array is a tuple of one array for each lane."""
     fill = partial(_fill, sharding=sharding)
     return jax.tree.map(fill, data, saved, is_leaf=lambda leaf: isinstance(leaf, jax.Array))
 
 
-def _fill(stored: jax.Array, saved: Any, sharding: jax.sharding.NamedSharding) -> jax.Array:
+def _fill(stored: jax.Array, saved: Sequence[np.ndarray], sharding: jax.sharding.NamedSharding) -> jax.Array:
     count = saved[0].shape[0]
     if not count:
         return stored
     part = min(count, max(PART // (saved[0][:1].nbytes or 1), 1))
     program = devices.program(_write, (), sharding, lanes=(True, True, False), donate=(0,))
     for begin in range(0, count, part):
-        first = min(begin, count - part)  # the last part has the same size, and so the same program
+        first = min(begin, count - part)  # the last part has the same size, for the same program
         some = np.stack([lane[first : first + part] for lane in saved])
-        jax.block_until_ready(stored)  # else parts that were read pile up in memory faster than they are written
+        jax.block_until_ready(stored)  # otherwise parts pile up in memory faster than they are written
         stored = program(stored, some, np.asarray(first, np.int32))
     return stored
 

@@ -1,10 +1,10 @@
-"""The half of an iteration that every loop shares: add the rollout to the replay, make the updates that are due."""
+"""The half of an iteration that all loops share: add the rollout to the replay buffer, make the updates due."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 from polyak import tree
 from polyak.errors import UsageError
@@ -14,7 +14,9 @@ from polyak.replay import priorities, ring
 from polyak.replay.priorities import Priorities
 from polyak.training.plan import Plan
 from polyak.training.plans import ReplayPlan, plan_for
-from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition
+from polyak.types import Algorithm, Array, Clock, EnvSpec, Metrics, Sampling, Transition, Tree
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Task:
 
 @tree.pytree
 class Rollout:
-    """What was collected: in `learn` one lane's; on the host every field has a leading lane axis."""
+    """The collected steps: of one lane in `learn`; on the host every field has a leading lane axis."""
 
     steps: Transition  # [time, env, ...]
     count: Array  # [] steps of `time` that are filled
@@ -41,26 +43,26 @@ class UpdateSchedule:
     """The updates of an iteration, which all lanes share."""
 
     updates: Array  # [] updates made before
-    num_updates: Array  # [] updates to make in it
+    num_updates: Array  # [] updates to make
 
 
 @tree.pytree
 class Learner:
-    """One lane's learning: the algorithm's state, its replay buffer (None: it learns from rollouts), its priorities."""
+    """A lane's learner: the algorithm's state, the replay buffer (None if it learns from rollouts) and priorities."""
 
-    state: Any
-    buffer: ring.Buffer | None
+    state: Tree
+    buffer: ring.Buffer[Transition] | None
     priorities: Priorities | None = None
 
 
-def sampling_of(algorithm: Algorithm, config: Any) -> Sampling:
-    """Ask an algorithm how its minibatches are drawn: uniformly, one step each, if it does not say."""
+def sampling_of(algorithm: Algorithm, config: Tree) -> Sampling:
+    """Return how an algorithm draws minibatches: uniformly and one step each, unless it defines `sampling`."""
     asked = getattr(algorithm, "sampling", None)
     return Sampling() if asked is None else asked(config)
 
 
-def validate(algorithm: Algorithm, config: Any, plan: Plan) -> None:
-    """Raise UsageError where an algorithm, its settings and the plan do not fit together; say what to change."""
+def validate(algorithm: Algorithm, config: Tree, plan: Plan) -> None:
+    """Raise UsageError, with the fix, if an algorithm, its settings and the plan do not fit together."""
     kind = plan_for(algorithm.learns_from)
     if not isinstance(plan, kind):
         raise UsageError(f"the plan is a {type(plan).__name__}: this algorithm needs a {kind.__name__}")
@@ -76,7 +78,7 @@ def validate(algorithm: Algorithm, config: Any, plan: Plan) -> None:
         algorithm.validate(config, plan)
 
 
-def start(task: Task, config: Any, key: jax.Array) -> Learner:
+def start(task: Task, config: Tree, key: jax.Array) -> Learner:
     """Make a fresh lane."""
     state = task.algorithm.init(config, task.spec, key)
     if task.algorithm.learns_from != "replay":
@@ -88,9 +90,9 @@ def start(task: Task, config: Any, key: jax.Array) -> Learner:
 
 
 def learn(
-    task: Task, config: Any, learner: Learner, rollout: Rollout, key: jax.Array, schedule: UpdateSchedule
+    task: Task, config: Tree, learner: Learner, rollout: Rollout, key: jax.Array, schedule: UpdateSchedule
 ) -> tuple[Learner, Metrics]:
-    """Learn from one lane's rollout with the updates that are due; return the mean of their metrics too."""
+    """Make the updates due after one lane's rollout; return the mean of their metrics too."""
     algorithm, plan = task.algorithm, task.plan
     clock = Clock(jnp.asarray(schedule.updates), jnp.asarray(rollout.progress))
     num_updates = jnp.asarray(schedule.num_updates)
@@ -104,7 +106,7 @@ def learn(
     learner = _remember(learner, rollout)
     batch_key, update_key = jax.random.split(key)
 
-    def update(state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
+    def update(state: Tree, batch: Transition, i: Array) -> tuple[Tree, Metrics]:
         now = Clock(clock.updates + i, clock.progress)
         return algorithm.update(config, state, batch, jax.random.fold_in(update_key, i), now)
 
@@ -114,13 +116,13 @@ def learn(
         beta = maths.linear_schedule(sampling.priority_beta, 1.0, 1.0, clock.progress)
         sampling = tree.replace(sampling, priority_beta=beta)
         learner, metrics = _learn_by_priority(update, plan, sampling, learner, batch_key, num_updates)
-    if plan.by_episode:  # only then do lanes end at different times
+    if plan.by_episode:  # only then can lanes end at different times
         learner = tree.replace(learner, state=tree.where(jnp.asarray(rollout.active), learner.state, before))
     return learner, metrics
 
 
 def _remember(learner: Learner, rollout: Rollout) -> Learner:
-    """Add the rollout to the replay, with the highest priority."""
+    """Add the rollout to the replay buffer, with the highest priority."""
     assert learner.buffer is not None
     steps = rollout.steps.flat()
     count = jnp.where(rollout.active, rollout.count * rollout.steps.reward.shape[1], 0)
@@ -130,23 +132,25 @@ def _remember(learner: Learner, rollout: Rollout) -> Learner:
     return Learner(learner.state, ring.add(learner.buffer, steps, count), priority_tree)
 
 
-Update = Callable[[Any, Transition, Any], tuple[Any, Metrics]]
+Update: TypeAlias = Callable[[Tree, Transition, Array], tuple[Tree, Metrics]]
 
 
 def _learn_uniformly(
     update: Update, plan: ReplayPlan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
-    """Draw all minibatches of the iteration at once, which costs less than drawing inside the scan; then update."""
+    """Draw all minibatches of the iteration at once, which is cheaper than inside the scan; then update."""
     assert learner.buffer is not None
     places = ring.draw(learner.buffer, key, (plan.most_updates, plan.batch))
-    drawn: Any = places if sampling.n_step > 1 else ring.read(learner.buffer, places)
+    drawn = places if sampling.n_step > 1 else ring.read(learner.buffer, places)
 
-    def update_if_due(state: Any, x: Any) -> tuple[Any, Metrics]:
-        def update_once(state: Any) -> tuple[Any, Metrics]:
-            batch = x[0] if sampling.n_step == 1 else _gather(learner, plan, sampling, x[0])
-            return _scalar(update, state, batch, x[1])
+    def update_if_due(state: Tree, x: tuple[Transition | jax.Array, jax.Array]) -> tuple[Tree, Metrics]:
+        drawn, i = x
 
-        return _update_if(update_once, state, x[1] < num_updates)
+        def update_once(state: Tree) -> tuple[Tree, Metrics]:
+            batch = drawn if isinstance(drawn, Transition) else _gather(learner, plan, sampling, drawn)
+            return _scalar(update, state, batch, i)
+
+        return _update_if(update_once, state, i < num_updates)
 
     indices = jnp.arange(plan.most_updates, dtype=jnp.int32)
     state, metrics = jax.lax.scan(update_if_due, learner.state, (drawn, indices))
@@ -156,12 +160,13 @@ def _learn_uniformly(
 def _learn_by_priority(
     update: Update, plan: ReplayPlan, sampling: Sampling, learner: Learner, key: jax.Array, num_updates: Array
 ) -> tuple[Learner, Metrics]:
-    """Draw each minibatch by the priorities as the update before it left them."""
+    """Draw each minibatch by the priorities that the previous update has revised."""
     assert learner.buffer is not None
+    assert learner.priorities is not None
     assert sampling.priority_alpha is not None
     size, alpha = ring.size(learner.buffer), sampling.priority_alpha
 
-    def update_once(i: Any, carried: Any) -> tuple[Any, Metrics]:
+    def update_once(i: jax.Array, carried: tuple[Tree, Priorities]) -> tuple[tuple[Tree, Priorities], Metrics]:
         state, priority_tree = carried
         places, weights = priorities.draw(
             priority_tree, jax.random.fold_in(key, i), plan.batch, size, sampling.priority_beta
@@ -185,7 +190,7 @@ def _gather(learner: Learner, plan: Plan, sampling: Sampling, places: Array) -> 
     return maths.n_step(steps, valid, sampling.gamma)
 
 
-def _scalar(update: Update, state: Any, batch: Transition, i: jax.Array) -> tuple[Any, Metrics]:
+def _scalar(update: Update, state: Tree, batch: Transition, i: jax.Array) -> tuple[Tree, Metrics]:
     state, metrics = update(state, batch, i)
     return state, _scalars(metrics)
 
@@ -194,17 +199,19 @@ def _scalars(metrics: Metrics) -> Metrics:
     return {name: metric.mean() for name, metric in metrics.items()}
 
 
-def _update_if(update_once: Callable[[Any], Any], carried: Any, num_updates: jax.Array) -> Any:
-    """Update, or change nothing and give metrics of 0."""
-    nothing = _nothing_like(jax.eval_shape(update_once, carried)[1])
-    return jax.lax.cond(num_updates, update_once, lambda carried: (carried, nothing), carried)
+def _update_if(update_once: Callable[[T], tuple[T, Metrics]], state: T, due: Array) -> tuple[T, Metrics]:
+    """Update, or change nothing and return metrics of 0."""
+    nothing = _nothing_like(jax.eval_shape(update_once, state)[1])
+    return jax.lax.cond(due, update_once, lambda state: (state, nothing), state)
 
 
-def _repeat(update_once: Callable[[Any, Any], Any], carried: Any, num_updates: Array) -> Any:
+def _repeat(
+    update_once: Callable[[jax.Array, T], tuple[T, Metrics]], carried: T, num_updates: Array
+) -> tuple[T, Metrics]:
     """Make the updates that are due; return the mean of their metrics too. A scan would copy the priorities."""
     nothing = _nothing_like(jax.eval_shape(update_once, jnp.int32(0), carried)[1])
 
-    def add_one(i: Any, summed: Any) -> Any:
+    def add_one(i: jax.Array, summed: tuple[T, Metrics]) -> tuple[T, Metrics]:
         carried, metrics = update_once(i, summed[0])
         return carried, jax.tree.map(jnp.add, summed[1], metrics)
 

@@ -1,13 +1,14 @@
-"""The settings of a run: those it starts from, changed by what the user gives, and fitted to the run's length.
+"""The settings of a run: a preset's, changed by the user's, and fitted to the run's length.
 
-Any number of environment steps trains. What the user does not give shrinks with the run until it fits; what the user
-gives is never changed, except that steps that do not fill a rollout are not taken. Every change is told in a sentence.
+Any number of environment steps can be trained. Settings that the user does not give are reduced until they fit the run;
+those that the user gives never change, except that steps that do not fill a rollout are not taken. Every change is
+reported in a sentence.
 """
 
 import dataclasses
 import numbers
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 from polyak.errors import UsageError, nearest
 from polyak.runs.other_words import explained
@@ -15,30 +16,36 @@ from polyak.runs.presets.preset import Preset
 from polyak.training import learn
 from polyak.training.plan import Plan
 from polyak.training.plans import RolloutPlan, plan_for
+from polyak.types import Algorithm, Tree
 
-WARMUP_SHARE = 5  # a warm-up that the user does not give takes at most a fifth of the run
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Made = TypeVar("Made", bound="DataclassInstance")
+
+WARMUP_SHARE = 5  # unless the user sets it, the warm-up takes at most a fifth of the run
 
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """What the user gives: steps, and settings objects or dictionaries of what is to be different."""
+    """What the user gives: steps, and settings objects or dictionaries of fields to change."""
 
-    steps: Any = None
-    config: Any = None
-    plan: Any = None
+    steps: object = None
+    config: object = None
+    plan: object = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings that fit together, and what had to change for that, in sentences."""
+    """Settings that fit together, and sentences about what had to change for that."""
 
-    config: Any
+    config: Tree
     plan: Plan
     fitted: tuple[str, ...] = ()
 
 
-def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Settings:
-    """Work out Config and Plan of a run. Raises UsageError where what the user gives contradicts itself."""
+def settings_for(name: str, module: Algorithm, start: Preset, asked: Asked) -> Settings:
+    """Derive Config and Plan of a run. Raises UsageError if the user's settings are contradictory."""
     kind = plan_for(module.learns_from)
     for what, given, cls, words in (
         ("config", asked.config, module.Config, f"{name}.Config"),
@@ -64,15 +71,16 @@ def settings_for(name: str, module: Any, start: Preset, asked: Asked) -> Setting
     return Settings(config, plan, tuple(messages))
 
 
-def _values(given: Any) -> dict[str, Any]:
-    """Return the fields that the user gives: all of a settings object."""
-    if given is None or isinstance(given, dict):
-        return given or {}
-    return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+def _values(given: object) -> dict[str, object]:
+    """Return the given fields; those of a settings object are all of its fields."""
+    if isinstance(given, dict):
+        return given
+    names = [field.name for field in dataclasses.fields(given)] if dataclasses.is_dataclass(given) else []
+    return {name: getattr(given, name) for name in names}
 
 
-def _construct(module: Any, cls: Callable[..., Any], values: dict[str, Any]) -> Any:
-    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+def _construct(module: Algorithm, cls: type[Made], values: Mapping[str, object]) -> Made:
+    known = [field.name for field in dataclasses.fields(cls)]
     for key in values:
         if key not in known:
             raise UsageError(f"unknown field {key!r}: {explained(str(key), module) or nearest(str(key), known)}")
@@ -85,12 +93,12 @@ def _construct(module: Any, cls: Callable[..., Any], values: dict[str, Any]) -> 
 COUNTS = ("env_steps", "envs", "rollout_length", "warmup", "batch", "capacity")
 
 
-def _fitted_plan(kind: type[Plan], values: dict[str, Any], given: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """Shrink what is not given until it fits the steps; say too which steps are not taken."""
-    counts = {name: values.get(name, getattr(kind, name)) for name in COUNTS if hasattr(kind, name)}
-    if not all(is_count(count, least=name != "warmup") for name, count in counts.items()):
-        return values, []  # the plan says what is wrong
-    counts = {name: int(count) for name, count in counts.items()}
+def _fitted_plan(kind: type[Plan], values: dict[str, object], given: set[str]) -> tuple[dict[str, object], list[str]]:
+    """Reduce fields that are not given until they fit the steps; report steps that are not taken."""
+    wanted = {name: values.get(name, getattr(kind, name)) for name in COUNTS if hasattr(kind, name)}
+    counts = {name: int(count) for name, count in wanted.items() if is_count(count, least=name != "warmup")}
+    if len(counts) < len(wanted):
+        return values, []  # the plan reports the error
     asked, free, on_policy = counts["env_steps"], set(counts) - given, issubclass(kind, RolloutPlan)
     if "envs" in free:
         counts["envs"] = 1 if values.get("evaluation_envs") == 0 else min(counts["envs"], asked)
@@ -108,13 +116,13 @@ def _fitted_plan(kind: type[Plan], values: dict[str, Any], given: set[str]) -> t
     return {**values, **counts}, messages
 
 
-def is_count(value: Any, least: int) -> bool:
-    """Say whether a value is a whole number, and large enough."""
+def is_count(value: object, least: int) -> TypeGuard[int]:
+    """Return whether a value is an integer and at least `least`."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= least
 
 
-def whole_steps(steps: Any) -> int:
-    """Return a number of steps that may be written as 2e4. Raises UsageError where it is no whole number above 0."""
+def whole_steps(steps: object) -> int:
+    """Return a number of steps, which may be a float such as 2e4. Raises UsageError unless it is a positive integer."""
     if isinstance(steps, float) and steps.is_integer():
         steps = int(steps)
     if not is_count(steps, least=1):
@@ -122,8 +130,8 @@ def whole_steps(steps: Any) -> int:
     return int(steps)
 
 
-def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
-    """Make one rollout of a run that is shorter than a rollout."""
+def _shorten_rollout(counts: dict[str, int], free: set[str]) -> None:
+    """Shorten the rollout, or reduce environments, for a run that is shorter than a rollout."""
     steps, envs, rollout_length = (counts[name] for name in ("env_steps", "envs", "rollout_length"))
     if envs * rollout_length <= steps:
         return
@@ -134,7 +142,7 @@ def _shorten_rollout(counts: dict[str, Any], free: set[str]) -> None:
 
 
 def left_over(kind: type[Plan], asked: int, taken: int, unit: int) -> str:
-    """Say which of the steps asked for fill no rollout, or are not the same number in each environment."""
+    """Say which of the requested steps do not fill a rollout, or cannot be divided evenly by environments."""
     count = taken // unit
     whole = f"{count:,} rollout{'s' * (count > 1)} of {unit:,}"
     if not issubclass(kind, RolloutPlan):
@@ -143,8 +151,8 @@ def left_over(kind: type[Plan], asked: int, taken: int, unit: int) -> str:
     return f"{asked:,} steps are {whole}; the last {f'{left:,} are' if left > 1 else 'one is'} not taken"
 
 
-def _fitted_config(module: Any, config: Any, plan: Plan, given: set[str]) -> Any:
-    """Change what is not given and does not fit the plan."""
+def _fitted_config(module: Algorithm, config: Tree, plan: Plan, given: set[str]) -> Tree:
+    """Change fields that are not given and do not fit the plan."""
     fitted = module.fit(config, plan) if hasattr(module, "fit") else config
     if module.learns_from == "replay" and hasattr(config, "n_step"):
         most = max(plan.room() // plan.envs, 1)
@@ -153,8 +161,8 @@ def _fitted_config(module: Any, config: Any, plan: Plan, given: set[str]) -> Any
     return dataclasses.replace(fitted, **kept)
 
 
-def _changes(before: dict[str, Any], cls: type[Any], after: Any, given: set[str]) -> list[str]:
-    """Say what is not as it would be in a longer run."""
+def _changes(before: Mapping[str, object], cls: type, after: object, given: set[str]) -> list[str]:
+    """List the settings that would differ in a longer run."""
     usual = {field.name: before.get(field.name, field.default) for field in dataclasses.fields(cls)}
     return [
         f"{name} = {value:,} instead of {usual[name]:,}"

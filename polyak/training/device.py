@@ -1,14 +1,13 @@
 """The device loop: environments, acting, replay and learning of all lanes inside one compiled program.
 
-One iteration collects `rollout_length` steps with the present policy, then calls the same `learn` as the host loop.
-There is no host to overlap with, so the policy is never behind. One program (`segment.py`) runs segments of any number
-of iterations.
+One iteration collects `rollout_length` steps with the current policy, then calls the same `learn` as the host loop.
+There is no host to overlap with, so the policy never lags. One program (`segment.py`) runs segments of any number of
+iterations.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -22,16 +21,16 @@ from polyak.training.lanes import Lanes, of_numbers, on_host, policies, put_back
 from polyak.training.numpy_trial import Verdict, try_in_numpy
 from polyak.training.protocols import CompiledEnv, Report
 from polyak.training.segment import Lane, Programs, Record
-from polyak.types import Episode
+from polyak.types import Episode, Tree
 
 COUNTED = ("env_steps", "episodes", "updates")  # in a snapshot
 
 
 class DeviceLoop:
-    """One run in memory, all of it on the devices. It is used as `host.HostLoop` is."""
+    """One run in memory, all of it on the devices; used like `host.HostLoop`."""
 
     def __init__(self, job: Job[CompiledEnv], most_devices: int | None = None):
-        """Begin a job on at most so many devices. Raises UsageError for settings that do not fit together."""
+        """Begin a job on at most `most_devices` devices. Raises UsageError for settings that do not fit together."""
         self.algorithm, self.plan, self.seeds, self.spec = job.algorithm, job.plan, list(job.seeds), job.envs.spec
         schedule.validate(job.plan, job.envs.limit)
         lanes = Lanes.begin(job, most_devices)
@@ -49,7 +48,7 @@ class DeviceLoop:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Whether the algorithm would act in NumPy, as its policies do once they are loaded."""
+        """Whether the algorithm can act in NumPy, as loaded policies do."""
         config = jax.tree.map(np.asarray, self.config)
         return try_in_numpy(self.algorithm, config, self.spec, self.policy)
 
@@ -58,7 +57,7 @@ class DeviceLoop:
         return Counts(self.plan, env_steps, episodes, updates, np.ones(len(self.seeds), bool))
 
     @property
-    def policy(self) -> Any:
+    def policy(self) -> Tree:
         """The learned policy of every lane, on the host."""
         return policies(self.lane.learner)
 
@@ -83,22 +82,22 @@ class DeviceLoop:
             )
         return self.report
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything the run is at this moment, as a tree of arrays, good until the next segment."""
+    def snapshot(self) -> dict[str, Tree]:
+        """Return the entire state of the run as a tree of arrays, valid until the next segment."""
         rest = of_numbers(tree.replace(self.lane, learner=None))
         parts = {"learner": on_host(self.lane.learner), "lane": rest, "pending": None}
         counts = {name: getattr(self.counts, name) for name in COUNTED}
         return {**parts, **counts, "shared_updates": np.asarray(self.shared_updates)}
 
-    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
-        """Return the shapes of a snapshot; the length of the replay may differ.
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Tree]:
+        """Return the shapes of a snapshot; the size of the replay buffer may differ.
 
-        `planned` is the number of environment steps that the run was to have then, if it was another.
+        `planned` is the number of environment steps in the plan at that time, if it was another.
         """
         return shapes(self.snapshot(), self.plan.room(planned))
 
-    def restore(self, snapshot: dict[str, Any]) -> int:
-        """Go back to the moment of a snapshot; return how many environments could not: none."""
+    def restore(self, snapshot: dict[str, Tree]) -> int:
+        """Restore a snapshot; return how many environments could not be restored: none."""
         self.shared_updates = int(snapshot["shared_updates"])
         self.counts = self._counts(*(np.array(snapshot[name]) for name in COUNTED))
         learner = put_back(snapshot["learner"], self.lane.learner, self.sharding)
@@ -106,8 +105,8 @@ class DeviceLoop:
         self.lane = tree.replace(jax.device_put(rest, self.sharding), learner=learner)
         return 0
 
-    def start_from(self, state: Any) -> None:
-        """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
+    def start_from(self, state: Tree) -> None:
+        """Begin with the states of other learners, of all lanes `[lane, ...]`."""
         learner = tree.replace(self.lane.learner, state=jax.device_put(state, self.sharding))
         self.lane = tree.replace(self.lane, learner=learner)
 

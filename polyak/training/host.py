@@ -1,15 +1,13 @@
 """The host loop: collect from Gymnasium environments on the host, overlapped with learning on the devices.
 
-One iteration: (1) `learn` of the last rollout is dispatched, not awaited; (2) meanwhile the policy from before it takes
-`rollout_length` steps; (3) the new rollout waits as `pending`, and the learned policy is fetched. The policy is always
-exactly one iteration behind, whatever the timing, and everything a run is between two iterations is in `snapshot()`.
-Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is collected;
-rollout_length = 1 without overlap is the textbook loop.
+One iteration: (1) `learn` is dispatched on the last rollout, without waiting for it; (2) meanwhile the previous policy
+takes `rollout_length` steps; (3) the new rollout becomes `pending`, and the learned policy is fetched. The policy is
+always exactly one iteration behind, whatever the timing, and between two iterations `snapshot()` holds the entire state
+of a run. Without overlap (and always for on-policy algorithms) a rollout is learned from before the next one is
+collected; rollout_length = 1 without overlap is the textbook loop.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -24,19 +22,20 @@ from polyak.training.job import Job
 from polyak.training.lanes import Lanes, on_host, policies, put_back, shapes, truncate_newest
 from polyak.training.learn import Rollout, UpdateSchedule, learn
 from polyak.training.protocols import Report, VectorEnv
+from polyak.types import Episode, Metrics, Tree
 
 
 class HostLoop:
-    """One run in memory: learners on the devices, environments on the host, and what is under way between them."""
+    """One run in memory: learners on the devices, environments on the host, and what is pending between them."""
 
     def __init__(self, job: Job[VectorEnv], most_devices: int | None = None):
-        """Begin a job on at most so many devices. Raises UsageError for settings that do not fit together."""
+        """Begin a job on at most `most_devices` devices. Raises UsageError for settings that do not fit together."""
         self.algorithm, self.plan, self.seeds, self.spec = job.algorithm, job.plan, list(job.seeds), job.envs.spec
         begun = Lanes.begin(job, most_devices)
         self.sharding, self.config, self.keys, self.learner = begun.sharding, begun.config, begun.keys, begun.learner
         shared = (False, True, True, True, False)
         self.learn = devices.program(learn, (job.task,), self.sharding, shared, donate=(1,), config=job.config)
-        self.finite = True  # what is not finite is refused before it is learned from
+        self.finite = True  # values that are not finite are rejected before learning
         self.shared_updates = 0  # updates made by the lanes that still train
         self.updates = np.zeros(len(self.seeds), np.int64)  # by each lane
         self.learned = False  # whether `learn` has been called, and so compiled
@@ -62,11 +61,11 @@ class HostLoop:
     def advance(self) -> Report:
         """Run one iteration; return its report, which is also kept as `report`.
 
-        Raises RunError where an environment fails. Then what was pending has been learned from, as `report` says, and
-        all else is as before the rollout, which is discarded.
+        Raises RunError if an environment fails. Then the pending rollout has been learned from, as `report` says, the
+        new rollout is discarded, and everything else is as before it.
         """
-        metrics: Any = None
-        episodes: list[Any] = []
+        metrics: Metrics | None = None
+        episodes: list[Episode] = []
         before = self.updates
         if self.pending is not None:
             metrics, self.pending = self._learn_from(self.pending), None
@@ -87,8 +86,8 @@ class HostLoop:
         self.collector.acting.set_policy(self.policy)
         return self.report
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return everything the run is at this moment, as a tree of arrays, good until the next iteration."""
+    def snapshot(self) -> dict[str, Tree]:
+        """Return the entire state of the run as a tree of arrays, valid until the next iteration."""
         return {
             "learner": on_host(self.learner),
             "collector": self.collector.snapshot(),
@@ -98,16 +97,16 @@ class HostLoop:
             "updates": self.updates,
         }
 
-    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
-        """Return the shapes of a snapshot; the lengths of the replay and of the unfinished episodes may differ.
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Tree]:
+        """Return the shapes of a snapshot; the sizes of replay buffers and unfinished episodes may differ.
 
-        `planned` is the number of environment steps that the run was to have then, if it was another.
+        `planned` is the number of environment steps in the plan at that time, if it was another.
         """
         pending_rollout = self.collector.empty_rollout() if pending else None
         return shapes({**self.snapshot(), "pending": pending_rollout}, self.plan.room(planned))
 
-    def restore(self, snapshot: dict[str, Any]) -> int:
-        """Go back to the moment of a snapshot; return how many environments could not, and began a new episode."""
+    def restore(self, snapshot: dict[str, Tree]) -> int:
+        """Restore a snapshot; return how many environments could not be restored and began a new episode."""
         self.shared_updates, self.updates = int(snapshot["shared_updates"]), np.array(snapshot["updates"])
         self.learner = put_back(snapshot["learner"], self.learner, self.sharding)
         self.pending, self.num_updates = snapshot["pending"], int(snapshot["num_updates"])
@@ -117,7 +116,7 @@ class HostLoop:
         return len(elsewhere)
 
     def _break_off(self, environments: list[tuple[int, int]]) -> None:
-        """Truncate the episodes of these environments after their last stored step: what follows is another episode."""
+        """Truncate the episodes of these environments at their last stored step, since another episode follows."""
         stored = np.zeros((len(self.seeds), self.plan.envs), bool)
         if self.pending is not None and environments:
             steps = tree.replace(self.pending.steps, truncated=np.array(self.pending.steps.truncated))
@@ -130,25 +129,25 @@ class HostLoop:
         if stored.any():
             self.learner = truncate_newest(self.learner, stored, self.sharding)
 
-    def start_from(self, state: Any) -> None:
-        """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
+    def start_from(self, state: Tree) -> None:
+        """Begin with the states of other learners, of all lanes `[lane, ...]`."""
         self.learner = tree.replace(self.learner, state=jax.device_put(state, self.sharding))
         self._fetch()
         self.collector.acting.set_policy(self.policy)
 
-    def _learn_from(self, rollout: Rollout) -> Any:
+    def _learn_from(self, rollout: Rollout) -> Metrics | None:
         updates, self.num_updates = self.num_updates, 0
         schedule = UpdateSchedule(np.asarray(self.shared_updates, np.int32), np.asarray(updates, np.int32))
-        # arrays of NumPy, which the program spreads over the devices itself at a third of what `device_put` costs
+        # the program distributes NumPy arrays over the devices in a third of the time of `device_put`
         self.learner, metrics = self.learn(self.config, self.learner, rollout, self.keys, schedule)
         self.shared_updates, self.learned = self.shared_updates + updates, True
         self.updates = self.updates + updates * rollout.active
         return metrics if updates else None
 
-    def _report(self, episodes: list[Any], metrics: Any, updates: np.ndarray) -> None:
+    def _report(self, episodes: list[Episode], metrics: Metrics | None, updates: np.ndarray) -> None:
         self._fetch()
         self.report = Report(episodes, None if metrics is None else devices.fetched(metrics), updates)
 
     def _fetch(self) -> None:
-        """Copy the learned policy to the host, which waits for the learner."""
+        """Copy the learned policy to the host, waiting for the learner."""
         self.policy = policies(self.learner)

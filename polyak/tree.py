@@ -11,6 +11,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
+import numpy as np
+
 from polyak.fields import number
 from polyak.lazy import jax, once_jax_is_imported
 
@@ -120,9 +122,34 @@ def _parts(tree: object) -> list[tuple[Hashable, object]] | None:
     return list(enumerate(tree)) if isinstance(tree, list | tuple) else None
 
 
-def take(tree: T, index: jax.Array | ndarray | int | slice) -> T:
-    """Index the leading axis of every leaf."""
+def take(tree: T, index: jax.Array | ndarray | int | slice | tuple[int | None, ...] | None) -> T:
+    """Index the leading axes of every leaf."""
     return map_leaves(lambda leaf: leaf[index], tree)
+
+
+def write(
+    tree: ndarray | dict[str, ndarray], index: int | tuple[int | slice, ...], values: ndarray | dict[str, ndarray]
+) -> None:
+    """Write into the leading axes of an array, or of every array in a dictionary, in place."""
+    if isinstance(tree, dict):
+        assert isinstance(values, dict)
+        for name, part in tree.items():
+            part[index] = values[name]
+    else:
+        tree[index] = values
+
+
+def same(tree: object, other: object) -> bool:
+    """Say whether two trees of NumPy arrays hold the same numbers; what is not a number is the same as itself."""
+    leaves, others = named_leaves(tree), named_leaves(other)
+    return leaves.keys() == others.keys() and all(
+        np.array_equal(leaf, others[name], equal_nan=True) for name, leaf in leaves.items()
+    )
+
+
+def copied(tree: T) -> T:
+    """Copy an array, or every array in a tree."""
+    return tree.copy() if isinstance(tree, np.ndarray) else map_leaves(lambda leaf: leaf.copy(), tree)
 
 
 def where(condition: jax.Array, yes: T, no: T) -> T:

@@ -10,10 +10,11 @@ from typing import Any, Literal, Protocol, TypeAlias, Union
 import numpy as np
 
 from polyak.lazy import jax
-from polyak.tree import pytree, static
+from polyak.tree import map_leaves, named_leaves, pytree, static
 
 Array: TypeAlias = Union["jax.Array", np.ndarray]
 Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
+Obs: TypeAlias = Any  # an array, or a dictionary of arrays by name: what `EnvSpec.obs` describes
 Tree: TypeAlias = Any  # a pytree of arrays whose structure its maker alone knows: a config, a state, a policy, a memory
 Metrics: TypeAlias = dict[str, Any]  # arrays: scalars, or one number for each sample
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None  # what a JSON file holds
@@ -27,10 +28,10 @@ class Transition:
     bootstrap); `truncated` only cuts the episode (bootstrap from `next_obs`). Both are 0 or 1 in float32.
     """
 
-    obs: Array  # [..., obs]
+    obs: Obs  # [..., obs], or the named parts of it
     action: Array  # [..., action] in [-1, 1], or [...] an index
     reward: Array  # [...]
-    next_obs: Array  # [..., obs]
+    next_obs: Obs  # as obs
     terminated: Array  # [...]
     truncated: Array  # [...]
     n_steps: Array | None = None  # [batch] steps from obs to next_obs; None: one, as always without n-step returns
@@ -57,9 +58,40 @@ class ArraySpec:
     dtype: str = "float32"
 
     @property
+    def size(self) -> int:
+        """Numbers in one such array."""
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
         """Bytes that one such array takes."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        return self.size * np.dtype(self.dtype).itemsize
+
+    def zeros(self, *axes: int) -> np.ndarray:
+        """Make such arrays of zeros, `[*axes, ...]`."""
+        return np.zeros((*axes, *self.shape), self.dtype)
+
+
+Observation: TypeAlias = ArraySpec | tuple[tuple[str, ArraySpec], ...]
+"""What is observed: one array, or several with names, in the order in which networks join them.
+
+A float32 array `[n]` is a vector, a uint8 array `[height, width, channels]` an image.
+"""
+
+
+def vector(size: int) -> ArraySpec:
+    """Describe a vector of float32 numbers."""
+    return ArraySpec((size,))
+
+
+def in_words(obs: Observation) -> str:
+    """Describe what is stored of an observation."""
+    if not isinstance(obs, ArraySpec):
+        return ", ".join(f"{name}: {in_words(part)}" for name, part in obs)
+    if obs.dtype != "uint8":
+        return f"{obs.size:,} number{'s' * (obs.size != 1)}"
+    height, width, channels = obs.shape
+    return f"an image of {height} × {width} pixels with {channels} channel{'s' * (channels != 1)}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,11 @@ class Box:
         """What an action is stored as."""
         return ArraySpec((self.size,))
 
+    @property
+    def width(self) -> int:
+        """Numbers in an action."""
+        return self.size
+
 
 @dataclass(frozen=True)
 class Discrete:
@@ -84,6 +121,11 @@ class Discrete:
     def array(self) -> ArraySpec:
         """What an action is stored as."""
         return ArraySpec((), "int32")
+
+    @property
+    def width(self) -> int:
+        """Numbers in an action."""
+        return 1
 
 
 @dataclass(frozen=True)
@@ -97,32 +139,47 @@ class MultiDiscrete:
         """What an action is stored as."""
         return ArraySpec((len(self.sizes),), "int32")
 
+    @property
+    def width(self) -> int:
+        """Numbers in an action."""
+        return len(self.sizes)
+
 
 ActionSpace: TypeAlias = Box | Discrete | MultiDiscrete
 
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """All that an algorithm may know of an environment: flat observations and the action space."""
+    """All that an algorithm may know of an environment: what is observed, and the action space."""
 
-    obs_size: int
+    obs: Observation
     action: ActionSpace
 
-    @property
-    def action_size(self) -> int:
-        """Numbers in an action, 1 for an index."""
-        return math.prod(self.action.array.shape)
+    def __str__(self) -> str:
+        return f"observations of {in_words(self.obs)} and actions {self.action}"
+
+    def observation(self) -> Tree:
+        """Describe an observation: an `ArraySpec`, or a dictionary of them by name."""
+        return self.obs if isinstance(self.obs, ArraySpec) else dict(self.obs)
+
+    def zeros(self, *axes: int) -> Obs:
+        """Make observations of zeros, `[*axes, ...]`."""
+        return map_leaves(lambda array: array.zeros(*axes), self.observation())
+
+    def batch_of(self, obs: Obs) -> Obs:
+        """Make a batch `[1, ...]` of a single observation, in the types in which it is stored."""
+        return map_leaves(lambda array, leaf: np.asarray(leaf, array.dtype)[None], self.observation(), obs)
 
     def transition(self) -> Transition:
         """Say how a step is stored: a transition of `ArraySpec`. Nothing else knows."""
-        obs, number = ArraySpec((self.obs_size,)), ArraySpec(())
+        obs, number = self.observation(), ArraySpec(())
         parts: Any = (obs, self.action.array, number, obs, number, number)
         return Transition(*parts)
 
     @property
     def transition_bytes(self) -> int:
         """Bytes that a stored step takes."""
-        return sum(array.nbytes for array in vars(self.transition()).values() if array is not None)
+        return sum(array.nbytes for array in named_leaves(self.transition()).values())
 
 
 @dataclass
@@ -192,7 +249,7 @@ class Algorithm(Protocol):
     def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
         """Make the state of a fresh agent; it has a field `policy`."""
 
-    def act(self, config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool, /) -> tuple[Array, Any]:
+    def act(self, config: Any, policy: Any, memory: Any, obs: Obs, key: Key, explore: bool, /) -> tuple[Array, Any]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
     def update(self, config: Any, state: Any, data: Transition, key: jax.Array, clock: Clock, /) -> tuple[Any, Metrics]:

@@ -182,7 +182,7 @@ def memories(agent: Agent, shape: tuple[int, ...]) -> Any:
 
 
 def observations(agent: Agent, shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((*shape, agent.spec.obs_size), np.float32)
+    return np.random.default_rng(0).standard_normal((*shape, agent.spec.obs.shape[0]), np.float32)
 
 
 def assert_in_range(agent: Agent, actions: Any) -> None:

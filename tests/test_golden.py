@@ -38,7 +38,7 @@ def summary(agent: Agent) -> dict[str, Any]:
     for step in range(UPDATES):
         state, of_update = agent.update(state, agent.data(), seed=step, step=step)
         metrics.append(of_update)
-    obs = np.linspace(-1, 1, 4 * agent.spec.obs_size, dtype=np.float32).reshape(4, -1)
+    obs = np.linspace(-1, 1, 4 * agent.spec.obs.shape[0], dtype=np.float32).reshape(4, -1)
     memory = jax.tree.map(lambda leaf: np.tile(leaf, (4, 1)), init_memory(agent.algorithm, agent.config, agent.spec))
     action, _ = agent.algorithm.act(agent.config, state.policy, memory, obs, jax.random.key(0), False)
     return {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from polyak.tree import replace
-from polyak.types import ArraySpec, Box, Discrete, EnvSpec, MultiDiscrete, init_memory
+from polyak.types import ArraySpec, Box, Discrete, EnvSpec, MultiDiscrete, init_memory, vector
 from tests.fixtures import toys
 from tests.fixtures.agents import SPECS, transitions
 
@@ -24,12 +24,12 @@ PARTS = ("obs", "action", "reward", "next_obs", "terminated", "truncated")
     ids=str,
 )
 def test_how_a_step_is_stored(action: Any, array: ArraySpec, size: int) -> None:
-    spec = EnvSpec(2, action)
+    spec = EnvSpec(vector(2), action)
     stored = spec.transition()
     assert (stored.obs, stored.next_obs, stored.action) == (ArraySpec((2,)), ArraySpec((2,)), array)
     assert stored.reward == stored.terminated == stored.truncated == ArraySpec(())
     assert stored.n_steps is stored.weight is None
-    assert (spec.action_size, spec.transition_bytes) == (size, 4 * (2 + size + 1 + 2 + 1 + 1))
+    assert (spec.action.width, spec.transition_bytes) == (size, 4 * (2 + size + 1 + 2 + 1 + 1))
 
 
 def test_a_spec_knows_its_bytes() -> None:

@@ -16,13 +16,16 @@ from typing import Any, Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, optax
+from polyak.networks import encoders
 from polyak.networks.actors import StochasticActor
+from polyak.networks.critics import StateValue
 from polyak.networks.distributions import Distribution, sample_or_mode
-from polyak.networks.layers import MLP, Style
+from polyak.networks.encoders import Trunk
+from polyak.networks.layers import Style
 from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Obs, Transition, vector
 
 learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
 acts_on = (Discrete, Box, MultiDiscrete)
@@ -75,11 +78,11 @@ class Config:
 class Policy:
     """What acting needs."""
 
-    trunk: MLP  # without layers where nothing is shared
+    trunk: Trunk  # without layers where nothing is shared
     actor: StochasticActor
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Distribution:
+    def __call__(self, obs: Obs) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self.actor(self.trunk(self.normalizer(obs)))
 
@@ -89,18 +92,18 @@ class State:
     """Everything learning needs."""
 
     policy: Policy
-    value: MLP
+    value: StateValue
     opt_state: Any
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent."""
     keys, style = jax.random.split(key, 3), Style(activation=config.activation, orthogonal=True)
-    width = (spec.obs_size, *config.shared_layers)[-1]
-    trunk = MLP.create(keys[0], (spec.obs_size, *config.shared_layers), False, style=style)
-    actor = StochasticActor.create(keys[1], width, spec.action, config.actor_layers, 0.01, style)
-    value = MLP.create(keys[2], (width, *config.value_layers, 1), True, 1.0, style)
-    normalizer = normalize.make(spec.obs_size, config.normalize_observations)
+    trunk = Trunk.create(keys[0], spec.obs, config.shared_layers, style)
+    seen = vector((encoders.features(spec.obs), *config.shared_layers)[-1])  # by the two heads
+    actor = StochasticActor.create(keys[1], EnvSpec(seen, spec.action), config.actor_layers, 0.01, style)
+    value = StateValue.create(keys[2], seen, config.value_layers, 1.0, style)
+    normalizer = normalize.make(spec.obs, config.normalize_observations)
     opt_state = optimizer(config, config.learning_rate).init((trunk, actor, value))
     return State(Policy(trunk, actor, normalizer), value, opt_state)
 
@@ -110,18 +113,16 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     policy, steps, shape = state.policy, rollout.flat(), rollout.reward.shape
     obs = policy.normalizer(steps.obs)
     rollout = replace(rollout, reward=config.reward_scale * rollout.reward)
-    value, next_value = (
-        state.value(policy.trunk(x))[..., 0].reshape(shape) for x in (obs, policy.normalizer(steps.next_obs))
-    )
+    value, next_value = (state.value(policy.trunk(x)).reshape(shape) for x in (obs, policy.normalizer(steps.next_obs)))
     advantage = maths.gae(rollout, value, next_value, config.gamma, config.lam)
     returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)
     if config.normalize_advantages:
         advantage = maths.standardize(advantage)
 
-    def total_loss(nets: tuple[MLP, StochasticActor, MLP]) -> tuple[Array, Metrics]:
+    def total_loss(nets: tuple[Trunk, StochasticActor, StateValue]) -> tuple[Array, Metrics]:
         trunk, actor, value = nets
         features = trunk(obs)
-        actions, error = actor(features), value(features)[..., 0] - returns
+        actions, error = actor(features), value(features) - returns
         actor_loss, entropy = -(advantage * actions.log_prob(steps.action)).mean(), actions.entropy().mean()
         value_loss = maths.LOSSES[config.value_loss](error).mean()
         total = actor_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy

@@ -27,7 +27,7 @@ from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
 from polyak.numerics.noise import Correlated
 from polyak.tree import pytree, replace, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -109,14 +109,14 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     renorm = config.batch_norm == "renorm"
     norm = BatchStyle(renorm, config.momentum, 1e-3, config.renorm_warmup if renorm else 0)
     style = Style(norm=None if config.batch_norm == "off" else norm, norm_after=True)
-    actor = SquashedActor.create(actor_key, spec.obs_size, spec.action_size, config.actor_layers, style=style)
+    actor = SquashedActor.create(actor_key, spec, config.actor_layers, style=style)
     layers = ((), (), config.critic_layers)
     critics = tuple(
-        Critic.create(key, spec.obs_size, spec.action_size, layers, None, style, normalize_joint=True)
+        Critic.create(key, spec, layers, None, style, normalize_joint=True)
         for key in ensemble_keys(critic_key, config.num_critics)
     )
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
-    entropy = -float(spec.action_size) if config.target_entropy is None else config.target_entropy
+    entropy = -float(spec.action.width) if config.target_entropy is None else config.target_entropy
     return State(
         policy=Policy(actor, actor.statistics()),
         critics=critics,
@@ -131,10 +131,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
-    return Correlated(config.noise_correlation).start(spec.action_size)
+    return Correlated(config.noise_correlation).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy.actor(obs, policy.statistics)
     if not explore:
@@ -149,7 +149,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     alpha, n = jnp.exp(state.log_alpha), batch.reward.shape[0]
     actions = state.policy.actor(batch.next_obs, state.policy.statistics)
     next_action, next_log_prob = actions.sample_with_log_prob(target_key)
-    obs = jnp.concatenate([batch.obs, batch.next_obs])
+    obs = jax.tree.map(lambda *parts: jnp.concatenate(parts), batch.obs, batch.next_obs)
     action = jnp.concatenate([batch.action, next_action])
 
     def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
@@ -177,7 +177,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     ), metrics
 
 
-def _improve_policy(config: Config, state: State, obs: Array, key: jax.Array) -> State:
+def _improve_policy(config: Config, state: State, obs: Obs, key: jax.Array) -> State:
     """Climb the minimum of the critics plus α times the entropy, then adjust α."""
     alpha = jnp.exp(state.log_alpha)
 

@@ -28,7 +28,7 @@ from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -106,7 +106,7 @@ class Policy:
     statistics: tuple[Any, ...]
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Obs) -> Array:
         """Return μ(s) for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs), self.statistics)
 
@@ -135,13 +135,12 @@ class State:
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
-    obs, action = spec.obs_size, spec.action_size
     actor_key, critic_key = jax.random.split(key)
     style = Style(config.architecture, norm=STYLES[config.batch_norm])
-    actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
+    actor = Actor.create(actor_key, spec, config.actor_layers, config.bound, config.final_init, style)
     critic_layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
-    critic = Critic.create(critic_key, obs, action, critic_layers, config.final_init, style)
-    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
+    critic = Critic.create(critic_key, spec, critic_layers, config.final_init, style)
+    normalizer = normalize.make(spec.obs, config.normalize_observations, config.architecture)
     return State(
         policy=Policy(actor, actor.statistics(), normalizer),
         critic=critic,
@@ -154,10 +153,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
-    return noise.of(config).start(spec.action_size)
+    return noise.of(config).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
     """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
     action = policy(obs)
     if explore:

@@ -24,7 +24,7 @@ from polyak.networks.critics import ActionValues
 from polyak.networks.layers import Style
 from polyak.numerics import draws, maths, optimize
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Discrete,)
@@ -96,12 +96,12 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose target equals its network."""
     assert isinstance(spec.action, Discrete)
     style = Style(norm="layer" if config.layer_norm else None)
-    q = ActionValues.create(key, spec.obs_size, spec.action.n, config.layers, config.dueling, style)
+    q = ActionValues.create(key, spec, config.layers, config.dueling, style)
     epsilon = jnp.asarray(config.epsilon_start, jnp.float32)
     return State(Policy(q, epsilon), q, optimizer(config).init(q))
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
     """Take the action of the highest value, or with probability ε any."""
     values = policy.q(obs)
     best = values.argmax(-1)

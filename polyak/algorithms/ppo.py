@@ -22,12 +22,13 @@ from polyak.errors import UsageError, option
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import StochasticActor
+from polyak.networks.critics import StateValue
 from polyak.networks.distributions import Distribution, sample_or_mode
-from polyak.networks.layers import MLP, Style
+from polyak.networks.layers import Style
 from polyak.numerics import draws, maths, normalize, optimize
 from polyak.numerics.normalize import Normalizer, RewardScale
 from polyak.tree import pytree, replace, static, take
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Obs, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
 acts_on = (Discrete, Box, MultiDiscrete)
@@ -111,7 +112,7 @@ class Policy:
     actor: StochasticActor
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Distribution:
+    def __call__(self, obs: Obs) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs))
 
@@ -121,7 +122,7 @@ class State:
     """Everything learning needs."""
 
     policy: Policy
-    value: MLP
+    value: StateValue
     reward_scale: RewardScale | None
     opt_state: Any
 
@@ -130,7 +131,7 @@ class State:
 class Batch:
     """What is learned from: each `[batch]`, of the policy and the value before the first step."""
 
-    obs: Array
+    obs: Obs
     action: Array
     log_prob: Array
     value: Array
@@ -142,9 +143,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent."""
     actor_key, value_key = jax.random.split(key)
     style = Style(activation=config.activation, orthogonal=True)
-    actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, 0.01, style)
-    value = MLP.create(value_key, (spec.obs_size, *config.value_layers, 1), True, 1.0, style)
-    normalizer = normalize.make(spec.obs_size, config.normalize_observations)
+    actor = StochasticActor.create(actor_key, spec, config.actor_layers, 0.01, style)
+    value = StateValue.create(value_key, spec.obs, config.value_layers, 1.0, style)
+    normalizer = normalize.make(spec.obs, config.normalize_observations)
     reward_scale = RewardScale.create() if config.normalize_rewards else None
     opt_state = optimizer(config, config.learning_rate).init((actor, value))
     return State(Policy(actor, normalizer), value, reward_scale, opt_state)
@@ -183,7 +184,7 @@ def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
     """Recompute what the old policy and value said of a rollout, and estimate its advantages."""
     policy, steps, shape = state.policy, rollout.flat(), rollout.reward.shape
     obs = policy.normalizer(steps.obs)
-    value, next_value = (state.value(x)[..., 0].reshape(shape) for x in (obs, policy.normalizer(steps.next_obs)))
+    value, next_value = (state.value(x).reshape(shape) for x in (obs, policy.normalizer(steps.next_obs)))
     advantage = maths.gae(rollout, value, next_value, config.gamma, config.lam)
     return Batch(
         obs=obs,
@@ -200,9 +201,9 @@ def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock)
     advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
     clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
 
-    def total_loss(nets: tuple[StochasticActor, MLP]) -> tuple[Array, Metrics]:
+    def total_loss(nets: tuple[StochasticActor, StateValue]) -> tuple[Array, Metrics]:
         actor, value = nets
-        actions, v = actor(batch.obs), value(batch.obs)[..., 0]
+        actions, v = actor(batch.obs), value(batch.obs)
         log_ratio = actions.log_prob(batch.action) - batch.log_prob
         ratio, entropy = jnp.exp(log_ratio), actions.entropy().mean()
         actor_loss = -jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage).mean()

@@ -19,12 +19,13 @@ from typing import Any, Literal
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import StochasticActor
+from polyak.networks.critics import StateValue
 from polyak.networks.distributions import Distribution, sample_or_mode
-from polyak.networks.layers import MLP, Style
+from polyak.networks.layers import Style
 from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Obs, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "rollout"
 acts_on = (Discrete, Box, MultiDiscrete)
@@ -74,7 +75,7 @@ class Policy:
     actor: StochasticActor
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Distribution:
+    def __call__(self, obs: Obs) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs))
 
@@ -84,7 +85,7 @@ class State:
     """Everything learning needs."""
 
     policy: Policy
-    baseline: MLP | None
+    baseline: StateValue | None
     actor_opt_state: Any
     baseline_opt_state: Any
 
@@ -93,11 +94,11 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent."""
     actor_key, baseline_key = jax.random.split(key)
     style = Style(activation=config.activation, orthogonal=True)
-    actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, 0.01, style)
-    baseline = MLP.create(baseline_key, (spec.obs_size, *config.baseline_layers, 1), True, 1.0, style)
+    actor = StochasticActor.create(actor_key, spec, config.actor_layers, 0.01, style)
+    baseline = StateValue.create(baseline_key, spec.obs, config.baseline_layers, 1.0, style)
     rates = config.actor_learning_rate, config.baseline_learning_rate
     return State(
-        policy=Policy(actor, normalize.make(spec.obs_size, config.normalize_observations)),
+        policy=Policy(actor, normalize.make(spec.obs, config.normalize_observations)),
         baseline=baseline if config.baseline else None,
         actor_opt_state=optimizer(config, rates[0]).init(actor),
         baseline_opt_state=optimizer(config, rates[1]).init(baseline) if config.baseline else None,
@@ -125,8 +126,8 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     if state.baseline is None:
         return state, metrics
 
-    def baseline_loss(baseline: MLP) -> tuple[Array, Metrics]:
-        loss = 0.5 * jnp.square(baseline(obs)[..., 0] - returns).mean()
+    def baseline_loss(baseline: StateValue) -> tuple[Array, Metrics]:
+        loss = 0.5 * jnp.square(baseline(obs) - returns).mean()
         return loss, {"baseline_loss": loss}
 
     baseline, baseline_opt_state, of_baseline = optimize.descend(
@@ -138,7 +139,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     return replace(state, baseline=baseline, baseline_opt_state=baseline_opt_state), {**metrics, **of_baseline}
 
 
-def estimate_advantages(config: Config, state: State, rollout: Transition, obs: Array) -> tuple[Array, Array, Array]:
+def estimate_advantages(config: Config, state: State, rollout: Transition, obs: Obs) -> tuple[Array, Array, Array]:
     """Return for each step its return to go, what it is above the baseline, and whether the step counts, 0 or 1."""
     shape, rollout = rollout.reward.shape, replace(rollout, reward=config.reward_scale * rollout.reward)
     if state.baseline is None:
@@ -147,7 +148,7 @@ def estimate_advantages(config: Config, state: State, rollout: Transition, obs: 
         counts = mark_finished(rollout).reshape(-1)
     else:
         next_obs = state.policy.normalizer(rollout.flat().next_obs)
-        value, next_value = (state.baseline(x)[..., 0].reshape(shape) for x in (obs, next_obs))
+        value, next_value = (state.baseline(x).reshape(shape) for x in (obs, next_obs))
         counts = jnp.ones(value.size)
     advantage = maths.gae(rollout, value, next_value, config.gamma, 1.0)
     returns, advantage = (advantage + value).reshape(-1), advantage.reshape(-1)

@@ -30,7 +30,7 @@ from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Correlated
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box, Discrete)
@@ -118,7 +118,7 @@ class Policy:
     actor: SquashedActor | StochasticActor
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Any:
+    def __call__(self, obs: Obs) -> Any:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs))
 
@@ -144,18 +144,16 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor: SquashedActor | StochasticActor
     if isinstance(spec.action, Discrete):
         refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")
-        widths, n = config.critic_joint_layers, spec.action.n
-        actor = StochasticActor.create(actor_key, spec.obs_size, spec.action, config.actor_layers, None, style)
-        critics: Any = tuple(ActionValues.create(k, spec.obs_size, n, widths, style=style) for k in keys)
-        entropy = config.target_share * np.log(n)
+        actor = StochasticActor.create(actor_key, spec, config.actor_layers, None, style)
+        critics: Any = tuple(ActionValues.create(k, spec, config.critic_joint_layers, style=style) for k in keys)
+        entropy = config.target_share * np.log(spec.action.n)
     else:
         refuse_changed(config, ("target_share",), "discrete actions")
-        size = spec.action_size
-        actor = SquashedActor.create(actor_key, spec.obs_size, size, config.actor_layers, config.sigma_bound, style)
+        actor = SquashedActor.create(actor_key, spec, config.actor_layers, config.sigma_bound, style)
         layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
-        critics = tuple(Critic.create(k, spec.obs_size, size, layers, None, style) for k in keys)
-        entropy = config.target_per_dimension * size
-    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
+        critics = tuple(Critic.create(k, spec, layers, None, style) for k in keys)
+        entropy = config.target_per_dimension * spec.action.width
+    normalizer = normalize.make(spec.obs, config.normalize_observations, config.architecture)
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     return State(
         policy=Policy(actor, normalizer),
@@ -171,10 +169,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment; discrete actions are drawn without."""
-    return Correlated(config.noise_correlation).start(spec.action_size) if isinstance(spec.action, Box) else ()
+    return Correlated(config.noise_correlation).start(spec.action.width) if isinstance(spec.action, Box) else ()
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy(obs)
     if not explore:
@@ -225,7 +223,7 @@ def target_value(config: Config, state: State, batch: Transition, key: jax.Array
     return maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, soft)
 
 
-def average_over_actions(actions: Any, critics: tuple[Any, ...], obs: Array, key: jax.Array) -> tuple[Array, Array]:
+def average_over_actions(actions: Any, critics: tuple[Any, ...], obs: Obs, key: jax.Array) -> tuple[Array, Array]:
     """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
     if isinstance(actions, Categorical):
         log_probs = actions.log_probs()
@@ -235,7 +233,7 @@ def average_over_actions(actions: Any, critics: tuple[Any, ...], obs: Array, key
     return ensemble_min([critic(obs, action) for critic in critics]), -log_prob
 
 
-def value(critic: Any, obs: Array, action: Array) -> Array:
+def value(critic: Any, obs: Obs, action: Array) -> Array:
     """Return Q(s, a) `[batch]` of the actions that were taken."""
     return maths.of_action(critic(obs), action) if isinstance(critic, ActionValues) else critic(obs, action)
 

@@ -23,7 +23,7 @@ from polyak.networks.distributions import Categorical, sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Clock, Discrete, EnvSpec, Metrics, Sampling, Transition
+from polyak.types import Array, Clock, Discrete, EnvSpec, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Discrete,)
@@ -78,7 +78,7 @@ class Policy:
     critics: tuple[ActionValues, ...]
     alpha: Array  # []
 
-    def __call__(self, obs: Array) -> Categorical:
+    def __call__(self, obs: Obs) -> Categorical:
         """Return Boltzmann's distribution for observations `[batch, obs]`."""
         values = [critic(obs) for critic in self.critics]
         q = values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
@@ -97,9 +97,9 @@ class State:
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
     assert isinstance(spec.action, Discrete)
-    style, n = Style(norm="layer" if config.layer_norm else None), spec.action.n
+    style = Style(norm="layer" if config.layer_norm else None)
     keys = ensemble_keys(key, config.num_critics)
-    critics = tuple(ActionValues.create(k, spec.obs_size, n, config.layers, style=style) for k in keys)
+    critics = tuple(ActionValues.create(k, spec, config.layers, style=style) for k in keys)
     return State(Policy(critics, jnp.asarray(config.alpha, jnp.float32)), critics, optimizer(config).init(critics))
 
 

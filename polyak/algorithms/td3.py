@@ -26,7 +26,7 @@ from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, replace, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -105,7 +105,7 @@ class Policy:
     actor: Actor
     normalizer: Normalizer
 
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Obs) -> Array:
         """Return μ(s) for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs))
 
@@ -131,15 +131,15 @@ class State:
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose targets equal its networks."""
-    obs, action, style = spec.obs_size, spec.action_size, Style(config.architecture)
+    style = Style(config.architecture)
     actor_key, critic_key = jax.random.split(key)
-    actor = Actor.create(actor_key, obs, action, config.actor_layers, config.bound, config.final_init, style)
+    actor = Actor.create(actor_key, spec, config.actor_layers, config.bound, config.final_init, style)
     layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
     critics = tuple(
-        Critic.create(key, obs, action, layers, config.final_init, style)
+        Critic.create(key, spec, layers, config.final_init, style)
         for key in ensemble_keys(critic_key, config.num_critics)
     )
-    normalizer = normalize.make(spec.obs_size, config.normalize_observations, config.architecture)
+    normalizer = normalize.make(spec.obs, config.normalize_observations, config.architecture)
     return State(
         policy=Policy(actor, normalizer),
         critics=critics,
@@ -151,10 +151,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
 
 def init_memory(config: Config, spec: EnvSpec) -> Any:
     """Start the exploration noise of one environment."""
-    return noise.of(config).start(spec.action_size)
+    return noise.of(config).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
     """Return a = μ(s) + noise, clipped to [-1, 1]; without noise when not exploring."""
     action = policy(obs)
     if explore:
@@ -197,7 +197,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     ), metrics
 
 
-def _improve_actor(config: Config, state: State, obs: Array) -> State:
+def _improve_actor(config: Config, state: State, obs: Obs) -> State:
     """Climb the first critic, then move all targets."""
 
     def actor_loss(actor: Actor) -> tuple[Array, Metrics]:

@@ -13,12 +13,13 @@ from polyak.envs.findings import surprises
 from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.leftovers import Company, GlobalRandom
 from polyak.envs.make import EnvSource
+from polyak.envs.observations import Reader, is_image
 from polyak.envs.spaces import AnySpace
 from polyak.envs.stdout import capturing
 from polyak.envs.trial import Effort, Trial
 from polyak.envs.witness import Notes, Watched
 from polyak.errors import RunError, UsageError, option
-from polyak.types import EnvSpec
+from polyak.types import EnvSpec, in_words
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
     rewards = [reward for one in played for reward in one.rewards]
     return Facts(
         spec=trial.spec,
-        observation=observation_in_words(environment.observation_space, trial.spec.obs_size),
+        observation=observation_in_words(environment.observation_space),
         action=action_in_words(environment.action_space),
         limit=environment.limit,
         episodes=len(played),
@@ -190,15 +191,15 @@ def facts_of(trial: Trial, notes: Notes, compiled: bool) -> Facts:
     )
 
 
-def observation_in_words(space: AnySpace, size: int) -> str:
-    """Describe observations after flattening."""
-    numbers = f"{size:,} number{'s' * (size != 1)}"
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        parts = space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces)
-        return f"{numbers} ({', '.join(f'{key}: {spaces.flatdim(part):,}' for key, part in parts)})"
+def observation_in_words(space: AnySpace) -> str:
+    """Describe observations as they are stored."""
+    words = in_words(Reader(space).observation)
     if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
-        return f"{numbers} (one-hot, of {space})"
-    return numbers if len(space.shape or ()) == 1 else f"{numbers} (an array of shape {space.shape})"
+        return f"{words} (one-hot, of {space})"
+    if isinstance(space, spaces.Tuple):
+        return f"{words} ({', '.join(f'{spaces.flatdim(part):,}' for part in space.spaces)})"
+    unlike = isinstance(space, spaces.Box) and len(space.shape) != 1 and not is_image(space)
+    return f"{words} (an array of shape {space.shape})" if unlike else words
 
 
 def action_in_words(space: AnySpace) -> str:

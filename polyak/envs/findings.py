@@ -7,11 +7,14 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 
+from polyak.envs.observations import Part, Reader
 from polyak.envs.spaces import AnySpace
 from polyak.envs.trial import Played
 from polyak.envs.witness import Notes
 from polyak.envs.wrappers import settings_for
 from polyak.errors import option
+from polyak.tree import same
+from polyak.types import Obs
 
 HAIR = 1e-6  # relative tolerance of bounds: float32 cannot represent every bound
 FAR = 1_000.0  # networks learn poorly from larger numbers, and from scales that differ by a larger factor
@@ -24,9 +27,19 @@ def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator
     yield from notes.surprises.values()
     if not episodes:
         return
-    rows = np.concatenate([played.obs for played in episodes]).astype(np.float64)
-    yield from _outside(space, rows)
+    seen = [obs for played in episodes for obs in played.obs]
+    vectors = [part for part in Reader(space).parts if part.array.dtype == "float32"]  # the others are images
+    rows = np.concatenate(
+        [np.array([_part_of(obs, part) for obs in seen], np.float64) for part in vectors] or [np.zeros((len(seen), 0))],
+        -1,
+    )
+    yield from _outside(vectors, rows)
     yield from _scales(rows)
+    if all(same(obs, seen[0]) for obs in seen):
+        yield (
+            f"all {len(seen):,} observations were the same, so a policy cannot distinguish states: check that reset()"
+            " and step() return the current state"
+        )
     yield from _rewards(episodes)
     if all(played.ended and len(played.rewards) == 1 for played in episodes):
         yield (
@@ -36,12 +49,16 @@ def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator
     yield from _speed(notes)
 
 
-def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
+def _part_of(obs: Obs, part: Part) -> np.ndarray:
+    found: np.ndarray = obs[part.name] if part.name else obs
+    return found
+
+
+def _outside(vectors: list[Part], rows: np.ndarray) -> Iterator[str]:
     with warnings.catch_warnings():  # Gymnasium warns when it converts float64 bounds
         warnings.simplefilter("ignore")
-        flat = spaces.flatten_space(space)
-    assert isinstance(flat, spaces.Box)  # as of every space whose observations can be flattened to one length
-    low, high = flat.low.astype(np.float64), flat.high.astype(np.float64)
+        flat = [spaces.flatten_space(part.space) for part in vectors]
+    low, high = (np.array([x for box in flat for x in getattr(box, end)], np.float64) for end in ("low", "high"))
     outside = (rows < low - HAIR * np.maximum(abs(low), 1)) | (rows > high + HAIR * np.maximum(abs(high), 1))
     if outside.any():
         row, i = np.argwhere(outside)[0]
@@ -53,12 +70,6 @@ def _outside(space: AnySpace, rows: np.ndarray) -> Iterator[str]:
 
 
 def _scales(rows: np.ndarray) -> Iterator[str]:
-    if (rows == rows[0]).all():
-        yield (
-            f"all {len(rows):,} observations were the same, so a policy cannot distinguish states: check that reset()"
-            " and step() return the current state"
-        )
-        return
     numbers = [i for i in range(rows.shape[1]) if not np.isin(rows[:, i], (0, 1)).all()]  # the others may be indices
     spread = {i: rows[:, i].std() for i in numbers if np.ptp(rows[:, i]) > 0}
     ours = f"set {settings_for(NormalizeObservation)}, or scale the numbers in the environment"
@@ -68,7 +79,7 @@ def _scales(rows: np.ndarray) -> Iterator[str]:
             f"the numbers of an observation differ widely in scale: the standard deviation of number {most + 1} is"
             f" {spread[most]:.2g}, that of number {least + 1} only {spread[least]:.2g}; {ours}"
         )
-    elif abs(rows).max() > FAR:
+    elif abs(rows).max(initial=0) > FAR:
         i = int(abs(rows).max(axis=0).argmax())
         yield f"number {i + 1} of the observation is as large as {abs(rows[:, i]).max():,.4g}; {ours}"
 

@@ -5,8 +5,8 @@ of their space. Unlike there, an index outside its space is an error rather than
 one way only is accepted: lists, arrays and Python numbers, axes of size one, whole floats as indices.
 """
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,35 +19,18 @@ WHOLE = (spaces.Box, spaces.MultiBinary, *INDICES)  # spaces without parts
 
 def flatten(space: Any, obs: Any) -> np.ndarray:
     """Flatten one observation, as an environment returns it, to float32 `[obs]`. Raises ValueError if it is none."""
-    return _rows(space, obs, None)[0]
+    return rows_of(space, obs, None)[0]
 
 
-def flatten_batch(space: Any, obs: Any) -> tuple[np.ndarray, bool]:
-    """Flatten one observation or a batch of them to float32 `[batch, obs]`; say too whether it was a single one.
-
-    An array with one more axis than the space is a batch, also a batch of one: `[3]` of `Discrete(5)` too.
-    Raises ValueError if it is neither.
-    """
-    count = _count(space, obs)
-    return _rows(space, obs, count), count is None
-
-
-def refuse_nonfinite(rows: np.ndarray) -> None:
-    """Raise ValueError unless all numbers are finite."""
-    # the sum of their squares costs an eighth of what looking at each of them does, but may overflow
-    if not (math.isfinite(np.vdot(rows, rows)) or np.isfinite(rows).all()):
-        raise ValueError(f"observation {shorten(rows[~np.isfinite(rows).all(1)][0])} has a number that is not finite")
-
-
-def _count(space: Any, obs: Any) -> int | None:
+def count_of(space: Any, obs: Any) -> int | None:
     """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
     if isinstance(space, WHOLE):
         return _count_by_shape(space.shape or (), _shape(obs))
-    return len(obs) if _is_list(space, obs) else _count_by_parts(space, obs)
+    return len(obs) if is_list(space, obs) else _count_by_parts(space, obs)
 
 
 def _count_by_parts(space: Any, obs: Any) -> int | None:
-    counts = {_count(part, value) for _, part, value in _parts(space, obs)}
+    counts = {count_of(part, value) for _, part, value in parts_of(space, obs)}
     if counts == {None, 1}:  # an axis of size one is then no batch
         return None
     if len(counts) > 1:
@@ -65,7 +48,7 @@ def _count_by_shape(one: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
     raise ValueError(f"an observation has shape {one}, or (batch, ...) of it, not {shape}")
 
 
-def _is_list(space: Any, obs: Any) -> bool:
+def is_list(space: Any, obs: Any) -> bool:
     """Say whether these are observations of several parts, one after the other, rather than one as a list of parts."""
     if not isinstance(obs, list | np.ndarray):
         return False
@@ -75,15 +58,16 @@ def _is_list(space: Any, obs: Any) -> bool:
         return True
 
 
-def _rows(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def rows_of(space: Any, obs: Any, count: int | None) -> np.ndarray:
     """Flatten a batch of so many, or a single observation (None), to `[batch, obs]`."""
     if isinstance(space, WHOLE):
         if count is None and (usual := _usual(space, obs)) is not None:
             return usual
         return _one_hot(space, obs, count) if isinstance(space, INDICES) else _plain(space, obs, count)
-    if count is not None and _is_list(space, obs):
+    if count is not None and is_list(space, obs):
         return np.array([flatten(space, one) for one in obs], np.float32).reshape(count, spaces.flatdim(space))
-    return np.concatenate([_part(*part, count) for part in _parts(space, obs)], axis=1)
+    parts = [blame_part(key, partial(rows_of, part, value, count)) for key, part, value in parts_of(space, obs)]
+    return np.concatenate(parts, axis=1)
 
 
 def _usual(space: Any, obs: Any) -> np.ndarray | None:
@@ -100,14 +84,15 @@ def _usual(space: Any, obs: Any) -> np.ndarray | None:
     return None
 
 
-def _part(key: Any, space: Any, obs: Any, count: int | None) -> np.ndarray:
+def blame_part(key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
+    """Read a part; where that fails, say which one it was."""
     try:
-        return _rows(space, obs, count)
+        return read()
     except ValueError as error:
         raise ValueError(f"part {key!r}: {error}") from None
 
 
-def _parts(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
+def parts_of(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
     """Return key, space and value of each part. Raises ValueError where one is missing; keys too many are ignored."""
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, (dict, Mapping)):
@@ -127,7 +112,7 @@ def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
     else:
         starts, sizes = space.start.reshape(-1), space.nvec.reshape(-1)
     starts, sizes = starts.astype(np.int64), sizes.astype(np.int64)
-    found = _fitting(space, obs, count)
+    found = fitting(space, obs, count)
     _refuse_outside(space, found, starts, starts + sizes - 1)
     columns = found.astype(np.int64) - starts + np.cumsum(sizes) - sizes
     rows = np.zeros((len(found), int(sizes.sum())), np.float32)
@@ -136,7 +121,7 @@ def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
 
 
 def _plain(space: Any, obs: Any, count: int | None) -> np.ndarray:
-    found = _fitting(space, obs, count)
+    found = fitting(space, obs, count)
     if isinstance(space, spaces.MultiBinary):
         _refuse_outside(space, found, np.zeros(found.shape[1], int), np.ones(found.shape[1], int))
     return found.astype(np.float32, copy=False)
@@ -157,7 +142,7 @@ def _refuse_outside(space: Any, found: np.ndarray, least: np.ndarray, most: np.n
     )
 
 
-def _fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
     """Return the numbers of observations of one space as `[batch, n]`."""
     array = _numbers(obs)
     if count is None and array.shape != space.shape and _squeezed(array.shape) != _squeezed(space.shape):

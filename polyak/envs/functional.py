@@ -18,13 +18,14 @@ from gymnasium import spaces
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import EnvSource, Maker, limit_of
+from polyak.envs.observations import Part, Reader
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
 from polyak.numerics import keys
 from polyak.numerics.precision import in_32_bits
 from polyak.tree import pytree
-from polyak.types import Array, EnvSpec
+from polyak.types import Array, EnvSpec, Obs
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -35,7 +36,7 @@ class EnvState:
     """One environment between two steps."""
 
     state: Any
-    obs: Float[Array, "obs"]  # what to act on next
+    obs: Obs  # what to act on next
     length: Int[Array, ""]  # steps of the episode under way
     total: Float[Array, ""]  # their rewards
 
@@ -44,7 +45,7 @@ class EnvState:
 class Outcome:
     """What one step brought."""
 
-    next_obs: Float[Array, "obs"]  # the true successor, also where an episode ended
+    next_obs: Obs  # the true successor, also where an episode ended
     reward: Float[Array, ""]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
@@ -73,9 +74,12 @@ class CompiledEnv:
         for space in ("observation_space", "action_space"):
             if not isinstance(getattr(self.env, space, None), gymnasium.Space):
                 raise UsageError(f"{self.name} has no {space}: a FuncEnv must have one")
-        if not isinstance(self.observation_space, spaces.Box):
-            kind = type(self.observation_space).__name__
-            raise UsageError(f"{self.name} has {kind} observations: a FuncEnv must have Box observations here")
+        for _, space in _boxes(self.observation_space):
+            if not isinstance(space, spaces.Box):
+                kind = type(space).__name__
+                raise UsageError(
+                    f"{self.name} has {kind} observations: a FuncEnv must have Box observations here, or a Dict of them"
+                )
         spec_of(self.observation_space, self.action_space)
         self._refuse_beyond_float32()
         with in_32_bits():
@@ -105,13 +109,13 @@ class CompiledEnv:
         """Begin an episode."""
         key = keys.standard(key)
         state = self.call("initial", key)
-        return EnvState(state, self._flat(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
+        return EnvState(state, self._observed(state, key), jnp.zeros((), jnp.int32), jnp.zeros(()))
 
     def step(self, before: EnvState, action: Array, key: jax.Array) -> tuple[EnvState, Outcome]:
         """Take a step with an action in [-1, 1] or an index."""
         key, scaled = keys.standard(key), _scaled(self.action_space, action)
         state = self.call("transition", before.state, scaled, key)
-        obs = self._flat(state, key)
+        obs = self._observed(state, key)
         reward = jnp.asarray(self.call("reward", before.state, scaled, state, key), jnp.float32)
         terminated = jnp.asarray(self.call("terminal", state, key), bool)
         length, total = before.length + 1, before.total + reward
@@ -127,8 +131,27 @@ class CompiledEnv:
         found = getattr(self.env, member)(*arguments, **({} if params is None else {"params": params}))
         return jax.tree.map(jnp.asarray, found)
 
-    def _flat(self, state: Any, key: jax.Array) -> Array:
-        return jnp.asarray(self.call("observation", state, key), jnp.float32).reshape(-1)
+    def _observed(self, state: Any, key: jax.Array) -> Obs:
+        """Return what is stored of what is observed."""
+        obs = self.call("observation", state, key)
+        read = {part.name: _stored(part, obs[part.path[0]] if part.path else obs) for part in _parts_of(self)}
+        return read.get("", read)
+
+
+def _parts_of(env: CompiledEnv) -> list[Part]:
+    return Reader(env.observation_space).parts
+
+
+def _stored(part: Part, obs: Array) -> Array:
+    """Arrange a part of an observation as it is stored."""
+    if part.array.dtype == "uint8":
+        return part.arranged(jnp.asarray(obs, jnp.uint8))
+    return jnp.asarray(obs, jnp.float32).reshape(-1)
+
+
+def _boxes(space: Any) -> list[tuple[str | None, Any]]:
+    """List the parts of a space with their keys, or the space itself."""
+    return list(space.spaces.items()) if isinstance(space, spaces.Dict) else [(None, space)]
 
 
 def _check(env: CompiledEnv) -> None:
@@ -139,7 +162,11 @@ def _check(env: CompiledEnv) -> None:
     if not jax.tree.leaves(state):
         raise UsageError(f"{env.name}.initial returned a state without arrays")
     obs = _shapes(env, "observation", state, key)
-    _refuse_unlike(env, "observation", obs, env.observation_space.shape, "the observation space")
+    for name, space in _boxes(env.observation_space):
+        if name is not None and (not isinstance(obs, dict) or name not in obs):
+            raise UsageError(f"{env.name}.observation returned {_words(obs)}, which has no part {name!r}")
+        what = "the observation space" if name is None else f"part {name!r} of the observation space"
+        _refuse_unlike(env, "observation", obs if name is None else obs[name], space.shape, what)
     moved = _shapes(env, "transition", state, action, key)
     structures: list[Any] = [jax.tree.structure(tree) for tree in (state, moved)]
     before, after = structures

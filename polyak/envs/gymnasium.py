@@ -13,12 +13,13 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak.envs.answers import first_observation, refuse_seedless, refuse_step, reward_of, truth
-from polyak.envs.flatten import NUMBERS, flatten
 from polyak.envs.make import EnvSource, Maker, close, closed_on_error
+from polyak.envs.observations import Reader
 from polyak.envs.spaces import ActionScale, spec_of
 from polyak.envs.wrappers import time_limit
 from polyak.errors import RunError, describe
-from polyak.types import Episode
+from polyak.tree import same, take, write
+from polyak.types import Episode, Obs
 
 
 def episode_seed(*numbers: int) -> int:
@@ -27,7 +28,7 @@ def episode_seed(*numbers: int) -> int:
 
 
 class Environment:
-    """One environment with flat observations; it takes actions in its own units, as `scale` makes them."""
+    """One environment. Observations are as `spec` says; it takes actions in its own units, as `scale` makes them."""
 
     def __init__(self, env: Maker, render_mode: str | None = None):
         source = EnvSource.of(env)
@@ -41,18 +42,18 @@ class Environment:
         self.spec = spec_of(self.observation_space, self.action_space)
         self.scale = ActionScale(self.action_space)
         self.scalar = isinstance(self.action_space, spaces.Box) and self.action_space.shape == ()
-        self.shape = self.observation_space.shape if isinstance(self.observation_space, spaces.Box) else None
+        self.read = Reader(self.observation_space)
 
-    def reset(self, seed: int) -> np.ndarray:
+    def reset(self, seed: int) -> Obs:
         """Start an episode; return its first observation."""
         try:
             answer: Any = self.env.reset(seed=seed)
         except TypeError as error:
             refuse_seedless(error)
             raise
-        return self._flat(first_observation(self.observation_space, answer))
+        return self.read(first_observation(self.observation_space, answer))
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+    def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
         # indexing an array without axes gives a NumPy number; of indices that is what environments expect
         answer: Any = self.env.step(np.asarray(action) if self.scalar else action)
@@ -63,16 +64,11 @@ class Environment:
         if not (isinstance(terminated, TRUTH) and isinstance(truncated, TRUTH)):
             terminated, truncated = truth("terminated", terminated), truth("truncated", truncated)
         reward = float(reward) if isinstance(reward, float) else reward_of(reward)
-        return self._flat(obs), reward, terminated, truncated
+        return self.read(obs), reward, terminated, truncated
 
     def close(self) -> None:
         """Release the environment."""
         close(self.env)
-
-    def _flat(self, obs: Any) -> np.ndarray:
-        if type(obs) is np.ndarray and obs.shape == self.shape and obs.dtype.kind in NUMBERS:
-            return obs if obs.ndim == 1 else obs.reshape(-1)
-        return flatten(self.observation_space, obs)
 
 
 TRUTH = (bool, np.bool_)
@@ -99,7 +95,7 @@ class VectorEnv:
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.limit = one.limit
         shape = (len(self.seeds), num_envs)
-        self.obs, self.next_obs = (np.zeros((*shape, self.spec.obs_size), np.float32) for _ in range(2))
+        self.obs, self.next_obs = (self.spec.zeros(*shape) for _ in range(2))
         self.reward, self.terminated, self.truncated = (np.zeros(shape, np.float32) for _ in range(3))
         self.episodes = np.zeros(shape, np.int64)  # number of the episode under way
         self.totals = [[0.0] * num_envs for _ in seeds]
@@ -121,9 +117,7 @@ class VectorEnv:
                     ended.append(self._finish(lane, e))
         return ended
 
-    def restore(
-        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
-    ) -> list[tuple[int, int]]:
+    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: Obs) -> list[tuple[int, int]]:
         """Bring every environment to where it was: reset its episode, then repeat the episode's actions.
 
         Where that does not lead to the last observation `obs[lane, env]`, a new episode begins: the environment is not
@@ -133,20 +127,20 @@ class VectorEnv:
         for lane, of_lane in enumerate(actions):
             for e, taken in enumerate(of_lane):
                 self.episodes[lane, e] = episodes[lane, e]
-                if not self._repeat(lane, e, taken, obs[lane, e]):
+                if not self._repeat(lane, e, taken, take(obs, (lane, e))):
                     self.episodes[lane, e] += 1
                     self._reset(lane, e)
                     elsewhere.append((lane, e))
         return elsewhere
 
-    def _repeat(self, lane: int, e: int, taken: list[np.ndarray], obs: np.ndarray) -> bool:
+    def _repeat(self, lane: int, e: int, taken: list[np.ndarray], obs: Obs) -> bool:
         """Begin an episode and repeat its actions; return whether that led to this observation."""
         self._reset(lane, e)
         for action in taken:
             self.actions[lane][e].append(action)
             if self._step(lane, e, self.copies[lane][e].scale(action)):
                 return False  # when these actions were first taken, the episode went on
-        return not taken or np.array_equal(self.obs[lane, e], obs, equal_nan=True)
+        return not taken or same(take(self.obs, (lane, e)), obs)
 
     def close(self) -> None:
         """Release all environments."""
@@ -159,7 +153,8 @@ class VectorEnv:
         """Step one environment; return whether its episode ended."""
         try:
             obs, reward, terminated, truncated = self.copies[lane][e].step(scaled)
-            self.next_obs[lane, e] = self.obs[lane, e] = obs
+            write(self.next_obs, (lane, e), obs)
+            write(self.obs, (lane, e), obs)
             self.reward[lane, e] = reward
         except KeyboardInterrupt:
             raise
@@ -179,7 +174,7 @@ class VectorEnv:
         self.totals[lane][e], self.actions[lane][e] = 0.0, []
         try:
             seed = episode_seed(self.seeds[lane], self.first + e, int(self.episodes[lane, e]))
-            self.obs[lane, e] = self.copies[lane][e].reset(seed)
+            write(self.obs, (lane, e), self.copies[lane][e].reset(seed))
         except KeyboardInterrupt:
             raise
         except BaseException as error:

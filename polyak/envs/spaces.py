@@ -1,4 +1,4 @@
-"""Gymnasium spaces as an algorithm sees them: flat float32 observations, actions in [-1, 1] or an index."""
+"""Gymnasium spaces as an algorithm sees them: observations as arrays, actions in [-1, 1] or an index."""
 
 from typing import Any, TypeAlias
 
@@ -6,14 +6,13 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from polyak.envs.observations import AnySpace, Reader
 from polyak.errors import UsageError, option
 from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
 
-AnySpace: TypeAlias = gymnasium.Space[Any]
 AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
 MOST_NUMBERS = 1_000_000  # of an observation or an action; 4 MB in every environment, and several times in a transition
-PICTURE_SIDE = 16  # pixels; a smaller array of bytes is a board rather than a picture
 INSTEAD = {
     "Text": "encode the text in a Box or a MultiDiscrete of fixed size",
     "Sequence": "pad the sequence to a Box of fixed size",
@@ -29,7 +28,7 @@ def spec_of(observation: AnySpace, action: AnySpace) -> EnvSpec:
     if size == 0:
         raise UsageError(f"the observation space {observation} is empty")
     _refuse_huge("an observation", size, "describe the state by a few numbers, in a Box")
-    return EnvSpec(size, _action_space_of(action))
+    return EnvSpec(Reader(observation).observation, _action_space_of(action))
 
 
 def _check_observation(space: AnySpace, where: str) -> None:
@@ -40,17 +39,6 @@ def _check_observation(space: AnySpace, where: str) -> None:
         kind = type(space).__name__
         instead = INSTEAD.get(kind, "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them")
         raise UsageError(f"{where} are a {kind} space, which cannot be learned from: {instead}")
-    elif isinstance(space, spaces.Box) and _is_picture(space):
-        raise UsageError(
-            f"{where} are pictures {space.shape}, which are not supported yet: use a vector of features, or take the"
-            " pixels as plain numbers by wrapping the environment in gymnasium.wrappers.FlattenObservation"
-        )
-
-
-def _is_picture(space: spaces.Box) -> bool:
-    """Say whether these are pictures, or stacks of them: bytes from 0 to 255, with two sides of many pixels."""
-    sides = sum(side >= PICTURE_SIDE for side in space.shape)
-    return space.dtype == np.uint8 and sides >= 2 and (space.low == 0).all() and (space.high == 255).all()
 
 
 def _refuse_huge(what: str, size: int, instead: str) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import VectorEnv
+from polyak.envs.observations import refuse_nonfinite
 from polyak.errors import RunError
 from polyak.fields import check, number
 from polyak.numerics.draws import LaneGenerators, uniform_actions
-from polyak.types import EnvSpec
+from polyak.tree import copied, same, take
+from polyak.types import EnvSpec, Obs
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Played:
     """One episode; `obs` has one more row than there were steps."""
 
     number: int
-    obs: list[np.ndarray]
+    obs: list[Obs]
     actions: list[np.ndarray] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     terminated: bool = False
@@ -61,7 +62,7 @@ class Trial:
         """Play the episodes. Raises RunError if the environment fails or returns values that are not finite."""
         until = time.monotonic() + self.effort.seconds
         while not self.episodes or (self._too_few() and time.monotonic() < until):
-            played = Played(int(self.envs.episodes[0, 0]), [self.envs.obs[0, 0].copy()])
+            played = Played(int(self.envs.episodes[0, 0]), [copied(take(self.envs.obs, (0, 0)))])
             self.episodes.append(played)
             self._play(played, until)
 
@@ -86,14 +87,14 @@ class Trial:
         """
         before, until = self.episodes[-1], time.monotonic() + self.effort.seconds
         copy.restore(np.array([[before.number]]), [[[]]], copy.obs)
-        again = Played(before.number, [copy.obs[0, 0].copy()])
-        if not np.array_equal(again.obs[0], before.obs[0]):
+        again = Played(before.number, [copied(take(copy.obs, (0, 0)))])
+        if not same(again.obs[0], before.obs[0]):
             return "two resets with the same seed gave different observations"
         for i, action in enumerate(before.actions):
             _step(copy, again, action)
             last = i + 1 == len(before.actions)
             told = {
-                "observation": not np.array_equal(again.obs[-1], before.obs[i + 1]),
+                "observation": not same(again.obs[-1], before.obs[i + 1]),
                 "reward": again.rewards[i] != before.rewards[i],
                 "end": again.ended != (last and before.ended),
             }
@@ -109,7 +110,7 @@ def _step(envs: VectorEnv, played: Played, action: np.ndarray) -> None:
     """Take a step with an action `[1, 1, ...]` and record its outcome."""
     envs.step(action, [0])
     played.actions.append(action)
-    played.obs.append(envs.next_obs[0, 0].copy())
+    played.obs.append(copied(take(envs.next_obs, (0, 0))))
     played.rewards.append(float(envs.reward[0, 0]))
     played.terminated, played.truncated = bool(envs.terminated[0, 0]), bool(envs.truncated[0, 0])
 
@@ -117,7 +118,7 @@ def _step(envs: VectorEnv, played: Played, action: np.ndarray) -> None:
 def _refuse_nonfinite(played: Played) -> None:
     where = f"at step {len(played.rewards)} of episode {played.number}"
     try:
-        refuse_nonfinite(played.obs[-1][None])
+        refuse_nonfinite(take(played.obs[-1], None))
     except ValueError as error:
         raise RunError(f"the environment returned an observation that is not finite {where}: {error}") from error
     if played.rewards and not np.isfinite(played.rewards[-1]):

@@ -22,25 +22,49 @@ from polyak.envs.gymnasium import VectorEnv
 from polyak.envs.make import EnvSource, closed_on_error
 from polyak.errors import RunError, UsageError
 from polyak.lazy import jax
-from polyak.types import Box, Discrete, EnvSpec
+from polyak.tree import map_leaves, take, write
+from polyak.types import ArraySpec, Box, EnvSpec, Obs, Tree
 
 
 class Table:
-    """Arrays over all environments in shared memory: what was observed, and the actions."""
+    """Arrays `[environment, ...]` in memory that processes share: what was observed, and the actions."""
 
-    def __init__(self, spec: EnvSpec, count: int, numbers: Any, actions: Any):
-        rows, size = np.frombuffer(numbers, np.float32), spec.obs_size
-        self.obs, self.next_obs = rows[: 2 * count * size].reshape(2, count, size)
-        self.rest = rows[2 * count * size :].reshape(3, count)  # reward, terminated, truncated
-        action_space = spec.action
-        shape = (count,) if isinstance(action_space, Discrete) else (count, spec.action_size)
-        flat = np.frombuffer(actions, np.float32 if isinstance(action_space, Box) else np.int64)
-        self.actions = flat[: count * spec.action_size].reshape(shape)
+    def __init__(self, spec: EnvSpec, count: int, memory: Any):
+        """Lay the arrays over the memory; `block` makes enough of it."""
+        begin = 0
+
+        def laid(array: ArraySpec) -> np.ndarray:
+            nonlocal begin
+            flat = np.frombuffer(memory, array.dtype, count * array.size, begin)
+            begin += _room(array, count)
+            return flat.reshape(count, *array.shape)
+
+        self.columns = map_leaves(laid, _shared(spec))
+        self.obs, self.next_obs = self.columns["obs"], self.columns["next_obs"]
+        self.reward, self.terminated, self.truncated, self.actions = (
+            self.columns[name] for name in ("reward", "terminated", "truncated", "action")
+        )
 
     @staticmethod
-    def blocks(spec: EnvSpec, count: int) -> tuple[Any, Any]:
-        """Return the memory of so many environments' arrays; an action's number has up to 8 bytes."""
-        return RawArray("f", count * (2 * spec.obs_size + 3)), RawArray("d", count * spec.action_size)
+    def block(spec: EnvSpec, count: int) -> Any:
+        """Make the memory of so many environments' arrays."""
+        rooms = list[int]()
+        map_leaves(lambda array: rooms.append(_room(array, count)), _shared(spec))
+        return RawArray("b", sum(rooms))
+
+
+def _shared(spec: EnvSpec) -> dict[str, Tree]:
+    """Describe what is shared of one environment: a step, whose action is as acting makes it."""
+    step = spec.transition()
+    action = ArraySpec(spec.action.array.shape, "float32" if isinstance(spec.action, Box) else "int64")
+    return {"obs": step.obs, "next_obs": step.next_obs, "action": action} | {
+        name: ArraySpec(()) for name in ("reward", "terminated", "truncated")
+    }
+
+
+def _room(array: ArraySpec, count: int) -> int:
+    """Return the bytes of an array, up to where the next one may begin."""
+    return -(-count * array.nbytes // 8) * 8
 
 
 SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value means yes
@@ -138,11 +162,11 @@ class _Share:
                 self._show(i)
         return ended
 
-    def restore(self, episodes: list[int], actions: list[list[np.ndarray]], obs: np.ndarray) -> list[int]:
+    def restore(self, episodes: list[int], actions: list[list[np.ndarray]], obs: Obs) -> list[int]:
         """Bring every environment to where it was; return the numbers of those that began a new episode instead."""
         elsewhere = []
         for i, (episode, taken) in enumerate(zip(episodes, actions, strict=True)):
-            if self.envs[i].restore(np.array([[episode]]), [[taken]], obs[i, None, None]):
+            if self.envs[i].restore(np.array([[episode]]), [[taken]], take(obs, (i, None, None))):
                 elsewhere.append(int(self.share[i]))
             self._show(i)
         return elsewhere
@@ -154,5 +178,11 @@ class _Share:
 
     def _show(self, i: int) -> None:
         env, at = self.envs[i], self.share[i]
-        self.table.obs[at], self.table.next_obs[at] = env.obs[0, 0], env.next_obs[0, 0]
-        self.table.rest[:, at] = env.reward[0, 0], env.terminated[0, 0], env.truncated[0, 0]
+        table, one = self.table, (0, 0)
+        write(table.obs, at, take(env.obs, one))
+        write(table.next_obs, at, take(env.next_obs, one))
+        table.reward[at], table.terminated[at], table.truncated[at] = (
+            env.reward[one],
+            env.terminated[one],
+            env.truncated[one],
+        )

@@ -26,7 +26,8 @@ from polyak.envs.gymnasium import Environment
 from polyak.envs.make import EnvSource, Maker
 from polyak.envs.worker import SAFE_PATH, SAFE_PATH_OF_WORKERS, Table, work
 from polyak.errors import RunError, UsageError, reason
-from polyak.types import Episode
+from polyak.tree import map_leaves, take
+from polyak.types import Episode, Obs
 
 START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever
 PATIENCE = 5.0  # seconds for the workers to end by themselves
@@ -48,11 +49,12 @@ class Workers:
         self.spec, self.action_space, self.observation_space = one.spec, one.action_space, one.observation_space
         self.limit = one.limit
         self.lanes, self.num_envs = len(seeds), num_envs
-        arrays = self.spec, count, *Table.blocks(self.spec, count)
+        arrays = self.spec, count, Table.block(self.spec, count)
         table, shape = Table(*arrays), (self.lanes, num_envs)
-        self.obs, self.next_obs = (part.reshape(*shape, -1) for part in (table.obs, table.next_obs))
-        self.reward, self.terminated, self.truncated = (part.reshape(shape) for part in table.rest)
-        self.given = table.actions.reshape(*shape, *table.actions.shape[1:])
+        by_lane = map_leaves(lambda column: column.reshape(*shape, *column.shape[1:]), table.columns)
+        self.obs, self.next_obs = by_lane["obs"], by_lane["next_obs"]
+        self.reward, self.terminated, self.truncated = (by_lane[name] for name in ("reward", "terminated", "truncated"))
+        self.given = by_lane["action"]
         self.episodes = np.zeros(shape, np.int64)
         self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(num_envs)] for _ in seeds]
         self.shares = np.array_split(np.arange(count), workers)  # the environments of each worker, by number
@@ -108,15 +110,14 @@ class Workers:
             self.actions[episode.lane][episode.env] = []
         return ended
 
-    def restore(
-        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
-    ) -> list[tuple[int, int]]:
+    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: Obs) -> list[tuple[int, int]]:
         """Bring every environment to where it was, as `VectorEnv.restore` does."""
         self.episodes[:] = episodes
         self.actions = [[list(taken) for taken in lane] for lane in actions]
-        flat, seen = [taken for lane in actions for taken in lane], obs.reshape(len(episodes.flat), -1)
+        flat = [taken for lane in actions for taken in lane]
+        seen = map_leaves(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), obs)
         for worker, share in enumerate(self.shares):
-            which = [int(episodes.flat[i]) for i in share], [flat[i] for i in share], seen[share]
+            which = [int(episodes.flat[i]) for i in share], [flat[i] for i in share], take(seen, share)
             self._send(worker, ("restore", which))
         elsewhere = [divmod(int(i), self.num_envs) for some in self._replies(range(len(self.pipes))) for i in some]
         for lane, e in elsewhere:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from polyak.lazy import jax, jnp
+from polyak.networks import encoders
 from polyak.networks.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
+from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style
 from polyak.networks.simba import Simba, network
 from polyak.numerics import maths
 from polyak.tree import pytree, static
-from polyak.types import ActionSpace, Array, Box, Discrete
+from polyak.types import ActionSpace, Array, Box, Discrete, EnvSpec, Obs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -26,6 +28,7 @@ SigmaBound: TypeAlias = Literal["clamp", "tanh", "softplus"]
 class Actor:
     """The deterministic policy μ(s): a network whose output is bounded to [-1, 1] by tanh or by clipping."""
 
+    encoder: AnyEncoder
     mlp: MLP | Simba
     bound: Bound = static()
 
@@ -33,27 +36,27 @@ class Actor:
     def create(
         cls,
         key: jax.Array,
-        obs_size: int,
-        action_size: int,
+        spec: EnvSpec,
         layers: Sequence[int],
         bound: Bound = "tanh",
         final_init: Any = None,
         style: Style = PLAIN,
     ) -> "Actor":
         """Make an actor with the given hidden layers."""
-        return cls(network(key, (obs_size, *layers, action_size), final_init, style), bound)
+        sizes = (encoders.features(spec.obs), *layers, outputs(spec.action))
+        return cls(encoders.create(key, spec.obs), network(key, sizes, final_init, style), bound)
 
     def statistics(self) -> tuple[Any, ...]:
         """Return fresh batch-norm statistics."""
         return self.mlp.statistics()
 
-    def __call__(self, obs: Array, statistics: tuple[Any, ...] = ()) -> Array:
+    def __call__(self, obs: Obs, statistics: tuple[Any, ...] = ()) -> Array:
         """Return actions `[batch, action]` for observations `[batch, obs]`."""
-        return self._bounded(self.mlp(obs, statistics))
+        return self._bounded(self.mlp(self.encoder(obs), statistics))
 
-    def train(self, obs: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    def train(self, obs: Obs, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
         """Return actions in training mode and the advanced statistics."""
-        raw, statistics = self.mlp.train(obs, statistics)
+        raw, statistics = self.mlp.train(self.encoder(obs), statistics)
         return self._bounded(raw), statistics
 
     def _bounded(self, raw: Array) -> Array:
@@ -68,6 +71,7 @@ class SquashedActor:
     1812.05905), log σ by tanh in [-5, 2], or σ = softplus(x) as small teaching programs have it.
     """
 
+    encoder: AnyEncoder
     mlp: MLP | Simba
     sigma_bound: SigmaBound = static()
 
@@ -75,26 +79,26 @@ class SquashedActor:
     def create(
         cls,
         key: jax.Array,
-        obs_size: int,
-        action_size: int,
+        spec: EnvSpec,
         layers: Sequence[int],
         sigma_bound: SigmaBound = "clamp",
         style: Style = PLAIN,
     ) -> "SquashedActor":
         """Make an actor with the given hidden layers."""
-        return cls(network(key, (obs_size, *layers, 2 * action_size), None, style), sigma_bound)
+        sizes = (encoders.features(spec.obs), *layers, 2 * outputs(spec.action))
+        return cls(encoders.create(key, spec.obs), network(key, sizes, None, style), sigma_bound)
 
     def statistics(self) -> tuple[Any, ...]:
         """Return fresh batch-norm statistics."""
         return self.mlp.statistics()
 
-    def __call__(self, obs: Array, statistics: tuple[Any, ...] = ()) -> SquashedNormal:
+    def __call__(self, obs: Obs, statistics: tuple[Any, ...] = ()) -> SquashedNormal:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self._distribution(self.mlp(obs, statistics))
+        return self._distribution(self.mlp(self.encoder(obs), statistics))
 
-    def train(self, obs: Array, statistics: tuple[Any, ...]) -> tuple[SquashedNormal, tuple[Any, ...]]:
+    def train(self, obs: Obs, statistics: tuple[Any, ...]) -> tuple[SquashedNormal, tuple[Any, ...]]:
         """Return the distribution in training mode and the advanced statistics."""
-        raw, statistics = self.mlp.train(obs, statistics)
+        raw, statistics = self.mlp.train(self.encoder(obs), statistics)
         return self._distribution(raw), statistics
 
     def _distribution(self, raw: Array) -> SquashedNormal:
@@ -115,21 +119,24 @@ class StochasticActor:
     The deviation of the normal does not depend on what is seen (Schulman et al. 2017, arXiv 1707.06347, section 6.1).
     """
 
+    encoder: AnyEncoder
     mlp: MLP | Simba
     log_sigma: Float[Array, "action"] | None
     action: ActionSpace = static()
 
     @classmethod
     def create(
-        cls, key: jax.Array, size_in: int, action: ActionSpace, layers: Sequence[int], final_init: Any, style: Style
+        cls, key: jax.Array, spec: EnvSpec, layers: Sequence[int], final_init: Any = None, style: Style = PLAIN
     ) -> "StochasticActor":
         """Make an actor with the given hidden layers and log σ = 0."""
+        action = spec.action
         log_sigma = jnp.zeros(action.size) if isinstance(action, Box) else None
-        return cls(network(key, (size_in, *layers, outputs(action)), final_init, style), log_sigma, action)
+        sizes = (encoders.features(spec.obs), *layers, outputs(action))
+        return cls(encoders.create(key, spec.obs), network(key, sizes, final_init, style), log_sigma, action)
 
-    def __call__(self, obs: Array) -> Distribution:
+    def __call__(self, obs: Obs) -> Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        raw = self.mlp(obs)
+        raw = self.mlp(self.encoder(obs))
         if isinstance(self.action, Box):
             assert self.log_sigma is not None
             return ClippedNormal(raw, self.log_sigma[..., None, :] + 0.0 * raw)

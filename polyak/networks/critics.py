@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from polyak.lazy import jax, jnp
+from polyak.networks import encoders
+from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style, concatenate
 from polyak.networks.simba import Simba, network
 from polyak.tree import pytree
-from polyak.types import Array
+from polyak.types import Array, Discrete, EnvSpec, Obs, Observation
 
 
 @pytree
@@ -23,6 +25,7 @@ class Critic:
     as in CrossQ.
     """
 
+    encoder: AnyEncoder
     state: MLP
     action: MLP
     joint: MLP | Simba
@@ -31,8 +34,7 @@ class Critic:
     def create(
         cls,
         key: jax.Array,
-        obs_size: int,
-        action_size: int,
+        spec: EnvSpec,
         layers: tuple[Sequence[int], Sequence[int], Sequence[int]],
         final_init: Any = None,
         style: Style = PLAIN,
@@ -42,10 +44,11 @@ class Critic:
         state_layers, action_layers, joint_layers = layers
         keys = jax.random.split(key, 3)
         before, joint = (PLAIN, style) if normalize_joint or style.architecture == "simba" else (style, PLAIN)
-        state = MLP.create(keys[0], (obs_size, *state_layers), False, style=before)
-        action = MLP.create(keys[1], (action_size, *action_layers), False)
-        joint_size = (state_layers or (obs_size,))[-1] + (action_layers or (action_size,))[-1]
-        return cls(state, action, network(keys[2], (joint_size, *joint_layers, 1), final_init, joint))
+        state_sizes, action_sizes = (encoders.features(spec.obs), *state_layers), (spec.action.width, *action_layers)
+        state = MLP.create(keys[0], state_sizes, False, style=before)
+        action = MLP.create(keys[1], action_sizes, False)
+        joint_sizes = (state_sizes[-1] + action_sizes[-1], *joint_layers, 1)
+        return cls(encoders.create(key, spec.obs), state, action, network(keys[2], joint_sizes, final_init, joint))
 
     def statistics(self) -> tuple[Any, ...]:
         """Return fresh batch-norm statistics."""
@@ -53,18 +56,19 @@ class Critic:
 
     def decayed(self) -> "Critic":
         """Say for each leaf whether L2 decay applies."""
-        return Critic(self.state.decayed(), self.action.decayed(), self.joint.decayed())
+        encoder = jax.tree.map(lambda leaf: leaf.ndim > 1, self.encoder)
+        return Critic(encoder, self.state.decayed(), self.action.decayed(), self.joint.decayed())
 
-    def __call__(self, obs: Array, action: Array, statistics: tuple[Any, ...] = ()) -> Array:
+    def __call__(self, obs: Obs, action: Array, statistics: tuple[Any, ...] = ()) -> Array:
         """Return values `[batch]`."""
         split = len(self.state.norms)
-        features = concatenate((self.state(obs, statistics[:split]), self.action(action)))
+        features = concatenate((self.state(self.encoder(obs), statistics[:split]), self.action(action)))
         return self.joint(features, statistics[split:])[..., 0]
 
-    def train(self, obs: Array, action: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    def train(self, obs: Obs, action: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
         """Return values in training mode and the advanced statistics."""
         split = len(self.state.norms)
-        seen, of_state = self.state.train(obs, statistics[:split])
+        seen, of_state = self.state.train(self.encoder(obs), statistics[:split])
         q, of_joint = self.joint.train(concatenate((seen, self.action(action))), statistics[split:])
         return q[..., 0], (*of_state, *of_joint)
 
@@ -77,30 +81,53 @@ class ActionValues:
     the trunk's last width.
     """
 
+    encoder: AnyEncoder
     trunk: MLP | Simba
     value: MLP | None
     advantage: MLP | None
 
     @classmethod
     def create(
-        cls, key: jax.Array, obs_size: int, n: int, layers: Sequence[int], dueling: bool = False, style: Style = PLAIN
+        cls, key: jax.Array, spec: EnvSpec, layers: Sequence[int], dueling: bool = False, style: Style = PLAIN
     ) -> "ActionValues":
-        """Make a network with the given hidden layers."""
+        """Make a network with the given hidden layers for discrete actions."""
+        assert isinstance(spec.action, Discrete)
+        encoder, sizes, n = encoders.create(key, spec.obs), (encoders.features(spec.obs), *layers), spec.action.n
         if not dueling:
-            return cls(network(key, (obs_size, *layers, n), None, style), None, None)
-        keys, width = jax.random.split(key, 3), (layers or (obs_size,))[-1]
-        trunk = MLP.create(keys[0], (obs_size, *layers), False, style=style)
+            return cls(encoder, network(key, (*sizes, n), None, style), None, None)
+        keys, width = jax.random.split(key, 3), sizes[-1]
+        trunk = MLP.create(keys[0], sizes, False, style=style)
         streams = zip(keys[1:], (1, n), strict=True)
         value, advantage = (MLP.create(k, (width, width, size), True, style=style) for k, size in streams)
-        return cls(trunk, value, advantage)
+        return cls(encoder, trunk, value, advantage)
 
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Obs) -> Array:
         """Return values `[batch, n]`."""
-        features = self.trunk(obs)
+        features = self.trunk(self.encoder(obs))
         if self.value is None or self.advantage is None:
             return features
         advantage = self.advantage(features)
         return self.value(features) + advantage - advantage.mean(-1, keepdims=True)
+
+
+@pytree
+class StateValue:
+    """V(s)."""
+
+    encoder: AnyEncoder
+    mlp: MLP
+
+    @classmethod
+    def create(
+        cls, key: jax.Array, obs: Observation, layers: Sequence[int], final_init: Any = None, style: Style = PLAIN
+    ) -> "StateValue":
+        """Make a network with the given hidden layers and one output."""
+        mlp = MLP.create(key, (encoders.features(obs), *layers, 1), True, final_init, style)
+        return cls(encoders.create(key, obs), mlp)
+
+    def __call__(self, obs: Obs) -> Array:
+        """Return values `[batch]`."""
+        return self.mlp(self.encoder(obs))[..., 0]
 
 
 def ensemble_min(values: Sequence[Array]) -> Array:

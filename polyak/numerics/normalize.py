@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from polyak.lazy import jax, jnp
 from polyak.tree import pytree
-from polyak.types import Array, Transition
+from polyak.types import Array, ArraySpec, Obs, Observation, Transition
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -42,24 +42,45 @@ class RunningStats:
 class Identity:
     """A normalizer without leaves that returns observations unchanged."""
 
-    def __call__(self, obs: Array) -> Array:
+    def __call__(self, obs: Obs) -> Obs:
         """Return the observations."""
         return obs
 
-    def advance(self, obs: Array) -> "Identity":
+    def advance(self, obs: Obs) -> "Identity":
         """Return it unchanged."""
         return self
 
 
-Normalizer: TypeAlias = RunningStats | Identity
+@pytree
+class Named:
+    """Normalizes named parts, each by its own statistics."""
+
+    parts: dict[str, RunningStats | Identity]
+
+    def __call__(self, obs: dict[str, Array]) -> dict[str, Array]:
+        """Return the normalized observations."""
+        return {name: part(obs[name]) for name, part in self.parts.items()}
+
+    def advance(self, obs: dict[str, Array]) -> "Named":
+        """Take in a batch."""
+        return Named({name: part.advance(obs[name]) for name, part in self.parts.items()})
 
 
-def make(size: int, wanted: bool, architecture: str = "mlp") -> Normalizer:
-    """Make the normalizer of observations of `size` numbers.
+Normalizer: TypeAlias = RunningStats | Identity | Named
+
+
+def make(obs: Observation, wanted: bool, architecture: str = "mlp") -> Normalizer:
+    """Make the normalizer of observations. Images stay as they are: their encoder scales them.
 
     SimBa always reads normalized observations. Source: Lee et al. 2025 (arXiv 2410.09754).
     """
-    return RunningStats.create(size) if wanted or architecture == "simba" else Identity()
+    if not wanted and architecture != "simba":
+        return Identity()
+    return _of_array(obs) if isinstance(obs, ArraySpec) else Named({name: _of_array(part) for name, part in obs})
+
+
+def _of_array(array: ArraySpec) -> RunningStats | Identity:
+    return RunningStats.create(array.size) if array.dtype == "float32" else Identity()
 
 
 @pytree

@@ -26,7 +26,7 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     """
     saved, seeds = donor.saved, donor.record.seeds
     if saved.spec != spec:
-        raise UsageError(f"{donor.folder} was trained on different spaces: {_spaces(saved.spec)}, not {_spaces(spec)}")
+        raise UsageError(f"{donor.folder} was trained on different spaces: {saved.spec}, not {spec}")
     theirs = files.settings_from_json(module.Config, donor.record.config, donor.folder / "run.json")
     shapes, wanted = (_shapes(module, each, spec, len(seeds)) for each in (theirs, config))
     if named_leaves(shapes) != named_leaves(wanted):
@@ -52,7 +52,3 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
 def _shapes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> Any:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
     return jax.eval_shape(jax.vmap(partial(module.init, config, spec)), keys)
-
-
-def _spaces(spec: EnvSpec) -> str:
-    return f"observations of {spec.obs_size} numbers and {spec.action}"

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from polyak import algorithms
-from polyak.envs.flatten import flatten_batch, refuse_nonfinite
+from polyak.envs.observations import Reader, number_of, refuse_nonfinite
 from polyak.envs.spaces import ActionScale, AnySpace, from_json, spec_of, to_json
 from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
@@ -25,7 +25,7 @@ from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import Verdict
 from polyak.training.protocols import Acting
 from polyak.tree import map_leaves, take
-from polyak.types import Algorithm, Discrete, EnvSpec, Json
+from polyak.types import Algorithm, EnvSpec, Json, Obs
 
 
 class Policy:
@@ -45,6 +45,7 @@ class Policy:
         self.algorithm, self.config, self.seed = algorithm, config, seed
         self.observation_space, self.action_space = observation_space, action_space
         self.spec, self.scale = spec_of(observation_space, action_space), ActionScale(action_space)
+        self.read = Reader(observation_space)
         self.tree = map_leaves(lambda leaf: leaf[None], tree)
         self.calls, self.verdict = 0, verdict
         self.actings: dict[tuple[int, bool], Acting] = {}
@@ -64,23 +65,24 @@ class Policy:
         `episode_start` `[batch]` says which observations begin an episode: noise that drifts starts afresh there.
         """
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large for float32 becomes infinite
-            rows, single = flatten_batch(self.observation_space, observation)
+            rows, single = self.read.batch(observation)
             refuse_nonfinite(rows)
         actions = self.act(rows, episode_start, deterministic)
         if single:  # in a box an array, even where it has no axes; of indices a number
             return np.asarray(actions[0]) if isinstance(self.action_space, spaces.Box) else actions[0], None
         return actions, None
 
-    def act(self, rows: np.ndarray, episode_start: Any = None, deterministic: bool = True) -> np.ndarray:
-        """Choose actions for flat observations `[batch, obs]`, as `polyak.envs.flatten` makes them."""
-        if not len(rows):
+    def act(self, rows: Obs, episode_start: Any = None, deterministic: bool = True) -> np.ndarray:
+        """Choose actions for observations `[batch, ...]`, as `polyak.envs.observations` reads them."""
+        count = number_of(rows)
+        if not count:
             return np.zeros((0, *self.action_space.shape), self.action_space.dtype)
-        acting = self._acting(len(rows), explore=not deterministic)
-        for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, len(rows))):
+        acting = self._acting(count, explore=not deterministic)
+        for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, count)):
             acting.reset_memory(0, int(i))
         acting.seed([self.calls])
         self.calls += 1
-        return self.scale(acting(rows[None])[0])
+        return self.scale(acting(take(rows, None))[0])
 
     def _acting(self, count: int, explore: bool) -> Acting:
         if (count, explore) not in self.actings:
@@ -127,7 +129,7 @@ class PolicyRecord:
     tree: Json = None
 
 
-LARGEST_SPACE = 2**24
+LARGEST_STEP = 2**24  # bytes
 
 
 class Saved:
@@ -151,8 +153,8 @@ class Saved:
         except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise UsageError(f"{path}: a space is damaged ({shortened(str(error))})") from error
         self.spec = spec_of(self.observation_space, self.action_space)
-        if max(self.spec.obs_size, self.spec.action_size) > LARGEST_SPACE:  # before anything of that size is made
-            raise UsageError(f"{path}: a space is damaged: it has more than {LARGEST_SPACE:,} numbers")
+        if self.spec.transition_bytes > LARGEST_STEP:  # before anything of that size is made
+            raise UsageError(f"{path}: a space is damaged: a step would take more than {LARGEST_STEP:,} bytes")
         self.verdict = Verdict(True) if record.acts_in_numpy is True else None  # None: to be tried
 
     def _read(self) -> PolicyRecord:
@@ -197,11 +199,10 @@ class Saved:
         behavior = Behavior(self.algorithm, self.config, self.spec, num_envs=1, explore=True)
         try:
             acting = make_acting(behavior, self.seeds, tree, self.verdict)
-            action = acting(np.zeros((len(self.seeds), 1, self.spec.obs_size), np.float32))
+            action = acting(self.spec.zeros(len(self.seeds), 1))
         except Exception:
             return False
-        sizes = () if isinstance(self.spec.action, Discrete) else (self.spec.action_size,)
-        return action.shape == (len(self.seeds), 1, *sizes)
+        return action.shape == (len(self.seeds), 1, *self.spec.action.array.shape)
 
     def policy(self, which: str = "best", seed: int | None = None) -> Policy:
         """Load one seed's policy; by default that of the seed which its periodic evaluations put first."""

@@ -8,9 +8,9 @@ from typing import SupportsFloat
 
 import numpy as np
 
-from polyak.envs.flatten import refuse_nonfinite
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import EnvSource, Maker, closed_on_error
+from polyak.envs.observations import refuse_nonfinite
 from polyak.envs.spaces import AnyEnv, to_json
 from polyak.errors import RunError, UsageError, describe, installing, reason
 from polyak.runs import display, folder
@@ -100,7 +100,7 @@ def _play(
             with _blaming(f"at step {steps + 1} of episode {episode}", not keep):
                 if keep:
                     frames.append(_frame(env.env, frames))
-                refuse_nonfinite(rows := np.asarray(obs, np.float32)[None])
+                refuse_nonfinite(rows := env.spec.batch_of(obs))
                 action = policy.act(rows, episode_start=steps == 0, deterministic=not explore)[0]
                 obs, reward, terminated, truncated = env.step(action)
                 total, ended, steps = total + reward, bool(terminated or truncated), steps + 1

@@ -16,8 +16,8 @@ from polyak.numerics.draws import LaneGenerators, uniform_actions
 from polyak.training import devices
 from polyak.training.numpy_trial import Verdict, act_program, lane_of, try_in_numpy
 from polyak.training.protocols import Acting
-from polyak.tree import map_leaves
-from polyak.types import Algorithm, Box, EnvSpec, init_memory
+from polyak.tree import copied, map_leaves
+from polyak.types import Algorithm, Box, EnvSpec, Obs, init_memory
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class LaneActing:
         self.draws.seed(positions)
         self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
 
-    def uniform(self, obs: np.ndarray) -> np.ndarray:
+    def uniform(self, obs: Obs) -> np.ndarray:
         """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
-        return uniform_actions(self.draws, self.spec.action, obs.shape[:2])
+        return uniform_actions(self.draws, self.spec.action, (len(self.draws.lanes), self.num_envs))
 
     def reset_memory(self, lane: int, env: int) -> None:
         """Start the memory of one environment afresh: its episode ended."""
@@ -117,10 +117,10 @@ class NumpyActing(LaneActing):
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         self.policy, self.policy_for_act = policy, self._as_act_takes(policy)
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __call__(self, obs: Obs) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
         action, self.carried = self.algorithm.act(
-            self.config, self.policy_for_act, self.carried, obs.copy(), self.draws, self.explore
+            self.config, self.policy_for_act, self.carried, copied(obs), self.draws, self.explore
         )
         return np.array(action, self.dtype)
 
@@ -134,10 +134,10 @@ class OneLaneActing(NumpyActing):
     def _with_lanes(self, tree: Any) -> Any:
         return map_leaves(lambda leaf: leaf[None], tree)
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __call__(self, obs: Obs) -> np.ndarray:
         """Choose actions `[1, env, action]`, or indices `[1, env]`."""
         action, self.carried = self.algorithm.act(
-            self.config, self.policy_for_act, self.carried, obs[0].copy(), self.draws, self.explore
+            self.config, self.policy_for_act, self.carried, copied(lane_of(obs, 0)), self.draws, self.explore
         )
         return np.array(action[None], self.dtype)
 
@@ -156,7 +156,7 @@ class CompiledActing(LaneActing):
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         self.policy, self.policy_on_device = policy, jax.device_put(policy, devices.to_act_on())
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __call__(self, obs: Obs) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`."""
         bits = np.array([lane.integers(2**32, dtype=np.uint32) for lane in self.draws.lanes])
         action, self.carried = jax.device_get(self.program(self.config, self.policy_on_device, self.memory, obs, bits))

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from polyak.errors import RunError
-from polyak.lazy import jax
 from polyak.training.finite import refuse_nonfinite
 from polyak.training.learn import Rollout
 from polyak.training.moment import Moment
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting, VectorEnv
+from polyak.tree import copied, map_leaves, write
+
+ALL = slice(None)
 
 
 class Collector:
@@ -100,10 +102,11 @@ class Collector:
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):
-            parts.obs[:, t] = envs.obs
+            write(parts.obs, (ALL, t), envs.obs)
             parts.action[:, t] = actions = choose(envs.obs)
             ended = envs.step(actions, lanes)
-            parts.next_obs[:, t], parts.reward[:, t] = envs.next_obs, envs.reward
+            write(parts.next_obs, (ALL, t), envs.next_obs)
+            parts.reward[:, t] = envs.reward
             parts.terminated[:, t], parts.truncated[:, t] = envs.terminated, envs.truncated
             for episode in ended:
                 self.acting.reset_memory(episode.lane, episode.env)
@@ -128,7 +131,7 @@ class Collector:
             "begun": self.begun,
             "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.envs.actions],
             "episodes": self.envs.episodes.copy(),
-            "obs": self.envs.obs.copy(),
+            "obs": copied(self.envs.obs),
             "env_steps": self.env_steps,
         }
 
@@ -151,5 +154,5 @@ class Collector:
         """Make a rollout of no steps, with room for those of an iteration."""
         lanes, plan = len(self.seeds), self.plan
         axes = (lanes, plan.rollout_length, plan.envs)
-        steps = jax.tree.map(lambda array: np.zeros((*axes, *array.shape), array.dtype), self.envs.spec.transition())
+        steps = map_leaves(lambda array: array.zeros(*axes), self.envs.spec.transition())
         return Rollout(steps, np.zeros(lanes, np.int32), self.round, self.begun)

@@ -76,7 +76,7 @@ def _play(
         states, outcome = jax.vmap(env.step)(states, jnp.asarray(action, dtype), step_keys)
         returns = jnp.where(ended, returns, outcome.total)
         lengths = jnp.where(ended, lengths, outcome.length)
-        finite = jnp.isfinite(outcome.next_obs).all(-1) & jnp.isfinite(outcome.reward)
+        finite = jax.vmap(_all_finite)((outcome.next_obs, outcome.reward))
         return t + 1, states, memory, (returns, lengths, ended | outcome.ended, all_finite & (finite | ended))
 
     begun = jax.vmap(env.start)(of_episodes)
@@ -85,3 +85,8 @@ def _play(
         playing, step, (jnp.int32(0), begun, memory, nothing)
     )
     return returns, lengths, ended, all_finite
+
+
+def _all_finite(tree: Any) -> Array:
+    """Say whether all numbers of a tree are finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

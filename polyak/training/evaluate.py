@@ -14,7 +14,7 @@ from polyak.training.job import Job
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting, Environment, VectorEnv
-from polyak.types import Algorithm, EnvSpec
+from polyak.types import Algorithm, EnvSpec, Obs
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Evaluator:
         self.environments = self.environments or [self.make()]
         found = self.environments[0].spec
         if found != spec:
-            raise UsageError(f"the policy was made for {spec}, the environment is {found}")
+            raise UsageError(f"the policy was made for {spec}, but the environment has {found}")
 
     def close(self) -> None:
         """Release the environments."""
@@ -130,17 +130,18 @@ def _play(
     Return their returns, their lengths, and which of them were cut after `most` steps.
     """
     returns, lengths, cut = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64), np.zeros(len(seeds), bool)
-    obs = np.zeros((1, len(environments), environments[0].spec.obs_size), np.float32)
+    obs = environments[0].spec.zeros(1, len(environments))
     playing = dict(enumerate(range(len(environments))))  # environment → episode
     waiting = iter(range(len(environments), len(seeds)))
     for e, environment in enumerate(environments):
-        obs[0, e] = _reset(environment, seeds[e])
+        _reset(environment, seeds[e], obs, e)
     while playing:
         stop()
         actions = environments[0].scale(acting(obs)[0])
         for e, episode in tuple(playing.items()):
             lengths[episode] += 1
-            obs[0, e], reward, ended = _step(environments[e], actions[e], seeds[episode], lengths[episode])
+            with _blaming(seeds[episode], lengths[episode]):
+                reward, ended = _step(environments[e], actions[e], obs, e)
             returns[episode] += reward
             cut[episode] = not ended and lengths[episode] >= most
             if not ended and not cut[episode]:
@@ -151,20 +152,27 @@ def _play(
                 del playing[e]
             else:
                 playing[e] = following
-                obs[0, e] = _reset(environments[e], seeds[following])
+                _reset(environments[e], seeds[following], obs, e)
     return returns, lengths, cut
 
 
-def _reset(environment: Environment, seed: int) -> np.ndarray:
+def _reset(environment: Environment, seed: int, obs: Obs, e: int) -> None:
+    """Begin an episode in environment `e`, whose first observation becomes its row of `obs`."""
     with _blaming(seed, 0):
-        return _finite(np.asarray(environment.reset(seed), np.float32), "an observation")
+        _observe(obs, e, environment.reset(seed))
 
 
-def _step(environment: Environment, action: np.ndarray, seed: int, step: int) -> tuple[np.ndarray, float, bool]:
-    with _blaming(seed, step):
-        obs, reward, terminated, truncated = environment.step(action)
-        obs = _finite(np.asarray(obs, np.float32), "an observation")
-        return obs, _finite(reward, "a reward"), bool(terminated or truncated)
+def _step(environment: Environment, action: np.ndarray, obs: Obs, e: int) -> tuple[float, bool]:
+    """Take a step in environment `e`; return the reward, and whether the episode ended."""
+    seen, reward, terminated, truncated = environment.step(action)
+    _observe(obs, e, seen)
+    return _finite(reward, "a reward"), bool(terminated or truncated)
+
+
+def _observe(obs: Obs, e: int, seen: Obs) -> None:
+    tree.write(obs, (0, e), seen)
+    for leaf in tree.named_leaves(obs).values():
+        _finite(leaf[0, e], "an observation")
 
 
 def _finite(value: Any, what: str) -> Any:

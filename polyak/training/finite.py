@@ -22,7 +22,7 @@ def refuse_nonfinite(rollout: Rollout, envs: VectorEnv, seeds: Sequence[int], en
     lane, t, e = places[name]
     ends = (rollout.steps.terminated + rollout.steps.truncated)[lane, t : rollout.count[lane], e] > 0
     where = (
-        f"at environment step {env_steps[lane] + t * envs.obs.shape[1] + e + 1} of seed {seeds[lane]},"
+        f"at environment step {env_steps[lane] + t * envs.reward.shape[1] + e + 1} of seed {seeds[lane]},"
         f" in episode {envs.episodes[lane, e] - ends.sum()} of environment {e}"
     )
     if name == "action":

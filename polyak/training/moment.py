@@ -6,6 +6,7 @@ import numpy as np
 
 from polyak.lazy import jax
 from polyak.training.protocols import Acting, VectorEnv
+from polyak.tree import copied, write
 
 
 class Moment:
@@ -13,10 +14,11 @@ class Moment:
 
     def __init__(self, envs: VectorEnv, acting: Acting):
         self.episodes, self.memory = envs.episodes.copy(), jax.tree.map(np.copy, acting.memory)
-        self.obs = envs.obs.copy()
+        self.obs = copied(envs.obs)
         self.actions = [[(taken, len(taken)) for taken in lane] for lane in envs.actions]
 
     def rewind(self, envs: VectorEnv, acting: Acting) -> None:
         """Put the records back; the environments themselves are past use."""
-        envs.episodes[:], envs.obs[:], acting.memory = self.episodes, self.obs, self.memory
+        envs.episodes[:], acting.memory = self.episodes, self.memory
+        write(envs.obs, (slice(None),), self.obs)
         envs.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from polyak.numerics.keys import key
 from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
-from polyak.types import Algorithm, Array, EnvSpec, init_memory
+from polyak.types import Algorithm, Array, ArraySpec, EnvSpec, init_memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
     program does.
     """
     rng = np.random.default_rng(0)
-    obs = rng.standard_normal((2, 3, spec.obs_size), dtype=np.float32)
+    obs = map_leaves(partial(_made_up, rng), spec.observation())
     memory = map_leaves(lambda leaf: np.tile(leaf, (2, 3, *[1] * np.ndim(leaf))), init_memory(algorithm, config, spec))
     lanes = map_leaves(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
     lanes = map_leaves(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
@@ -42,7 +43,7 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
 
     def act_alone(lane: int, explore: bool) -> Any:
         policy, carried = lane_of(lanes, lane), lane_of(memory, lane)
-        return algorithm.act(config, policy, carried, obs[lane], LaneGenerators([lane], [0]), explore)
+        return algorithm.act(config, policy, carried, lane_of(obs, lane), LaneGenerators([lane], [0]), explore)
 
     try:
         together = {explore: act(explore) for explore in (True, False)}
@@ -61,6 +62,14 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
         if _agree(together[False], program(config, lanes, memory, obs, np.zeros(2, np.uint32))):
             return Verdict(True)
     return Verdict(False, "on NumPy arrays it does not do what it does compiled")
+
+
+def _made_up(rng: np.random.Generator, array: ArraySpec) -> np.ndarray:
+    """Make up observations of two lanes with three environments."""
+    shape = (2, 3, *array.shape)
+    if array.dtype == "float32":
+        return rng.standard_normal(shape, dtype=np.float32)
+    return rng.integers(256, size=shape, dtype=array.dtype)
 
 
 KEY = "; draw all its random numbers in one call of polyak.numerics.draws, which needs no JAX key"

@@ -11,7 +11,7 @@ import numpy as np
 from polyak.lazy import jax
 from polyak.training.counts import Counts
 from polyak.training.plan import Plan
-from polyak.types import EnvSpec, Episode
+from polyak.types import EnvSpec, Episode, Obs
 
 if TYPE_CHECKING:
     from polyak.training.numpy_trial import Verdict
@@ -79,10 +79,10 @@ class Environment(Protocol):
     def scale(self) -> Callable[[np.ndarray], np.ndarray]:
         """Return what converts actions to the environment's units."""
 
-    def reset(self, seed: int) -> np.ndarray:
+    def reset(self, seed: int) -> Obs:
         """Start an episode; return its first observation."""
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool]:
+    def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool]:
         """Take a step; return next observation, reward, terminated, truncated."""
 
     def close(self) -> None:
@@ -115,8 +115,8 @@ class VectorEnv(Protocol):
     """What the loop needs of the environments."""
 
     spec: EnvSpec
-    obs: np.ndarray  # [lane, env, obs] what to act on next
-    next_obs: np.ndarray  # of the step just taken; the rest too
+    obs: Obs  # [lane, env, ...] what to act on next
+    next_obs: Obs  # of the step just taken; the rest too
     reward: np.ndarray
     terminated: np.ndarray
     truncated: np.ndarray
@@ -126,9 +126,7 @@ class VectorEnv(Protocol):
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> Sequence[Episode]:
         """Step some lanes; return the episodes that ended."""
 
-    def restore(
-        self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: np.ndarray
-    ) -> list[tuple[int, int]]:
+    def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: Obs) -> list[tuple[int, int]]:
         """Bring every environment to where it was; return lane and number of those that began a new episode instead."""
 
 
@@ -148,10 +146,10 @@ class Acting(Protocol):
     def seed(self, positions: Sequence[int] | np.ndarray) -> None:
         """Seed exploration by each lane's position in its run."""
 
-    def __call__(self, obs: np.ndarray) -> np.ndarray:
+    def __call__(self, obs: Obs) -> np.ndarray:
         """Choose actions `[lane, env, action]`, or indices `[lane, env]`, for observations `[lane, env, obs]`."""
 
-    def uniform(self, obs: np.ndarray) -> np.ndarray:
+    def uniform(self, obs: Obs) -> np.ndarray:
         """Choose actions uniformly at random."""
 
     def reset_memory(self, lane: int, env: int) -> None:

@@ -56,7 +56,7 @@ def nets_of(state: Any) -> tuple[Any, Any, Any]:
 def values(state: Any, obs: Any) -> np.ndarray:
     """V(s) of a rollout's observations `[time, env, obs]`."""
     features = state.policy.trunk(state.policy.normalizer(obs.reshape(-1, obs.shape[-1])))
-    return np.asarray(state.value(features)[..., 0].reshape(obs.shape[:2]))
+    return np.asarray(state.value(features).reshape(obs.shape[:2]))
 
 
 def parts(case: Agent, state: Any, rollout: Transition) -> tuple[Any, Any, Any]:
@@ -71,7 +71,7 @@ def parts(case: Agent, state: Any, rollout: Transition) -> tuple[Any, Any, Any]:
     obs = state.policy.normalizer(flat.obs)
     return (
         lambda nets: -(weights * nets[1](nets[0](obs)).log_prob(flat.action)).mean(),
-        lambda nets: of_error(nets[2](nets[0](obs))[..., 0] - targets).mean(),
+        lambda nets: of_error(nets[2](nets[0](obs)) - targets).mean(),
         lambda nets: nets[1](nets[0](obs)).entropy().mean(),
     )
 
@@ -122,7 +122,7 @@ def test_the_tutorials_settings_are_the_one_step_actor_critic() -> None:
     def loss(nets: Any) -> jax.Array:
         features = nets[0](rollout.flat().obs)
         log_prob = jax.nn.log_softmax(nets[1](features).logits)[jnp.arange(len(target)), rollout.flat().action]
-        return (-log_prob * td_error + huber(nets[2](features)[..., 0] - target)).mean()
+        return (-log_prob * td_error + huber(nets[2](features) - target)).mean()
 
     after, _ = update(TUTORIAL, state, rollout)
     assert_close(nets_of(after), stepped(optimizer(TUTORIAL.config), loss, nets_of(state), state.opt_state))
@@ -136,7 +136,7 @@ def test_the_shared_trunk_moves_for_each_head_that_hears_it(deaf: str, moves: bo
     if deaf in ("actor", "both"):
         policy = replace(policy, actor=replace(policy.actor, mlp=without_input(policy.actor.mlp)))
     if deaf in ("value", "both"):
-        value = without_input(value)
+        value = replace(value, mlp=without_input(value.mlp))
     after, _ = update(EVERYTHING, replace(state, policy=policy, value=value), rollout)
     assert differs(after.policy.trunk, state.policy.trunk) == moves
 
@@ -148,7 +148,7 @@ def without_input(net: MLP) -> MLP:
 
 
 def test_nothing_is_shared_where_nothing_is_asked_for() -> None:
-    assert PLAIN.init().policy.trunk.layers == ()
+    assert PLAIN.init().policy.trunk.mlp.layers == ()
 
 
 def test_what_is_not_weighed_does_not_move() -> None:
@@ -162,9 +162,9 @@ def test_what_is_not_weighed_does_not_move() -> None:
 @pytest.mark.parametrize(("ended", "wanted"), [("terminated", 1.0), ("truncated", 1 + 0.9 * 10)])
 def test_a_task_that_ends_is_worth_nothing_more_and_a_time_limit_bootstraps(ended: str, wanted: float) -> None:
     state, rollout = PLAIN.init(), PLAIN.data(reward=1.0, terminated=0.0, truncated=0.0)
-    *hidden, last = state.value.layers
+    *hidden, last = state.value.mlp.layers
     always_10 = replace(last, weight=0 * last.weight, bias=jnp.full(1, 10.0))
-    state = replace(state, value=replace(state.value, layers=(*hidden, always_10)))
+    state = replace(state, value=replace(state.value, mlp=replace(state.value.mlp, layers=(*hidden, always_10))))
     _, metrics = update(PLAIN, state, replace(rollout, **{ended: jnp.ones_like(rollout.reward)}), gamma=0.9)
     np.testing.assert_allclose(metrics["value_loss"], (wanted - 10) ** 2, rtol=1e-4)
 
@@ -185,7 +185,7 @@ def test_the_normalizer_takes_in_each_rollout_after_it_was_used() -> None:
 
 
 def test_actions_are_drawn_as_often_as_they_are_likely() -> None:
-    policy, obs = PLAIN.learned(20).policy, np.ones((20_000, SPECS[Box].obs_size), np.float32)
+    policy, obs = PLAIN.learned(20).policy, np.ones((20_000, SPECS[Box].obs.shape[0]), np.float32)
     actions, _ = a2c.act(PLAIN.config, policy, (), obs, jax.random.key(0), True)
     probs = jax.nn.softmax(policy.actor(obs[:1]).logits[0])
     np.testing.assert_allclose(np.bincount(actions, minlength=4) / len(obs), probs, atol=0.015)

@@ -10,6 +10,7 @@ import pytest
 
 from polyak.algorithms import dqn
 from polyak.networks.critics import ActionValues
+from polyak.networks.encoders import Vector
 from polyak.networks.layers import MLP, Linear
 from polyak.numerics.draws import LaneGenerators
 from polyak.tree import polyak_average, replace
@@ -74,7 +75,7 @@ def test_the_network_descends_its_error_to_the_target(case: Agent, of_error: Any
 def table(values: list[list[float]]) -> ActionValues:
     """Make a network that reads the values of states off a table: state i is seen as row i of the identity."""
     net = MLP((Linear(jnp.array(values), jnp.zeros(len(values[0]))),), (), linear_end=True)
-    return ActionValues(net, None, None)
+    return ActionValues(Vector(), net, None, None)
 
 
 ONLINE, TARGET = table([[7.0, 6.0], [1.0, 2.0]]), table([[0.0, 0.0], [5.0, 3.0]])

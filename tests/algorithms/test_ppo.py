@@ -44,7 +44,7 @@ def estimated(config: Any, state: Any, rollout: Transition) -> dict[str, Any]:
     """Return all that the loss needs of each sample, by the policy, the value and the normalizer of before."""
     flat, policy = rollout.flat(), state.policy
     obs, next_obs = policy.normalizer(flat.obs), policy.normalizer(flat.next_obs)
-    value, next_value = (np.asarray(state.value(x)[..., 0]).reshape(rollout.reward.shape) for x in (obs, next_obs))
+    value, next_value = (np.asarray(state.value(x)).reshape(rollout.reward.shape) for x in (obs, next_obs))
     if config.normalize_rewards:
         rollout = replace(rollout, reward=state.reward_scale.advance(rollout, config.gamma)[0])
     advantage = advantages(rollout, value, next_value, config.gamma, config.lam)
@@ -60,7 +60,7 @@ def loss_of(config: Any, samples: dict[str, Any]) -> Any:
         advantage = (advantage - advantage.mean()) / advantage.std()
 
     def loss(nets: Any) -> jax.Array:
-        actions, value = nets[0](samples["obs"]), nets[1](samples["obs"])[..., 0]
+        actions, value = nets[0](samples["obs"]), nets[1](samples["obs"])
         ratio = jnp.exp(actions.log_prob(samples["action"]) - samples["log_prob"])
         counts = jnp.where(advantage > 0, ratio <= 1 + clip, ratio >= 1 - clip)
         error, off = value - samples["returns"], value - samples["value"]

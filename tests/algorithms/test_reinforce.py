@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from polyak.algorithms import reinforce
-from polyak.networks.layers import MLP
+from polyak.networks.critics import StateValue
 from polyak.tree import replace
 from polyak.types import Box, Transition
 from tests.fixtures.agents import Agent, agent
@@ -55,7 +55,7 @@ def expected(case: Agent, state: Any, rollout: Transition) -> tuple[jax.Array, n
     """Return observations, b(s) and G, in the order of `flat`."""
     policy, flat, config = state.policy, rollout.flat(), case.config
     obs, next_obs = policy.normalizer(flat.obs), policy.normalizer(flat.next_obs)
-    value, next_value = (np.asarray(state.baseline(x)[..., 0]) for x in (obs, next_obs))
+    value, next_value = (np.asarray(state.baseline(x)) for x in (obs, next_obs))
     scaled = replace(rollout, reward=config.reward_scale * rollout.reward)
     return obs, value, returns_to_go(scaled, next_value.reshape(rollout.reward.shape), config.gamma).reshape(-1)
 
@@ -83,7 +83,7 @@ def test_the_baseline_descends_half_the_squared_error_to_the_returns(case: Agent
     obs, _, returns = expected(case, state, rollout)
 
     def loss(baseline: Any) -> jax.Array:
-        return ((baseline(obs)[..., 0] - returns) ** 2).mean() / 2
+        return ((baseline(obs) - returns) ** 2).mean() / 2
 
     after, metrics = update(case, state, rollout)
     np.testing.assert_allclose(metrics["baseline_loss"], loss(state.baseline), rtol=1e-4)
@@ -91,10 +91,11 @@ def test_the_baseline_descends_half_the_squared_error_to_the_returns(case: Agent
     assert_close(after.baseline, stepped(rate, loss, state.baseline, state.baseline_opt_state))
 
 
-def always(net: MLP, number: float) -> MLP:
+def always(net: StateValue, number: float) -> StateValue:
     """Return a network that says one number, whatever it sees."""
-    *hidden, last = net.layers
-    return replace(net, layers=(*hidden, replace(last, weight=0 * last.weight, bias=jnp.full(1, number))))
+    *hidden, last = net.mlp.layers
+    layers = (*hidden, replace(last, weight=0 * last.weight, bias=jnp.full(1, number)))
+    return replace(net, mlp=replace(net.mlp, layers=layers))
 
 
 def by_hand() -> Transition:

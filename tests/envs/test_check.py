@@ -13,7 +13,7 @@ from polyak.envs.check import Facts, Finding, check
 from polyak.envs.make import EnvSource
 from polyak.envs.trial import Effort
 from polyak.errors import UsageError
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, EnvSpec, vector
 from tests.fixtures.functions import Drift
 from tests.fixtures.small_faults import ERRORS, WARNINGS, Alone, Good, Spawning, Threaded, with_
 from tests.fixtures.walk import Kept
@@ -40,7 +40,7 @@ def test_a_good_environment_is_described():
     facts, findings = found(Good)
     assert findings == []
     assert facts is not None
-    assert facts.spec == EnvSpec(2, Box(1))
+    assert facts.spec == EnvSpec(vector(2), Box(1))
     assert (facts.observation, facts.action) == ("2 numbers", "1 number, from -1 to 1")
     assert (facts.episodes, facts.lengths, facts.limit, facts.truncates, facts.compiled) == (
         4,
@@ -140,10 +140,11 @@ def test_threads_that_end_soon_are_no_finding():
         (
             spaces.Dict({"a": spaces.Box(0, 1, (2,)), "k": spaces.Discrete(3)}),
             spaces.Discrete(4),
-            "5 numbers (a: 2, k: 3)",
+            "a: 2 numbers, k: 3 numbers",
         ),
-        (spaces.Tuple([spaces.Box(0, 1, (2,))]), spaces.Discrete(4), "2 numbers (0: 2)"),
+        (spaces.Tuple([spaces.Box(0, 1, (2,))]), spaces.Discrete(4), "2 numbers (2)"),
         (spaces.MultiDiscrete([2, 3]), spaces.Discrete(4), "5 numbers (one-hot, of MultiDiscrete([2 3]))"),
+        (spaces.Box(0, 255, (2, 9, 8), np.uint8), spaces.Discrete(4), "an image of 9 × 8 pixels with 2 channels"),
         (spaces.Box(0, 1, (2, 3)), spaces.Discrete(4), "6 numbers (an array of shape (2, 3))"),
     ],
 )

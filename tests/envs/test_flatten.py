@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from polyak.envs.flatten import flatten, flatten_batch, refuse_nonfinite
+from polyak.envs.flatten import flatten
+from polyak.envs.observations import Reader, refuse_nonfinite
 
 TWO = spaces.Box(-1.0, 1.0, (2,), np.float32)
 ONE = spaces.Box(-1.0, 1.0, (1,), np.float32)
@@ -54,6 +55,12 @@ ACCEPTED: list[tuple[Any, Any, list[float]]] = [
     (CHOICES, np.array([0, 1]), [1, 0, 0, 1]),
     (spaces.Dict({"a": spaces.Tuple((ONE, BOTH))}), {"a": [0.5, {"a": [0, 1], "k": [2]}]}, [0.5, 0, 1, 0, 0, 1]),
 ]
+
+
+def flatten_batch(space: Any, obs: Any) -> tuple[np.ndarray, bool]:
+    """Read one observation or a batch of them, the named parts one after the other."""
+    rows, single = Reader(space).batch(obs)
+    return np.concatenate(list(rows.values()), 1) if isinstance(rows, dict) else rows, single
 
 
 @pytest.mark.parametrize(("space", "obs", "flat"), ACCEPTED, ids=str)

@@ -14,7 +14,7 @@ from polyak.envs.classic import CartPole
 from polyak.envs.functional import CompiledEnv, find
 from polyak.envs.make import make
 from polyak.envs.spaces import ActionScale
-from polyak.types import Box, Discrete, EnvSpec
+from polyak.types import Box, Discrete, EnvSpec, vector
 from tests.fixtures.functions import Choice, Drift, Pictured
 
 KEY = jax.random.key(0)
@@ -78,8 +78,8 @@ def test_refuses_a_broken_member_and_names_it(members: dict[str, Any], message: 
 
 
 def test_knows_its_spec() -> None:
-    assert world().spec == EnvSpec(2, Box(1))
-    assert world(Choice).spec == EnvSpec(2, Discrete(2))
+    assert world().spec == EnvSpec(vector(2), Box(1))
+    assert world(Choice).spec == EnvSpec(vector(2), Discrete(2))
 
 
 @pytest.mark.parametrize(

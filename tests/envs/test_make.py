@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
 import pytest
 from gymnasium.wrappers import NormalizeObservation
 
@@ -149,10 +148,10 @@ class Simulator(Walk):
         Simulator.open -= 1
 
 
-class Images(Simulator):
+class Texts(Simulator):
     def __init__(self) -> None:
         super().__init__()
-        self.observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Text(5)
 
 
 class Spaceless(Simulator):
@@ -163,7 +162,7 @@ class Spaceless(Simulator):
 
 @pytest.mark.parametrize(
     "env",
-    [Images, Spaceless, lambda: NormalizeObservation(Simulator()), list],
+    [Texts, Spaceless, lambda: NormalizeObservation(Simulator()), list],
     ids=["observations", "no space", "statistics", "not an environment"],
 )
 def test_an_environment_that_is_refused_is_closed(env: Any) -> None:

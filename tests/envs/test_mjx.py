@@ -54,7 +54,7 @@ def test_a_task_steps_as_playground_steps_it() -> None:
 @needs_playground
 def test_a_task_has_playgrounds_time_limit_and_sizes() -> None:
     assert world().limit == 1000
-    assert (world().spec.obs_size, world().spec.action_size) == (5, 1)
+    assert (world().spec.obs.shape[0], world().spec.action.width) == (5, 1)
 
 
 @needs_playground

@@ -9,12 +9,14 @@ import pytest
 
 from polyak.networks.actors import SquashedActor, StochasticActor, outputs
 from polyak.networks.distributions import Categorical, ClippedNormal, MultiCategorical
+from polyak.networks.encoders import Vector
 from polyak.networks.layers import PLAIN, Style
 from polyak.tree import replace, take
-from polyak.types import Box, Discrete, MultiDiscrete
+from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete, vector
 from tests.fixtures.compare import assert_close, stack
 
 KEY = jax.random.key(0)
+BOX = EnvSpec(vector(3), Box(2))
 OBS = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lane, batch, obs]
 KINDS = [Box(2), Discrete(4), MultiDiscrete((2, 3))]
 RAW = np.float32([[0.5, -7.0, -1e4, 0.0], [0.5, -7.0, 1e4, 1.0]])  # two means, and what becomes of two deviations
@@ -25,7 +27,7 @@ CALL = jax.jit(lambda net, obs: net(obs))
 
 def saying(sigma: Any) -> SquashedActor:
     """Make an actor whose network puts out what it is given."""
-    return SquashedActor(lambda raw, statistics: raw, sigma)  # type: ignore[arg-type]
+    return SquashedActor(Vector(), lambda raw, statistics: raw, sigma)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("library", [np, jnp], ids=["numpy", "jax"])
@@ -59,7 +61,7 @@ def test_gradients_of_a_squashed_actor_are_finite_far_outside(sigma: str) -> Non
 
 
 def test_a_squashed_actor_trains_as_it_acts_and_in_numpy_as_in_jax() -> None:
-    nets = [in_numpy(SquashedActor.create(jax.random.key(seed), 3, 2, (8,))) for seed in range(4)]
+    nets = [in_numpy(SquashedActor.create(jax.random.key(seed), BOX, (8,))) for seed in range(4)]
     together = stack(nets)(OBS)
     assert isinstance(together.mean, np.ndarray)
     for lane, net in enumerate(nets):
@@ -68,7 +70,9 @@ def test_a_squashed_actor_trains_as_it_acts_and_in_numpy_as_in_jax() -> None:
 
 
 def stochastic(kind: Any, seed: int = 0, final_init: float = 1.0) -> StochasticActor:
-    return in_numpy(StochasticActor.create(jax.random.key(seed), 3, kind, (8,), final_init, Style(orthogonal=True)))
+    return in_numpy(
+        StochasticActor.create(jax.random.key(seed), EnvSpec(vector(3), kind), (8,), final_init, Style(orthogonal=True))
+    )
 
 
 def in_numpy(net: Any) -> Any:
@@ -116,6 +120,6 @@ def test_with_small_final_weights_all_choices_begin_almost_equally_likely(kind: 
 
 
 def test_the_style_reaches_the_network() -> None:
-    assert SquashedActor.create(KEY, 3, 2, (8, 8), style=Style("simba")).mlp.blocks
+    assert SquashedActor.create(KEY, BOX, (8, 8), style=Style("simba")).mlp.blocks
     assert stochastic(Box(2)).mlp.style.orthogonal
-    assert SquashedActor.create(KEY, 3, 2, (8,)).mlp.style == PLAIN
+    assert SquashedActor.create(KEY, BOX, (8,)).mlp.style == PLAIN

@@ -11,9 +11,11 @@ from polyak.networks.batch_norm import BatchStyle
 from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min
 from polyak.networks.layers import MLP, Style
 from polyak.networks.simba import Simba
+from polyak.types import Box, Discrete, EnvSpec, vector
 from tests.fixtures.compare import assert_close, differs, stack
 
 KEY = jax.random.key(0)
+CHOICE, BOX = EnvSpec(vector(3), Discrete(4)), EnvSpec(vector(3), Box(2))
 OBS = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)  # [lane, batch, obs]
 ACTIONS = np.random.default_rng(1).uniform(-1, 1, (5, 2)).astype(np.float32)
 
@@ -22,7 +24,7 @@ CALL = jax.jit(lambda net, *inputs: net(*inputs))
 
 
 def dueling() -> ActionValues:
-    return in_numpy(ActionValues.create(KEY, 3, 4, (8, 6), dueling=True))
+    return in_numpy(ActionValues.create(KEY, CHOICE, (8, 6), dueling=True))
 
 
 def in_numpy(net: Any) -> Any:
@@ -52,11 +54,11 @@ def test_the_streams_of_a_dueling_network_have_a_hidden_layer_of_the_trunks_last
 
 
 def test_without_layers_the_streams_see_the_observation() -> None:
-    assert in_numpy(ActionValues.create(KEY, 3, 4, (), dueling=True))(OBS[0]).shape == (5, 4)
+    assert in_numpy(ActionValues.create(KEY, CHOICE, (), dueling=True))(OBS[0]).shape == (5, 4)
 
 
 def test_norms_cover_the_hidden_layers_of_the_streams_too() -> None:
-    net = ActionValues.create(KEY, 3, 4, (8, 6), dueling=True, style=Style(norm="layer"))
+    net = ActionValues.create(KEY, CHOICE, (8, 6), dueling=True, style=Style(norm="layer"))
     assert net.value is not None
     assert net.advantage is not None
     hidden = [[norm.scale.shape for norm in part.norms if norm] for part in (net.trunk, net.value, net.advantage)]
@@ -64,18 +66,18 @@ def test_norms_cover_the_hidden_layers_of_the_streams_too() -> None:
 
 
 def test_without_dueling_the_network_is_all() -> None:
-    net = in_numpy(ActionValues.create(KEY, 3, 4, (8,), style=Style(norm="layer")))
+    net = in_numpy(ActionValues.create(KEY, CHOICE, (8,), style=Style(norm="layer")))
     assert net.value is net.advantage is None
     assert isinstance(net.trunk, MLP)
     assert len(net.trunk.norms) == 2
     np.testing.assert_array_equal(net(OBS[0]), net.trunk(OBS[0]))
-    assert isinstance(ActionValues.create(KEY, 3, 4, (8, 8), style=Style("simba")).trunk, Simba)
+    assert isinstance(ActionValues.create(KEY, CHOICE, (8, 8), style=Style("simba")).trunk, Simba)
 
 
 @pytest.mark.parametrize("duels", [False, True], ids=["plain", "dueling"])
 def test_action_values_in_numpy_equal_jax_and_lanes_equal_each_alone(duels: bool) -> None:
     style = Style(norm="layer")
-    nets = [ActionValues.create(jax.random.key(seed), 3, 4, (8,), duels, style) for seed in range(4)]
+    nets = [ActionValues.create(jax.random.key(seed), CHOICE, (8,), duels, style) for seed in range(4)]
     together = stack(nets)(OBS)
     assert isinstance(together, np.ndarray)
     for lane, net in enumerate(nets):
@@ -96,7 +98,7 @@ def test_several_critics_differ_and_a_single_one_is_what_it_would_be_alone() -> 
 
 def test_norms_after_the_activation_cover_all_joint_layers_and_nothing_else() -> None:
     style = Style(norm=BatchStyle(), norm_after=True)
-    net = Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=style, normalize_joint=True)
+    net = Critic.create(KEY, BOX, ((), (), (8, 8)), style=style, normalize_joint=True)
     assert net.state.norms == net.action.norms == ()
     assert [norm.scale.shape for norm in net.joint.norms] == [(5,), (8,), (8,)]
     values, statistics = in_numpy(net).train(OBS[0], ACTIONS, in_numpy(net.statistics()))
@@ -105,7 +107,7 @@ def test_norms_after_the_activation_cover_all_joint_layers_and_nothing_else() ->
 
 
 def test_a_simba_critic_sees_state_and_action_together() -> None:
-    net = in_numpy(Critic.create(KEY, 3, 2, ((), (), (8, 8)), style=Style("simba")))
+    net = in_numpy(Critic.create(KEY, BOX, ((), (), (8, 8)), style=Style("simba")))
     assert isinstance(net.joint, Simba)
     assert net.joint.embedding.weight.shape == (5, 8)
     assert net.statistics() == ()

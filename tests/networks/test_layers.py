@@ -12,9 +12,11 @@ from polyak.networks.batch_norm import STYLES, BatchStyle, Normalization
 from polyak.networks.critics import Critic
 from polyak.networks.layers import MLP, Linear, Style, relu
 from polyak.tree import named_leaves, replace, take
+from polyak.types import Box, EnvSpec, vector
 from tests.fixtures.compare import assert_close, differs, stack
 
 OBS, ACTION, BATCH, LANES = 3, 2, 5, 4
+SPEC = EnvSpec(vector(OBS), Box(ACTION))
 RNG = np.random.default_rng(0)
 OBSERVATIONS = RNG.normal(size=(LANES, BATCH, OBS)).astype(np.float32)
 ACTIONS = RNG.uniform(-1, 1, size=(LANES, BATCH, ACTION)).astype(np.float32)
@@ -28,11 +30,11 @@ CRITICS = {
 
 
 def critic(shape: str = "standard", seed: int = 0, batch_norm: Normalization = "off") -> Critic:
-    return Critic.create(jax.random.key(seed), OBS, ACTION, CRITICS[shape], style=Style(norm=STYLES[batch_norm]))
+    return Critic.create(jax.random.key(seed), SPEC, CRITICS[shape], style=Style(norm=STYLES[batch_norm]))
 
 
 def actor(bound: Any = "tanh", seed: int = 0, batch_norm: Normalization = "off") -> Actor:
-    return Actor.create(jax.random.key(seed), OBS, ACTION, (16, 8), bound, style=Style(norm=STYLES[batch_norm]))
+    return Actor.create(jax.random.key(seed), SPEC, (16, 8), bound, style=Style(norm=STYLES[batch_norm]))
 
 
 def used(net: Any) -> Any:

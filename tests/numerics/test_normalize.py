@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from polyak.numerics.normalize import Identity, RewardScale, RunningStats, make
 from polyak.tree import replace, take
-from polyak.types import Box, EnvSpec, Transition
+from polyak.types import Box, EnvSpec, Transition, vector
 from tests.fixtures.agents import transitions
 from tests.fixtures.compare import stack
 
@@ -80,8 +80,8 @@ def test_where_nothing_is_normalized_there_are_no_leaves_and_no_change() -> None
 
 
 def test_simba_always_normalizes() -> None:
-    assert isinstance(make(2, False, "simba"), RunningStats)
-    assert isinstance(make(2, True), RunningStats)
+    assert isinstance(make(vector(2), False, "simba"), RunningStats)
+    assert isinstance(make(vector(2), True), RunningStats)
 
 
 def test_lanes_in_numpy() -> None:
@@ -98,7 +98,7 @@ SCALE = jax.jit(RewardScale.advance)
 
 def rewarded(seed: int, envs: int = 1, scale: float = 3.0) -> Transition:
     """Make a rollout of 8 steps, of which some terminate and some are truncated, with larger rewards."""
-    rollout = transitions(EnvSpec(1, Box(1)), (8, envs), seed)
+    rollout = transitions(EnvSpec(vector(1), Box(1)), (8, envs), seed)
     return replace(rollout, reward=scale * rollout.reward)
 
 
@@ -122,7 +122,7 @@ def test_rewards_are_scaled_by_the_deviation_of_all_discounted_sums_so_far() -> 
 
 def test_sums_of_several_environments_go_on_from_their_mean() -> None:
     going = {"terminated": 0.0, "truncated": 0.0}
-    rollout = transitions(EnvSpec(1, Box(1)), (2, 2), reward=0.0, **going)
+    rollout = transitions(EnvSpec(vector(1), Box(1)), (2, 2), reward=0.0, **going)
     rollout = replace(rollout, reward=jnp.array([[1.0, 3.0], [0.0, 2.0]]))
     _, scale = SCALE(RewardScale.create(), rollout, 0.5)
     # 1/2 + 0 = 0.5 and 3/2 + 2 = 3.5, whose mean is 2; the sums were 1, 3, 0.5 and 3.5
@@ -133,7 +133,7 @@ def test_sums_of_several_environments_go_on_from_their_mean() -> None:
 
 
 def test_scaled_rewards_are_clipped_to_10() -> None:
-    rollout = transitions(EnvSpec(1, Box(1)), (200, 1), reward=0.0)
+    rollout = transitions(EnvSpec(vector(1), Box(1)), (200, 1), reward=0.0)
     rollout = replace(rollout, reward=rollout.reward.at[3].set(1e4).at[7].set(-1e4))
     scaled, _ = SCALE(RewardScale.create(), rollout, 0.0)
     np.testing.assert_array_equal(scaled[jnp.array([3, 7, 8]), 0], [10, -10, 0])

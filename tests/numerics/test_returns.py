@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from polyak.numerics import maths
 from polyak.replay import ring
-from polyak.types import Box, EnvSpec, Transition
+from polyak.types import Box, EnvSpec, Transition, vector
 from tests.fixtures.agents import transitions
 from tests.fixtures.rows import row_size, unpack
 
-SPEC = EnvSpec(1, Box(1))
+SPEC = EnvSpec(vector(1), Box(1))
 ENVS, CAPACITY, MOST, N = 2, 11, 6, 3  # the ring is no multiple of the environments
 GAMMA = 0.5
 
@@ -46,7 +46,7 @@ def test_an_n_step_return_by_hand() -> None:
 
 
 def test_one_step_is_the_step_itself() -> None:
-    one = transitions(EnvSpec(3, Box(2)), (1, 5))
+    one = transitions(EnvSpec(vector(3), Box(2)), (1, 5))
     folded = maths.n_step(one, jnp.ones((1, 5), bool), 0.9)
     for name, part in vars(folded).items():
         if name not in ("n_steps", "weight"):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from polyak.replay import ring
-from polyak.types import ArraySpec, EnvSpec, MultiDiscrete
+from polyak.types import ArraySpec, EnvSpec, MultiDiscrete, vector
 from tests.fixtures.compiled import copies
 
 ADD = jax.jit(ring.add)
@@ -94,7 +94,7 @@ def test_windows_keep_the_shape_of_the_places() -> None:
 
 
 def test_every_array_of_an_entry_is_kept_in_its_own_type_and_shape() -> None:
-    spec = EnvSpec(3, MultiDiscrete((4, 5)))
+    spec = EnvSpec(vector(3), MultiDiscrete((4, 5)))
     buffer = ring.init(CAPACITY, spec.transition())
     steps = jax.tree.map(lambda array: np.full((2, *array.shape), 3, array.dtype), spec.transition())
     found = ring.read(ring.add(buffer, steps, jnp.int32(2)), jnp.array([1, 2]))

@@ -45,7 +45,7 @@ def action_space(kind: Any) -> Any:
 
 def save(agent: Agent, folder: Path) -> Any:
     """Save an agent's policy as a run does; return the tree."""
-    seen = spaces.Box(-np.inf, np.inf, (agent.spec.obs_size,))
+    seen = spaces.Box(-np.inf, np.inf, (agent.spec.obs.shape[0],))
     tree = jax.tree.map(lambda leaf: np.asarray(leaf)[None], agent.init().policy)
     facts = {
         "algorithm": agent.name,
@@ -69,7 +69,7 @@ from polyak.runs.policy import Saved
 for folder in sys.argv[1:]:
     saved = Saved(Path(folder))
     loaded = saved.policy()
-    obs = np.random.default_rng(0).standard_normal((3, saved.spec.obs_size), np.float32)
+    obs = np.random.default_rng(0).standard_normal((3, saved.spec.obs.shape[0]), np.float32)
     for explore in (False, True):
         print(*np.asarray(loaded(obs, deterministic=not explore), float).ravel())
 """
@@ -85,7 +85,7 @@ def test_every_algorithm_acts_without_jax(tmp_path: Path) -> None:
             behavior = Behavior(agent.algorithm, agent.config, agent.spec, num_envs=3, explore=explore)
             acting = make_acting(behavior, [0], tree, Verdict(True))
             acting.seed([int(explore)])  # the policy's second call explores
-            obs = np.random.default_rng(0).standard_normal((1, 3, agent.spec.obs_size), np.float32)
+            obs = np.random.default_rng(0).standard_normal((1, 3, agent.spec.obs.shape[0]), np.float32)
             np.testing.assert_array_equal(np.array(line.split(), float), np.ravel(acting(obs)[0]))
 
 

@@ -152,7 +152,7 @@ def policy_on(observation: Any, action: Any = UNIT) -> Policy:
         (spaces.MultiDiscrete([3, 4]), [1, 3], [[1, 3], [0, 0]]),
         (spaces.Box(-5, 5, ()), 0.3, [0.3, 9.0]),
         (spaces.Tuple([spaces.Box(-5, 5, (2,)), spaces.Discrete(2)]), (np.ones(2), 1), (np.ones((2, 2)), [1, 0])),
-        (spaces.Dict(a=spaces.Tuple([spaces.Discrete(3)])), {"a": (1,)}, {"a": ([1, 0],)}),
+        (spaces.Tuple([spaces.Dict(a=spaces.Discrete(3))]), ({"a": 1},), ({"a": [1, 0]},)),
     ],
     ids=["discrete", "multi-discrete", "scalar", "tuple", "nested"],
 )

@@ -139,7 +139,10 @@ def test_by_command_and_compiled(tmp_path: Any):
     ("wrong", "says"),
     [
         ({"algorithm": "td3"}, "trained ddpg, whose settings do not fit td3: train the same algorithm"),
-        ({"env": "Pendulum-v1"}, "was trained on different spaces: observations of 3 numbers and Box.*2.*, not"),
+        (
+            {"env": "Pendulum-v1"},
+            "was trained on different spaces: observations of 3 numbers and actions Box.*2.*, not",
+        ),
         ({"config": {"actor_layers": (9,)}}, "do not fit these settings: keep the settings of that run"),
         ({"config": {"normalize_observations": True}}, "do not fit these settings"),
         ({"preset": "paper"}, "do not fit these settings"),

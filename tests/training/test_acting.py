@@ -19,12 +19,12 @@ from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.plans import ReplayPlan, RolloutPlan
 from polyak.training.protocols import Acting
-from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete
+from polyak.types import Box, Discrete, EnvSpec, MultiDiscrete, vector
 from tests.fixtures import toys
 from tests.fixtures.compare import stack
 from tests.fixtures.walk import Walk
 
-SPEC = EnvSpec(2, Box(1))
+SPEC = EnvSpec(vector(2), Box(1))
 SEEDS = (3, 4)
 POLICIES = stack([jax.tree.map(np.asarray, toys.init(toys.Config(), SPEC, jax.random.key(s)).policy) for s in SEEDS])
 OBS = np.random.default_rng(0).uniform(-0.3, 0.3, (2, 3, 2)).astype(np.float32)
@@ -111,7 +111,7 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
     """The environments write the next observations where they wrote the last; memory and actions must not change."""
 
     def init_memory(config: Any, spec: EnvSpec) -> np.ndarray:
-        return np.zeros(spec.obs_size, np.float32)
+        return np.zeros(spec.obs.shape[0], np.float32)
 
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         return obs[..., :1] if isinstance(obs, np.ndarray) else obs[..., :1] + 0.0, obs
@@ -128,7 +128,7 @@ def test_what_an_act_saw_is_its_to_keep(seeds: list[int]) -> None:
 
 def test_an_act_may_change_in_place_what_it_returned() -> None:
     def init_memory(config: Any, spec: EnvSpec) -> np.ndarray:
-        return np.zeros(spec.action_size)  # float64, as NumPy makes it
+        return np.zeros(spec.action.width)  # float64, as NumPy makes it
 
     def act(config: Any, policy: Any, memory: Any, obs: Any, key: Any, explore: bool) -> Any:
         if not isinstance(memory, np.ndarray):
@@ -204,21 +204,24 @@ def test_a_lane_that_acts_alone_acts_the_same(algorithm: Any) -> None:
     np.testing.assert_array_equal(alone(OBS[1:]), together[1:])
 
 
+def uniform(action: Any, count: int) -> np.ndarray:
+    """Let both lanes choose uniformly in so many environments each."""
+    behavior = Behavior(toys.linear, toys.Config(), EnvSpec(vector(2), action), count, True)
+    chooser = NumpyActing(behavior, SEEDS, POLICIES)
+    chooser.seed([0, 0])
+    return chooser.uniform(np.zeros((2, count, 2), np.float32))
+
+
 def test_uniform_actions() -> None:
-    numbers = np.concatenate([acting().uniform(np.zeros((2, 5000, 2))) for _ in range(2)])
+    numbers = np.concatenate([uniform(Box(1), 5000).ravel() for _ in range(2)])
     assert (np.abs(numbers) <= 1).all()
     np.testing.assert_allclose(np.quantile(numbers, [0.25, 0.5, 0.75]), [-0.5, 0.0, 0.5], atol=0.05)
-    chooser = NumpyActing(Behavior(toys.linear, toys.Config(), EnvSpec(2, Discrete(3)), 3, True), SEEDS, POLICIES)
-    chooser.seed([0, 0])
-    counts = np.bincount(chooser.uniform(np.zeros((2, 5000, 2))).reshape(-1), minlength=3)
+    counts = np.bincount(uniform(Discrete(3), 5000).reshape(-1), minlength=3)
     np.testing.assert_allclose(counts / 10_000, 1 / 3, atol=0.03)
 
 
 def test_uniform_choices_of_several_at_once_are_independent() -> None:
-    spec = EnvSpec(2, MultiDiscrete((2, 3)))
-    chooser = NumpyActing(Behavior(toys.linear, toys.Config(), spec, 3, True), SEEDS, POLICIES)
-    chooser.seed([0, 0])
-    actions = chooser.uniform(np.zeros((2, 6000, 2)))
+    actions = uniform(MultiDiscrete((2, 3)), 6000)
     assert (actions.shape, actions.dtype) == ((2, 6000, 2), np.int64)
     counts = np.bincount((3 * actions[..., 0] + actions[..., 1]).reshape(-1))
     np.testing.assert_allclose(counts / 12_000, np.full(6, 1 / 6), atol=0.015)  # 4 deviations

@@ -16,7 +16,7 @@ from polyak.errors import RunError, UsageError
 from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.plans import ReplayPlan
 from polyak.tree import replace
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, EnvSpec, vector
 from tests.fixtures import toys
 from tests.fixtures.compare import stack
 from tests.fixtures.walk import Breaking, Kept, Walk
@@ -24,7 +24,7 @@ from tests.fixtures.walk import Breaking, Kept, Walk
 SEEDS = [[10, 11, 12, 13, 14], [20, 21, 22, 23, 24]]
 CONFIG = toys.Config()
 POLICIES = stack(
-    [jax.tree.map(np.asarray, toys.init(CONFIG, EnvSpec(2, Box(1)), jax.random.key(k)).policy) for k in (0, 1)]
+    [jax.tree.map(np.asarray, toys.init(CONFIG, EnvSpec(vector(2), Box(1)), jax.random.key(k)).policy) for k in (0, 1)]
 )
 
 
@@ -162,8 +162,11 @@ def test_environments_are_kept_from_one_evaluation_to_the_next() -> None:
 
 
 def test_environments_of_another_kind_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"the policy was made for EnvSpec\(obs_size=7.*the environment is EnvSpec\("):
-        Evaluator(toys.linear, CONFIG, lambda: Environment(Walk)).refuse_unlike(EnvSpec(7, Box(1)))
+    with pytest.raises(
+        UsageError,
+        match=r"made for observations of 7 numbers and actions Box.*, but the environment has observations of 2",
+    ):
+        Evaluator(toys.linear, CONFIG, lambda: Environment(Walk)).refuse_unlike(EnvSpec(vector(7), Box(1)))
 
 
 def test_a_failing_reset_is_a_run_error() -> None:

@@ -17,14 +17,14 @@ from polyak.training.host import HostLoop
 from polyak.training.job import Job
 from polyak.training.plans import ReplayPlan
 from polyak.tree import replace, take
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, EnvSpec, vector
 from tests.fixtures import toys
 from tests.fixtures.agents import clock, small
 from tests.fixtures.compare import assert_close, assert_identical
 from tests.fixtures.rows import as_rows, row_size, unpack
 from tests.fixtures.walk import Kept, Walk
 
-SPEC = EnvSpec(2, Box(1))
+SPEC = EnvSpec(vector(2), Box(1))
 GAUSSIAN = small(ddpg.Config(noise_sigma=0.3))
 EVERYTHING = replace(GAUSSIAN, noise="ornstein-uhlenbeck", normalize_observations=True, batch_norm="batch")
 

@@ -9,11 +9,11 @@ import pytest
 
 from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule, learn, start
 from polyak.training.plans import ReplayPlan
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, EnvSpec, vector
 from tests.fixtures import toys
 from tests.fixtures.rows import row_size, unpack
 
-SPEC = EnvSpec(2, Box(1))
+SPEC = EnvSpec(vector(2), Box(1))
 PLAN = ReplayPlan(env_steps=40, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
 PER_EPISODE = ReplayPlan(
     env_steps=40, warmup=4, rollout_length=8, batch=8, capacity=20, updates=8, updates_per="episode"
@@ -61,7 +61,7 @@ class Unchanged:
 @pytest.mark.parametrize(("env_steps", "capacity"), [(40, 20), (12, 12)])
 def test_the_buffer_holds_no_more_than_the_run_can_fill(env_steps: int, capacity: int) -> None:
     plan = ReplayPlan(env_steps=env_steps, warmup=4, rollout_length=4, envs=2, batch=8, capacity=20)
-    assert fresh(plan).buffer.data.obs.shape == (capacity, SPEC.obs_size)
+    assert fresh(plan).buffer.data.obs.shape == (capacity, SPEC.obs.shape[0])
 
 
 def test_rows_enter_the_buffer_in_the_order_of_time() -> None:

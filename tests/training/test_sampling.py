@@ -13,12 +13,12 @@ from polyak.training import devices, learn
 from polyak.training.learn import Learner, Rollout, Task, UpdateSchedule
 from polyak.training.plans import ReplayPlan
 from polyak.tree import pytree, replace
-from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Sampling, Transition, vector
 from tests.fixtures import toys
 from tests.fixtures.compiled import copies
 from tests.fixtures.rows import row_size, unpack
 
-SPEC = EnvSpec(1, Box(1))
+SPEC = EnvSpec(vector(1), Box(1))
 STEPS = Sampling(gamma=0.5, n_step=3)
 RANKED = Sampling(priority_alpha=0.5, priority_beta=0.4)
 BOTH = Sampling(gamma=0.5, n_step=3, priority_alpha=0.5, priority_beta=0.4)

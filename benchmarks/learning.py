@@ -111,11 +111,10 @@ def parse(algorithm: str, env: str, flags: list[str]) -> Any:
 
 def flags_of(module: Any, start: Any) -> Any:
     """Make the dataclass of the flags."""
-    from polyak.cli.flags import asking
-    from polyak.training.plans import plan_for
+    from polyak.cli.train_flags import asking
 
     @dataclasses.dataclass(frozen=True)
-    class Learning(asking(module.Config, plan_for(module.learns_from), start)):  # type: ignore[misc]
+    class Learning(asking(module, start)):  # type: ignore[misc]
         """Train an algorithm on an environment and score it well."""
 
         seeds: tuple[int, ...] = (5,)
@@ -134,7 +133,8 @@ def flags_of(module: Any, start: Any) -> Any:
 
 def asked_for(options: Any, flags: list[str]) -> dict[str, Any]:
     """Return the arguments of `polyak.train` that the flags give, with the defaults of this script."""
-    from polyak.cli.flags import names_in, seeds_of
+    from polyak.cli.flags import names_in
+    from polyak.cli.train_flags import seeds_of
 
     seeds = seeds_of(options.seeds, options.seed, names_in(flags))
     return {**options.asked(flags), "preset": options.preset, "seeds": seeds}

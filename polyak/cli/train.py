@@ -1,30 +1,28 @@
 """`polyak train`."""
 
-from polyak.cli import env_flags, flags, listing
-from polyak.cli.flags import parse, until_flag, value_of
+from polyak import algorithms
+from polyak.cli import env_flags, listing, train_flags
+from polyak.cli.flags import names_in, parse, until_flag, value_of
 from polyak.cli.tables import report
 from polyak.cli.trust import trusting_here
 from polyak.envs.stdout import keeping_quiet
 from polyak.errors import UsageError
+from polyak.runs import starting
+from polyak.runs.other_words import explained
+from polyak.runs.run import load
+from polyak.runs.train import train
+from polyak.training import devices
 
 
 def run(words: list[str]) -> None:
     """Train agents."""
-    from polyak import algorithms
-    from polyak.runs import starting
-    from polyak.runs.other_words import explained
-    from polyak.runs.run import load
-    from polyak.runs.train import train as train_run
-    from polyak.training import devices
-    from polyak.training.plans import plan_for
-
     named = until_flag(words)[:2]
     rest, env_kwargs = env_flags.take(words[len(named) :])
-    explain = "-h" in words or "--help" in words
-    trust, others = "--trust" in flags.names_in(rest), (value_of(flag, rest) for flag in ("--like", "--from"))
-    repeated, donor = (None if folder is None else load(folder, trust=trust) for folder in others)
+    trust, folders = "--trust" in names_in(rest), (value_of(flag, rest) for flag in ("--like", "--from"))
+    repeated, donor = (None if folder is None else load(folder, trust=trust) for folder in folders)
     typed, env = told_apart(named, repeated is not None)
     algorithm = repeated.record.algorithm if repeated and typed is None else typed
+    explain = "-h" in words or "--help" in words
     if explain and algorithm is None:
         listing.explain_train()
         return
@@ -33,37 +31,21 @@ def run(words: list[str]) -> None:
     if ":" in (env or "") or (typed and not algorithms.registered(typed)) or trust:
         trusting_here()
     usual = len(repeated.record.seeds) if repeated else 1
-    devices.prepare(flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
+    devices.prepare(train_flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
     named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
     name, module = algorithms.find(algorithm, named_in)
     start = starting.begun_with(name, module, env or "", value_of("--preset", rest), repeated, donor)
-    offered = flags.training(flags.asking(module.Config, plan_for(module.learns_from), start))
+    offered = train_flags.training(train_flags.asking(module, start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))
     with keeping_quiet(options.json):
-        run = train_run(
-            typed,
-            env,
-            env_kwargs=env_kwargs or None,
-            **options.asked(rest),
-            backend=options.backend if "--backend" in flags.names_in(rest) else None,
-            like=options.like,
-            start_from=options.start_from,
-            trust=options.trust,
-            out=options.out,
-            force=options.force,
-            quiet=options.quiet or options.json,
-            stop_at=options.stop_at,
-        )
-    report(run, options)
+        trained = train(typed, env, env_kwargs=env_kwargs or None, **options.arguments(rest))
+    report(trained, options)
 
 
 def told_apart(named: list[str], repeats: bool) -> tuple[str | None, str | None]:
     """Tell the algorithm and the environment apart, in either order; None for what is not named."""
-    from polyak import algorithms
-    from polyak.runs.starting import in_order
-
     first, second = [*named, None, None][:2]
     if second is None and repeats and first and not algorithms.registered(first):
         return None, first
-    return in_order(first, second)
+    return starting.in_order(first, second)

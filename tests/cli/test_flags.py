@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import pytest
 
-from polyak.cli.flags import _first_sentence, number_of_seeds, parse, value_of
+from polyak.cli.flags import _first_sentence, parse, value_of
+from polyak.cli.train_flags import number_of_seeds
 from polyak.errors import UsageError
 
 

@@ -7,7 +7,7 @@ import functools
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import gymnasium
 from gymnasium.experimental.functional import FuncEnv
@@ -21,6 +21,7 @@ from polyak.envs.spaces import AnyEnv, AnySpace, bounded
 from polyak.envs.wrappers import refuse_statistics
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax
+from polyak.types import Json
 
 
 @dataclass(eq=False)
@@ -31,23 +32,23 @@ class EnvSource:
     returns the same environment again.
     """
 
-    maker: str | Callable[..., Any]
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    made: list[weakref.ref[Any]] = field(default_factory=list, init=False, repr=False)
+    maker: str | Callable[..., object]
+    kwargs: dict[str, Json] = field(default_factory=dict)
+    made: list[weakref.ref[AnyEnv]] = field(default_factory=list, init=False, repr=False)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out what was made, and what was found: another process makes and finds its own."""
         return {**{name: value for name, value in vars(self).items() if name != "found"}, "made": []}
 
     @classmethod
-    def of(cls, env: Maker, kwargs: dict[str, Any] | None = None) -> EnvSource:
+    def of(cls, env: Maker, kwargs: dict[str, Json] | None = None) -> EnvSource:
         """Return what makes an environment, as it is if it is an EnvSource. Raises UsageError for an environment."""
         if isinstance(env, gymnasium.Env):
             raise UsageError("give a callable that makes the environment, not the environment: polyak needs copies")
         return env if isinstance(env, EnvSource) else cls(env, kwargs or {})
 
     @functools.cached_property
-    def found(self) -> str | Callable[..., Any]:
+    def found(self) -> str | Callable[..., object]:
         """What the name leads to, if it was named; its module is imported for that."""
         return from_name(self.maker) if isinstance(self.maker, str) else self.maker
 
@@ -100,7 +101,7 @@ class EnvSource:
         self.made.append(weakref.ref(inner))
 
 
-Maker: TypeAlias = str | Callable[..., Any] | EnvSource
+Maker: TypeAlias = str | Callable[..., object] | EnvSource
 
 
 def make(env: Maker, render_mode: str | None = None) -> AnyEnv:
@@ -132,8 +133,8 @@ def closed_on_error(env: object) -> Iterator[None]:
         raise
 
 
-def _from_callable(name: str, maker: Callable[..., Any], kwargs: dict[str, Any], render_mode: str | None) -> AnyEnv:
-    limit = kwargs.get(LIMIT)
+def _from_callable(name: str, maker: Callable[..., object], kwargs: dict[str, Json], render_mode: str | None) -> AnyEnv:
+    limit = checked_limit(kwargs.get(LIMIT), LIMIT)
     drawn = {} if render_mode is None or not arguments.takes(maker, "render_mode") else {"render_mode": render_mode}
     made = _call(name, maker, {**kwargs, **drawn})
     with closed_on_error(made):
@@ -149,7 +150,7 @@ def _from_callable(name: str, maker: Callable[..., Any], kwargs: dict[str, Any],
         return gymnasium.wrappers.TimeLimit(made, limit)
 
 
-def _call(name: str, maker: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
+def _call(name: str, maker: Callable[..., object], kwargs: dict[str, Json]) -> object:
     checked_limit(kwargs.get(LIMIT), LIMIT)
     if not arguments.takes(maker, LIMIT):
         kwargs = {key: value for key, value in kwargs.items() if key != LIMIT}
@@ -162,7 +163,7 @@ def _call(name: str, maker: Callable[..., Any], kwargs: dict[str, Any]) -> Any:
         raise UsageError(f"{name} cannot be made: {describe(error)}") from error
 
 
-def _stepped(name: str, env: Any, limit: int | None, render_mode: str | None) -> AnyEnv:
+def _stepped(name: str, env: FuncEnv, limit: int | None, render_mode: str | None) -> AnyEnv:
     """Make an environment that is stepped from a functional one."""
     from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
 

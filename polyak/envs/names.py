@@ -14,9 +14,10 @@ from typing import Any
 import gymnasium
 
 from polyak.errors import UsageError, shortened, trusting, untrusted
+from polyak.types import Json
 
 
-def name_of(maker: str | Callable[..., Any]) -> str:
+def name_of(maker: str | Callable[..., object]) -> str:
     """Return what a run writes down of its environment: the id, or module:name of the callable."""
     if isinstance(maker, str):
         return newest(maker)
@@ -34,7 +35,7 @@ def newest(env: str) -> str:
     return f"{module}{colon}{max(specs, key=lambda spec: spec.version or 0).id}" if specs else env
 
 
-def leads_back(name: str, maker: str | Callable[..., Any]) -> bool:
+def leads_back(name: str, maker: str | Callable[..., object]) -> bool:
     """Say whether another process can find what makes the environment by the name that is written down."""
     if isinstance(maker, str):
         return True
@@ -52,7 +53,7 @@ def has_no_name(name: str) -> bool:
     return module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")")))
 
 
-def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., Any]:
+def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., object]:
     """Turn what a run wrote down into something that can be made again. Raises UsageError.
 
     `named_in` is the file that the name is from, if that is not to be trusted: then no module is imported for it, and
@@ -81,7 +82,7 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., An
     return name
 
 
-def refuse_untrusted(kwargs: dict[str, Any], named_in: Path | None) -> None:
+def refuse_untrusted(kwargs: dict[str, Json], named_in: Path | None) -> None:
     """Raise UsageError where keyword arguments from a file that is not trusted could name a file or a module.
 
     Numbers and plain words are what an environment is told; of paths and modules it may load what is there.

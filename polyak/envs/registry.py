@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from typing import Any
 
 import gymnasium
 
@@ -14,22 +13,24 @@ from polyak.envs.arguments import LIMIT, checked_limit
 from polyak.envs.names import newest
 from polyak.envs.spaces import AnyEnv
 from polyak.errors import UsageError, describe, installing, nearest
+from polyak.types import Json
 
 EXTRAS = {"mujoco": "mujoco", "box2d": "box2d", "Box2D": "box2d"}
 
 
-def from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> AnyEnv:
+def from_registry(env: str, kwargs: dict[str, Json], render_mode: str | None) -> AnyEnv:
     """Make an environment from an id or "module:Id". Raises UsageError, with what to install or the nearest id."""
     _refuse_file(env)
-    drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}  # not every one takes it
-    checked_limit(kwargs.get(LIMIT), LIMIT)
+    drawn: dict[str, Json] = {} if render_mode is None else {"render_mode": render_mode}  # not all take it
+    limit = checked_limit(kwargs.get(LIMIT), LIMIT)
+    others = {key: value for key, value in kwargs.items() if key != LIMIT}
     try:
         if ":" in env:
-            importlib.import_module(env.partition(":")[0])  # it registers what it has
-        with warnings.catch_warnings():  # an older version is the user's wish, or an error
+            importlib.import_module(env.partition(":")[0])  # registers its environments
+        with warnings.catch_warnings():  # the user chose the older version
             warnings.filterwarnings("ignore", message=".*is out of date", category=DeprecationWarning)
             _refuse_unknown(env, kwargs)
-            return gymnasium.make(newest(env), disable_env_checker=True, **{**kwargs, **drawn})
+            return gymnasium.make(newest(env), limit, disable_env_checker=True, **{**others, **drawn})
     except (UsageError, KeyboardInterrupt):
         raise
     except gymnasium.error.DependencyNotInstalled as error:
@@ -37,7 +38,7 @@ def from_registry(env: str, kwargs: dict[str, Any], render_mode: str | None) -> 
     except ModuleNotFoundError as error:
         raise UsageError(f"{env}: there is no module {error.name or env.partition(':')[0]!r}") from error
     except gymnasium.error.Error as error:
-        if newest(env).rpartition(":")[2] in gymnasium.registry:  # what is missing is inside it
+        if newest(env).rpartition(":")[2] in gymnasium.registry:  # the environment itself failed
             raise UsageError(f"{env} cannot be made: {describe(error)}") from error
         raise UsageError(f"unknown environment {env!r}: {_what_there_is(env)}") from error
     except BaseException as error:  # the user's own module or environment: whatever it raises is theirs to mend
@@ -54,7 +55,7 @@ def _refuse_file(env: str) -> None:
         )
 
 
-def _refuse_unknown(env: str, kwargs: dict[str, Any]) -> None:
+def _refuse_unknown(env: str, kwargs: dict[str, Json]) -> None:
     spec = gymnasium.registry.get(newest(env).rpartition(":")[2])
     if spec is not None and spec.entry_point is not None:
         arguments.refuse_unknown(env, arguments.creator_of(spec), [key for key in kwargs if key != LIMIT])

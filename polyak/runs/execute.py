@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 from polyak.envs.functional import CompiledEnv
 from polyak.envs.gymnasium import VectorEnv, episode_seed
@@ -30,6 +30,9 @@ from polyak.training.host import HostLoop
 from polyak.training.job import Job
 from polyak.training.protocols import Loop
 
+if TYPE_CHECKING:
+    from polyak.runs.run import Run
+
 
 def prepare(seeds: Sequence[int]) -> Interrupts:
     """Start JAX, and listen for Ctrl-C."""
@@ -44,7 +47,7 @@ def listen() -> Interrupts:
     return heard
 
 
-def execute(run: Any, claim: folders.Claim, job: Job[AnyEnvs], audience: Audience, opening: Opening) -> Any:
+def execute(run: Run, claim: folders.Claim, job: Job[AnyEnvs], audience: Audience, opening: Opening) -> Run:
     """Train `run` from where it is to its end, score what was learned, and return it."""
     began, heard = time.monotonic(), interrupts.active()
     shown = someone_looks() if audience.quiet is None else not audience.quiet
@@ -93,7 +96,7 @@ def _loop_of(job: Job[AnyEnvs], most_devices: int | None) -> Loop:
     return HostLoop(cast(Job[VectorEnv | Workers], job), most_devices)
 
 
-def _to_the_end(run: Any, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:
+def _to_the_end(run: Run, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:
     """Train and score, and write down what became of it."""
     status.write("training")
     heard.last_words, heard.before_force, heard.patient = status.how_to_go_on, status.write_forced, True

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from polyak.errors import UsageError, option
 from polyak.runs.settings import left_over, whole_steps
 from polyak.training.plan import Plan
+from polyak.types import Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,10 +16,10 @@ class Opening:
 
     resumed: bool = False
     messages: tuple[str, ...] = ()
-    state: Any = None  # of the learners of another run
+    state: Tree = None  # of the learners of another run
 
 
-def lengthened(plan: Plan, steps: Any, taken: int) -> tuple[Plan, tuple[str, ...]]:
+def lengthened(plan: Plan, steps: object, taken: int) -> tuple[Plan, tuple[str, ...]]:
     """Return the plan of a run that goes on to `steps` steps in all, and what is told of that.
 
     Raises UsageError where the run has taken as many already, or is to end after episodes.

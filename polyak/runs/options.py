@@ -3,11 +3,12 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar
 
 from polyak.envs.make import Maker
 from polyak.runs.audience import Audience, Progress
 from polyak.training.plan import Plan
+from polyak.types import Json
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,12 +25,12 @@ class AudienceOptions(TypedDict, total=False):
 class TrainOptions(AudienceOptions, total=False):
     """What `polyak.train` takes besides an algorithm and an environment."""
 
-    env_kwargs: dict[str, Any] | None
+    env_kwargs: dict[str, Json] | None
     steps: int | None
     seeds: int | Sequence[int] | None
     preset: str | None
     config: object
-    plan: Plan | dict[str, Any] | None
+    plan: Plan | dict[str, object] | None
     backend: str | None
     like: str | Path | None
     start_from: str | Path | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias, cast
+from typing import TypeAlias, cast
 
 from polyak import algorithms
 from polyak.envs import functional
@@ -20,6 +20,7 @@ from polyak.training import schedule
 from polyak.training.evaluate import Evaluator, InTraining
 from polyak.training.job import Job
 from polyak.training.plan import Plan
+from polyak.types import Algorithm, Json
 
 
 def lanes_of(seeds: int | Sequence[int]) -> list[int]:
@@ -37,12 +38,12 @@ def lanes_of(seeds: int | Sequence[int]) -> list[int]:
     return lanes
 
 
-def json_kwargs(given: dict[str, Any] | None) -> dict[str, Any]:
+def json_kwargs(given: dict[str, Json] | None) -> dict[str, Json]:
     """Return keyword arguments for the environment as a file holds them. Raises UsageError where it cannot."""
     if not (given is None or (isinstance(given, dict) and all(isinstance(key, str) for key in given))):
         raise UsageError(f"env_kwargs = {given!r} must be a dictionary of keyword arguments")
     try:
-        kwargs: dict[str, Any] = json.loads(json.dumps(given or {}, allow_nan=False))
+        kwargs: dict[str, Json] = json.loads(json.dumps(given or {}, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(
             "env_kwargs may hold only JSON values: numbers, text, True, False, None, lists and dictionaries"
@@ -55,7 +56,9 @@ AnyEnvs: TypeAlias = VectorEnv | Workers | CompiledEnv
 BACKENDS = ("auto", "host", "device")
 
 
-def first_of(name: str, module: Any, source: EnvSource, plan: Plan, backend: str = "host") -> Environment | CompiledEnv:
+def first_of(
+    name: str, module: Algorithm, source: EnvSource, plan: Plan, backend: str = "host"
+) -> Environment | CompiledEnv:
     """Make one environment, which is closed, or its functional form for the device loop: to see what it is like.
 
     Raises UsageError where the algorithm cannot take its actions, or the backend not the environment.

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from polyak import algorithms
 from polyak.envs.make import Maker
@@ -45,7 +45,7 @@ def resume(folder: str | Path, **options: Unpack[ResumeOptions]) -> Run:
         return _continue(run, claim, options.get("env"), steps, audience)
 
 
-def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: Any, audience: Audience) -> Run:
+def _continue(run: Run, claim: folders.Claim, env: Maker | None, steps: object, audience: Audience) -> Run:
     if run.record.status == "finished" and steps is None:
         more = option("steps", 2 * run.record.env_steps)
         raise UsageError(f"{run.folder} is finished; to train it further, give the total number of steps: {more}")

@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import os
 from pathlib import Path
-from typing import Any, Never
+from typing import Never
 
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import EnvSource, Maker
@@ -20,6 +20,7 @@ from polyak.runs.record import RunRecord
 from polyak.runs.scores import Summary, in_words
 from polyak.training.evaluate import Evaluator
 from polyak.training.plans import plan_for
+from polyak.types import Json
 
 
 @dataclasses.dataclass(repr=False)
@@ -58,7 +59,7 @@ class Run:
             self.__dict__["_policy"] = self.saved.policy()
         return self.__dict__["_policy"]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out what made the environment where it cannot be found by name again."""
         kept = self.env is None or self.env.can_be_found
         return self.__dict__ if kept else {**self.__dict__, "env": None}
@@ -66,7 +67,7 @@ class Run:
     def __copy__(self) -> "Run":
         return dataclasses.replace(self)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Run":
+    def __deepcopy__(self, memo: dict[int, object]) -> "Run":
         return Run(self.folder, copy.deepcopy(self.record, memo), self.env, self.trust)
 
     @property
@@ -93,7 +94,7 @@ class Run:
         deterministic: bool = True,
         seed: int = 0,
         env: Maker | None = None,
-        env_kwargs: dict[str, Any] | None = None,
+        env_kwargs: dict[str, Json] | None = None,
         **others: Never,
     ) -> Summary:
         """Play fresh episodes with every seed's policy and summarize them; `seed` chooses other episodes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from polyak.training.evaluate import Evaluator, Scores
 from polyak.training.job import Job
 from polyak.training.protocols import Loop
 from polyak.tree import take
+from polyak.types import Tree
+
+T = TypeVar("T")
 
 CHOOSING, SCORING = 1, 2  # streams of evaluation seeds: the first chooses the best policy, the second scores it
 
@@ -192,13 +195,13 @@ class Session:
         self.seconds["evaluation"] += time.monotonic() - began
         return means[lanes]
 
-    def play(self, policies: Any, episodes: int, lanes: np.ndarray) -> Scores:
+    def play(self, policies: Tree, episodes: int, lanes: np.ndarray) -> Scores:
         """Play the episodes that choose the best policy with the policies of some lanes."""
         of_lanes = (self.seeds[lane] for lane in lanes)
         seeds = [[episode_seed(seed, 0, i, CHOOSING) for i in range(episodes)] for seed in of_lanes]
         return self.evaluator.play(policies, seeds)
 
 
-def _chosen(lanes: np.ndarray, yes: Any, no: Any) -> Any:
+def _chosen(lanes: np.ndarray, yes: T, no: T) -> T:
     """Take the trees of these lanes `[lane]` from one, of the others from the other."""
     return jax.tree.map(lambda a, b: np.where(lanes.reshape(-1, *[1] * (a.ndim - 1)), a, b), yes, no)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyak import algorithms
 from polyak.envs.make import EnvSource, Maker
@@ -14,15 +14,19 @@ from polyak.runs.presets.preset import Preset
 from polyak.runs.provenance import provenance
 from polyak.runs.record import RunRecord
 from polyak.runs.settings import Settings
+from polyak.types import Algorithm, Json
+
+if TYPE_CHECKING:
+    from polyak.runs.run import Run
 
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
     """What a caller names to be trained; None where it is left open."""
 
-    algorithm: Any = None
+    algorithm: Algorithm | str | None = None
     env: Maker | None = None
-    env_kwargs: dict[str, Any] | None = None
+    env_kwargs: dict[str, Json] | None = None
     seeds: int | Sequence[int] | None = None
     preset: str | None = None
     backend: str | None = None
@@ -33,7 +37,7 @@ class Start:
     """What is trained, with all that was left open filled in."""
 
     name: str
-    module: Any
+    module: Algorithm
     source: EnvSource
     lanes: list[int]
     preset: str
@@ -41,7 +45,7 @@ class Start:
     backend: str
 
 
-def _like(run: Any, wish: Wish) -> Wish:
+def _like(run: Run, wish: Wish) -> Wish:
     """Fill in a wish from a run. Raises UsageError where the run's settings would not fit what is wished."""
     record: RunRecord = run.record
     if wish.preset is not None:
@@ -58,13 +62,13 @@ def _like(run: Any, wish: Wish) -> Wish:
     )
 
 
-def _env_of(run: Any) -> Maker:
+def _env_of(run: Run) -> Maker:
     """Return a run's environment: by the name that it was given if that is trusted, else what may be made of it."""
     found: Maker = run.source().maker
     return run.record.env if run.trust and run.env is None else found
 
 
-def settings_of(run: Any) -> Preset:
+def settings_of(run: Run) -> Preset:
     """Return a run's settings as a preset."""
     config, plan = (
         {name: tuple(value) if isinstance(value, list) else value for name, value in getattr(run.record, part).items()}
@@ -73,13 +77,15 @@ def settings_of(run: Any) -> Preset:
     return Preset(f"the settings of {run.folder}", config=config, plan=plan)
 
 
-def in_order(first: Any, second: Any) -> tuple[Any, Any]:
+def in_order(first: object, second: object) -> tuple[Any, Any]:
     """Return algorithm and environment in this order, also where they were named in the other."""
     named = [isinstance(word, str) and algorithms.registered(word) is not None for word in (first, second)]
     return (second, first) if named == [False, True] and first is not None else (first, second)
 
 
-def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: Any, donor: Any) -> Preset:
+def begun_with(
+    name: str, module: Algorithm, env: str, preset: str | None, repeated: Run | None, donor: Run | None
+) -> Preset:
     """Return the settings to begin with: those of a run that is repeated, else a preset's, with a donor's config.
 
     Raises UsageError where one of these runs trained another algorithm.
@@ -93,13 +99,13 @@ def begun_with(name: str, module: Any, env: str, preset: str | None, repeated: A
     return dataclasses.replace(settings, config=settings_of(donor).config) if donor and preset is None else settings
 
 
-def lanes_of(wish: Wish, repeated: Any = None) -> list[int]:
+def lanes_of(wish: Wish, repeated: Run | None = None) -> list[int]:
     """List the seeds: where they are left open those of the run that is repeated, or one."""
     usual = repeated.record.seeds if repeated else 1
     return request.lanes_of(usual if wish.seeds is None else wish.seeds)
 
 
-def start_of(wish: Wish, repeated: Any = None, donor: Any = None) -> Start:
+def start_of(wish: Wish, repeated: Run | None = None, donor: Run | None = None) -> Start:
     """Find out what is to be trained. Raises UsageError.
 
     `repeated` is a run whose settings it starts from, `donor` one that gives what it has learned, and its config.

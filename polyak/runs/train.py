@@ -1,7 +1,7 @@
 """Train: from what a caller asks for to a finished run."""
 
 import contextlib
-from typing import Any, Unpack
+from typing import Unpack
 
 from polyak.envs.functional import CompiledEnv
 from polyak.envs.make import Maker
@@ -16,11 +16,12 @@ from polyak.runs.run import Run, load
 from polyak.runs.settings import Asked, Settings, settings_for
 from polyak.training.job import Job
 from polyak.training.learn import Task
+from polyak.types import Algorithm
 
 
 @interrupts.listening()
 @offering(TrainOptions)
-def train(algorithm: Any = None, env: Maker | None = None, **options: Unpack[TrainOptions]) -> Run:
+def train(algorithm: Algorithm | str | None = None, env: Maker | None = None, **options: Unpack[TrainOptions]) -> Run:
     """Train independent agents, one unless `seeds` says otherwise, and return the finished run.
 
     `algorithm` is a registered name or a module; `env` an id, "module:Id" or a callable that returns an environment,

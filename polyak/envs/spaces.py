@@ -1,6 +1,6 @@
 """Gymnasium spaces as an algorithm sees them: observations as arrays, actions in [-1, 1] or an index."""
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import gymnasium
 import numpy as np
@@ -19,6 +19,13 @@ INSTEAD = {
     "Graph": "describe the graph by a Box of fixed size",
     "OneOf": "use a Dict that holds every alternative",
 }
+
+
+class Spaces(NamedTuple):
+    """Both spaces of an environment: what it returns, and the units of its actions."""
+
+    observation: AnySpace
+    action: AnySpace
 
 
 def spec_of(observation: AnySpace, action: AnySpace) -> EnvSpec:

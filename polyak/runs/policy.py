@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
-from gymnasium import spaces
+from gymnasium.spaces import Box
+from numpy.typing import ArrayLike
 
 from polyak import algorithms
 from polyak.envs.observations import Reader, number_of, refuse_nonfinite
-from polyak.envs.spaces import ActionScale, AnySpace, from_json, spec_of, to_json
+from polyak.envs.spaces import ActionScale, Spaces, from_json, spec_of, to_json
 from polyak.errors import UsageError, shortened
 from polyak.lazy import jax
 from polyak.numerics.precision import in_32_bits
@@ -25,7 +26,7 @@ from polyak.training.acting import Behavior, make_acting
 from polyak.training.numpy_trial import Verdict
 from polyak.training.protocols import Acting
 from polyak.tree import map_leaves, take
-from polyak.types import Algorithm, EnvSpec, Json, Obs
+from polyak.types import Algorithm, EnvSpec, Json, Obs, Tree
 
 
 class Policy:
@@ -33,24 +34,23 @@ class Policy:
 
     def __init__(
         self,
-        algorithm: Any,
-        config: Any,
-        tree: Any,
-        observation_space: AnySpace,
-        action_space: Any,
+        algorithm: Algorithm,
+        config: Tree,
+        tree: Tree,
+        spaces: Spaces,
         seed: int,
         verdict: Verdict | None = None,
     ):
         """Wrap one seed's policy tree (NumPy arrays without a lane axis); `verdict`: whether it acts in NumPy."""
         self.algorithm, self.config, self.seed = algorithm, config, seed
-        self.observation_space, self.action_space = observation_space, action_space
-        self.spec, self.scale = spec_of(observation_space, action_space), ActionScale(action_space)
-        self.read = Reader(observation_space)
+        self.observation_space, self.action_space = spaces
+        self.spec, self.scale = spec_of(*spaces), ActionScale(spaces.action)
+        self.read = Reader(spaces.observation)
         self.tree = map_leaves(lambda leaf: leaf[None], tree)
         self.calls, self.verdict = 0, verdict
         self.actings: dict[tuple[int, bool], Acting] = {}
 
-    def __call__(self, obs: Any, deterministic: bool = True) -> np.ndarray:
+    def __call__(self, obs: object, deterministic: bool = True) -> np.ndarray:
         """Choose actions for one observation of the environment's space, or for a batch of them.
 
         Raises ValueError if the observation does not fit the space, or is not finite.
@@ -58,7 +58,11 @@ class Policy:
         return self.predict(obs, deterministic=deterministic)[0]
 
     def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+        self,
+        observation: object,
+        state: object = None,
+        episode_start: ArrayLike | None = None,
+        deterministic: bool = True,
     ) -> tuple[np.ndarray, None]:
         """Choose actions as Stable-Baselines3 policies do, so that its tools (`evaluate_policy`) accept this one.
 
@@ -69,14 +73,14 @@ class Policy:
             refuse_nonfinite(rows)
         actions = self.act(rows, episode_start, deterministic)
         if single:  # in a box an array, even where it has no axes; of indices a number
-            return np.asarray(actions[0]) if isinstance(self.action_space, spaces.Box) else actions[0], None
+            return np.asarray(actions[0]) if isinstance(self.action_space, Box) else actions[0], None
         return actions, None
 
-    def act(self, rows: Obs, episode_start: Any = None, deterministic: bool = True) -> np.ndarray:
+    def act(self, rows: Obs, episode_start: ArrayLike | None = None, deterministic: bool = True) -> np.ndarray:
         """Choose actions for observations `[batch, ...]`, as `polyak.envs.observations` reads them."""
         count = number_of(rows)
         if not count:
-            return np.zeros((0, *self.action_space.shape), self.action_space.dtype)
+            return np.zeros((0, *(self.action_space.shape or ())), self.action_space.dtype)
         acting = self._acting(count, explore=not deterministic)
         for i in np.flatnonzero(np.broadcast_to(False if episode_start is None else episode_start, count)):
             acting.reset_memory(0, int(i))
@@ -91,22 +95,25 @@ class Policy:
             self.verdict = acting.verdict
         return self.actings[count, explore]
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Leave out what is made anew, and of an algorithm that is a module all but its name."""
-        algorithm = self.algorithm
+        algorithm: object = self.algorithm
         if isinstance(algorithm, ModuleType):
             algorithm, _ = algorithms.find(algorithm)
         return {**self.__dict__, "algorithm": algorithm, "actings": {}}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         if isinstance(self.algorithm, str):
             _, self.algorithm = algorithms.find(self.algorithm)
 
 
-def save(folder: Path, facts: Mapping[str, object], trees: dict[str, Any], spaces_: tuple[AnySpace, AnySpace]) -> None:
+def save(folder: Path, facts: Mapping[str, object], trees: dict[str, Tree], spaces: Spaces) -> None:
     """Save the policies of all seeds (`trees["final"]`, `trees["best"]`, each with a leading lane axis)."""
-    described: dict[str, Json] = {"observation_space": to_json(spaces_[0]), "action_space": to_json(spaces_[1])}
+    described: dict[str, Json] = {
+        "observation_space": to_json(spaces.observation),
+        "action_space": to_json(spaces.action),
+    }
     with contextlib.suppress(ValueError):  # what cannot be described is read with JAX's help
         described["tree"] = structure.describe(trees["final"])
     arrays.save_set(folder, "policy.json", {**facts, **described}, trees)
@@ -147,12 +154,10 @@ class Saved:
         _, self.algorithm = algorithms.find(record.algorithm, None if trust else path)
         self.config = files.settings_from_json(self.algorithm.Config, record.config, path)
         try:
-            self.observation_space, self.action_space = (
-                from_json(space) for space in (record.observation_space, record.action_space)
-            )
+            self.spaces = Spaces(from_json(record.observation_space), from_json(record.action_space))
         except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise UsageError(f"{path}: a space is damaged ({shortened(str(error))})") from error
-        self.spec = spec_of(self.observation_space, self.action_space)
+        self.spec = spec_of(*self.spaces)
         if self.spec.transition_bytes > LARGEST_STEP:  # before anything of that size is made
             raise UsageError(f"{path}: a space is damaged: a step would take more than {LARGEST_STEP:,} bytes")
         self.verdict = Verdict(True) if record.acts_in_numpy is True else None  # None: to be tried
@@ -160,7 +165,7 @@ class Saved:
     def _read(self) -> PolicyRecord:
         return files.read_record(PolicyRecord, self.folder / "policy.json")
 
-    def tree(self, which: str) -> Any:
+    def tree(self, which: str) -> Tree:
         """Load the policies of all seeds, `which` being "best" or "final"."""
         while True:
             if which not in self.record.files:
@@ -173,14 +178,14 @@ class Saved:
                     raise
                 self.record = record  # the run is being trained, and has saved newer policies in the meantime
 
-    def _tree(self, which: str) -> Any:
+    def _tree(self, which: str) -> Tree:
         tree = self._tree_in_numpy(which)
         if tree is None:
             template = policy_template(self.algorithm, self.config, self.spec, len(self.seeds))
             return arrays.load_arrays(self.folder, self.record.files[which], template)
         return tree
 
-    def _tree_in_numpy(self, which: str) -> Any:
+    def _tree_in_numpy(self, which: str) -> Tree:
         """Load the policies as they are described, without JAX; None where they do not act in NumPy."""
         if self.verdict is None or self.record.tree is None:
             return None
@@ -194,7 +199,7 @@ class Saved:
         self.verdict = None
         return None
 
-    def _acts(self, tree: Any) -> bool:
+    def _acts(self, tree: Tree) -> bool:
         """Say whether policies that were read choose actions, which a description that was changed may prevent."""
         behavior = Behavior(self.algorithm, self.config, self.spec, num_envs=1, explore=True)
         try:
@@ -211,14 +216,13 @@ class Saved:
         if seed not in self.seeds:
             raise UsageError(f"the run has no seed {seed}: its seeds are {', '.join(map(str, self.seeds))}")
         tree = take(trees, self.seeds.index(seed))
-        spaces_ = self.observation_space, self.action_space
-        return Policy(self.algorithm, self.config, tree, *spaces_, seed, self.verdict)
+        return Policy(self.algorithm, self.config, tree, self.spaces, seed, self.verdict)
 
 
-def policy_template(algorithm: Algorithm, config: Any, spec: EnvSpec, lanes: int) -> Any:
+def policy_template(algorithm: Algorithm, config: Tree, spec: EnvSpec, lanes: int) -> Tree:
     """Describe the shapes of the policies of some lanes without making any."""
 
-    def make(key: jax.Array) -> Any:
+    def make(key: jax.Array) -> Tree:
         return algorithm.init(config, spec, key).policy
 
     devices.prepare()

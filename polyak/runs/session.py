@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from polyak.envs.gymnasium import episode_seed
+from polyak.envs.spaces import Spaces
 from polyak.errors import RunError
 from polyak.lazy import jax
 from polyak.runs import checkpoint, policy
@@ -115,7 +116,7 @@ class Session:
         best_seed = int(self.seeds[int(np.argmax(self.best_returns))])
         trees = {"final": self.loop.policy, "best": best}
         facts = {**self.trained, "best_seed": best_seed, "acts_in_numpy": self.loop.verdict.in_numpy}
-        spaces = self.job.envs.observation_space, self.job.envs.action_space
+        spaces = Spaces(self.job.envs.observation_space, self.job.envs.action_space)
         policy.save(self.folder / "policy", facts, trees, spaces)
 
     def _refuse_diverged(self) -> None:

@@ -36,7 +36,7 @@ class Record:
     finite: Array  # [] whether all numbers were finite
 
 
-Ends: TypeAlias = tuple[jax.Array, jax.Array]  # as `length` and `total` of a record, of one iteration
+Ends: TypeAlias = tuple["jax.Array", "jax.Array"]  # as `length` and `total` of a record, of one iteration
 Playing: TypeAlias = tuple[Tree, Tree, Transition, Ends]  # environments, memory, and what was collected so far
 
 

@@ -176,7 +176,7 @@ def test_a_kill_while_saving_leaves_a_whole_checkpoint(
 def test_a_kill_while_saving_policies_leaves_whole_ones(stopped: Path, monkeypatch: pytest.MonkeyPatch, number: int):
     saved = polyak.load(stopped).saved
     trees = {which: jax.tree.map(lambda leaf: leaf + 1, saved.tree(which)) for which in ("final", "best")}
-    spaces = saved.observation_space, saved.action_space
+    spaces = saved.spaces
     with monkeypatch.context() as patch:
         kill_at(patch, "replace", number)
         with pytest.raises(Killed):

@@ -23,7 +23,7 @@ def test_a_policy_of_several_choices_stays_inside_its_space(name: str, world: st
     run = polyak.train(name, env, steps=64, seeds=1, out=tmp_path / "run", config=config, plan=PLAN)
     space = IDS[world][1]["action"]
     saved = Saved(run.folder / "policy")
-    assert saved.action_space == space
+    assert saved.spaces.action == space
     policy = saved.policy("final", 0)
     one, (many, _) = policy(OBS[0]), policy.predict(OBS, deterministic=False)
     assert space.contains(one)

@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 import polyak
 from polyak import UsageError
+from polyak.envs.spaces import Spaces
 from polyak.runs import files, policy
 from polyak.runs.policy import Saved
 from polyak.training.acting import Behavior, make_acting
@@ -56,7 +57,7 @@ def save(agent: Agent, folder: Path) -> Any:
         "env": "Some-v0",
     }
     folder.mkdir(parents=True)
-    policy.save(folder, facts, {"final": tree, "best": tree}, (seen, action_space(agent.spec.action)))
+    policy.save(folder, facts, {"final": tree, "best": tree}, Spaces(seen, action_space(agent.spec.action)))
     return tree
 
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 import polyak
 from polyak import Policy, UsageError
-from polyak.envs.spaces import from_json, spec_of, to_json
+from polyak.envs.spaces import Spaces, from_json, spec_of, to_json
 from polyak.runs.policy import Saved, save
 from tests.fixtures import small
 from tests.fixtures.envs import HIGH, LOW
@@ -142,7 +142,7 @@ UNIT = spaces.Box(-1.0, 1.0, (2,))
 def policy_on(observation: Any, action: Any = UNIT) -> Policy:
     """A policy that was never trained, on other spaces."""
     tree = linear.init(linear.Config(), spec_of(observation, action), jax.random.key(0)).policy
-    return Policy(linear, linear.Config(), jax.tree.map(np.asarray, tree), observation, action, 0)
+    return Policy(linear, linear.Config(), jax.tree.map(np.asarray, tree), Spaces(observation, action), 0)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_a_policy_that_a_training_replaces_while_it_is_loaded_is_read_again(fini
     saved = Saved(shutil.copytree(finished.folder / "policy", tmp_path / "policy"))
     trees = {which: jax.tree.map(lambda leaf: leaf + 1, saved.tree(which)) for which in ("final", "best")}
     facts = {**vars(saved.record), "best_seed": 1 - saved.record.best_seed}
-    save(saved.folder, facts, trees, (saved.observation_space, saved.action_space))
+    save(saved.folder, facts, trees, saved.spaces)
     for which in ("final", "best"):
         jax.tree.map(np.testing.assert_array_equal, saved.tree(which), trees[which])
     assert saved.policy().seed == facts["best_seed"]

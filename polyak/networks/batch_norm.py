@@ -40,6 +40,9 @@ class Statistics:
     updates: Int[Array, ""]  # how often they were moved
 
 
+NetStatistics: TypeAlias = tuple[Statistics | tuple[()], ...]  # of each norm of a network; () for a layer norm or none
+
+
 @pytree
 class BatchNorm:
     """Normalize each feature, then scale and shift it. Source: Ioffe and Szegedy 2015 (arXiv 1502.03167).

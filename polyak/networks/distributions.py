@@ -6,7 +6,7 @@ Sampling and modes work on NumPy arrays too, with a leading lane axis, because t
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from polyak.types import Array, Key
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
+
+Memory = TypeVar("Memory")
 
 LOG_ROOT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -168,7 +170,16 @@ def _exp(x: Array) -> Array:
     return np.exp(x) if isinstance(x, np.ndarray) else jnp.exp(x)
 
 
-def sample_or_mode(config: Any, policy: Any, memory: Any, obs: Array, key: Key, explore: bool) -> tuple[Array, Any]:
+class StochasticPolicy(Protocol):
+    """A policy that returns a distribution over actions for a batch of observations."""
+
+    def __call__(self, obs: Array, /) -> Distribution:
+        """Return the distribution."""
+
+
+def sample_or_mode(
+    config: object, policy: StochasticPolicy, memory: Memory, obs: Array, key: Key, explore: bool
+) -> tuple[Array, Memory]:
     """Act for an algorithm whose policy returns a distribution: sample to explore, else take the mode."""
     actions = policy(obs)
     return (actions.sample(key) if explore else actions.mode()), memory

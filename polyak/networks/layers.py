@@ -11,15 +11,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from polyak.lazy import jax, jnp
-from polyak.networks.batch_norm import BatchNorm, BatchStyle
+from polyak.networks.batch_norm import BatchNorm, BatchStyle, NetStatistics
 from polyak.numerics.maths import orthonormal, squash
 from polyak.tree import pytree, static
-from polyak.types import Array
+from polyak.types import Array, Tree
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -62,7 +62,7 @@ class Linear:
     bias: Float[Array, "out"]
 
     @classmethod
-    def create(cls, key: jax.Array, size_in: int, size_out: int, limit: Any = None) -> "Linear":
+    def create(cls, key: jax.Array, size_in: int, size_out: int, limit: Array | float | None = None) -> "Linear":
         """Draw weights and biases from U(±limit); the default limit is 1/√size_in.
 
         Source: Lillicrap et al. 2016, section 7 (which gives the final layer the limit 3e-3).
@@ -72,7 +72,7 @@ class Linear:
         return cls(numbers[:-1], numbers[-1])
 
     @classmethod
-    def orthogonal(cls, key: jax.Array, size_in: int, size_out: int, gain: Any) -> "Linear":
+    def orthogonal(cls, key: jax.Array, size_in: int, size_out: int, gain: Array | float) -> "Linear":
         """Draw orthogonal weights, scaled by a gain, without bias. Source: Saxe et al. 2014 (arXiv 1312.6120)."""
         columns = orthonormal(jax.random.normal(key, (max(size_in, size_out), min(size_in, size_out))))
         return cls(gain * (columns.T if size_in < size_out else columns), jnp.zeros(size_out))
@@ -109,15 +109,25 @@ class LayerNorm:
         """Return nothing: a sample is its own statistics."""
         return ()
 
-    def __call__(self, x: Float[Array, "batch features"], statistics: Any = ()) -> Float[Array, "batch features"]:
+    def __call__(self, x: Float[Array, "batch features"], statistics: tuple[()] = ()) -> Float[Array, "batch features"]:
         """Apply to a batch."""
         centered = x - x.mean(-1, keepdims=True)
         deviation = ((centered**2).mean(-1, keepdims=True) + 1e-6) ** 0.5
         return centered / deviation * self.scale[..., None, :] + self.shift[..., None, :]
 
-    def train(self, x: Array, statistics: Any) -> tuple[Array, Any]:
+    def train(self, x: Array, statistics: tuple[()]) -> tuple[Array, tuple[()]]:
         """Apply to a batch."""
         return self(x), statistics
+
+
+class Norm(Protocol):
+    """What a network needs of a norm, whose statistics it only keeps."""
+
+    def __call__(self, x: Array, statistics: Tree, /) -> Array:
+        """Apply to a batch with the running statistics."""
+
+    def train(self, x: Array, statistics: Tree, /) -> tuple[Array, Tree]:
+        """Apply to a batch with the batch's statistics; return the advanced running ones too."""
 
 
 @pytree
@@ -134,7 +144,12 @@ class MLP:
 
     @classmethod
     def create(
-        cls, key: jax.Array, sizes: Sequence[int], linear_end: bool, final_init: Any = None, style: Style = PLAIN
+        cls,
+        key: jax.Array,
+        sizes: Sequence[int],
+        linear_end: bool,
+        final_init: Array | float | None = None,
+        style: Style = PLAIN,
     ) -> "MLP":
         """Make layers between consecutive `sizes`.
 
@@ -143,12 +158,11 @@ class MLP:
         """
         pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, max(len(pairs), 1))
-        usual, make = (2**0.5, Linear.orthogonal) if style.orthogonal else (None, Linear.create)
-        inits = [usual] * (len(pairs) - 1) + [usual if final_init is None else final_init]
-        layers = tuple(make(k, a, b, init) for k, (a, b), init in zip(keys, pairs, inits, strict=False))
+        inits = [*[None] * (len(pairs) - 1), final_init]
+        layers = tuple(_linear(k, *pair, init, style) for k, pair, init in zip(keys, pairs, inits, strict=False))
         return cls(layers, _norms(sizes[:-1] if linear_end else sizes, style), linear_end, style)
 
-    def statistics(self) -> tuple[Any, ...]:
+    def statistics(self) -> NetStatistics:
         """Return fresh batch-norm statistics: an empty tuple without norms."""
         return tuple(() if norm is None else norm.statistics() for norm in self.norms)
 
@@ -165,15 +179,15 @@ class MLP:
         ]
         return MLP(tuple(layers), jax.tree.map(lambda leaf: False, self.norms), self.linear_end, self.style)
 
-    def __call__(self, x: Array, statistics: tuple[Any, ...] = ()) -> Array:
+    def __call__(self, x: Array, statistics: NetStatistics = ()) -> Array:
         """Apply to `[batch, in]`, normalizing by the running statistics."""
         return self._walk(x, statistics, training=False)[0]
 
-    def train(self, x: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    def train(self, x: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Apply to `[batch, in]`, normalizing by the batch's statistics; return the advanced running ones too."""
         return self._walk(x, statistics, training=True)
 
-    def _walk(self, x: Array, statistics: tuple[Any, ...], training: bool) -> tuple[Array, tuple[Any, ...]]:
+    def _walk(self, x: Array, statistics: NetStatistics, training: bool) -> tuple[Array, NetStatistics]:
         activation, active = ACTIVATIONS[self.style.activation], len(self.layers) - self.linear_end
         if not self.norms:  # acting feels what is spared here
             for i, layer in enumerate(self.layers):
@@ -182,7 +196,7 @@ class MLP:
         running = list(statistics)
 
         def normalized(x: Array, i: int) -> Array:
-            norm: Any = self.norms[i] if i < len(self.norms) else None
+            norm: Norm | None = self.norms[i] if i < len(self.norms) else None
             if norm is None:
                 return x
             if not training:
@@ -203,7 +217,13 @@ class MLP:
         return x, tuple(running)
 
 
-def _norms(sizes: Sequence[int], style: Style) -> tuple[Any, ...]:
+def _linear(key: jax.Array, size_in: int, size_out: int, init: Array | float | None, style: Style) -> Linear:
+    if style.orthogonal:
+        return Linear.orthogonal(key, size_in, size_out, 2**0.5 if init is None else init)
+    return Linear.create(key, size_in, size_out, init)
+
+
+def _norms(sizes: Sequence[int], style: Style) -> tuple[BatchNorm | LayerNorm | None, ...]:
     if style.norm is None:
         return ()
     if style.norm == "layer":

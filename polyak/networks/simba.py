@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from polyak.errors import UsageError
 from polyak.lazy import jax
+from polyak.networks.batch_norm import NetStatistics
 from polyak.networks.layers import MLP, PLAIN, Architecture, LayerNorm, Linear, Style, relu
 from polyak.tree import pytree
 from polyak.types import Array
@@ -40,7 +40,7 @@ class Simba:
     output: Linear
 
     @classmethod
-    def create(cls, key: jax.Array, sizes: Sequence[int], final_init: Any = None) -> "Simba":
+    def create(cls, key: jax.Array, sizes: Sequence[int], final_init: Array | float | None = None) -> "Simba":
         """Make a block for each hidden size; they are all alike. `final_init` is the limit of the output's weights."""
         width, count = sizes[1], len(sizes) - 2
         keys = jax.random.split(key, 2 * count + 2)
@@ -66,19 +66,21 @@ class Simba:
         """Say for each leaf whether decay applies: to all weights."""
         return jax.tree.map(lambda leaf: leaf.ndim > 1, self)
 
-    def __call__(self, x: Array, statistics: Any = ()) -> Array:
+    def __call__(self, x: Array, statistics: NetStatistics = ()) -> Array:
         """Apply to `[batch, in]`."""
         x = self.embedding(x)
         for block in self.blocks:
             x = block(x)
         return self.output(self.norm(x))
 
-    def train(self, x: Array, statistics: Any) -> tuple[Array, Any]:
+    def train(self, x: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Apply to `[batch, in]`."""
         return self(x), statistics
 
 
-def network(key: jax.Array, sizes: Sequence[int], final_init: Any = None, style: Style = PLAIN) -> MLP | Simba:
+def network(
+    key: jax.Array, sizes: Sequence[int], final_init: Array | float | None = None, style: Style = PLAIN
+) -> MLP | Simba:
     """Make a network with a linear output in the architecture asked for."""
     if style.architecture == "simba":
         return Simba.create(key, sizes, final_init)

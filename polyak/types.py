@@ -16,7 +16,7 @@ Array: TypeAlias = Union["jax.Array", np.ndarray]
 Key: TypeAlias = Any  # a JAX key, or `draws.LaneGenerators` when acting in NumPy
 Obs: TypeAlias = Any  # an array, or a dictionary of arrays by name: what `EnvSpec.obs` describes
 Tree: TypeAlias = Any  # a pytree of arrays whose structure its maker alone knows: a config, a state, a policy, a memory
-Metrics: TypeAlias = dict[str, Any]  # arrays: scalars, or one number for each sample
+Metrics: TypeAlias = dict[str, Array]  # arrays: scalars, or one number for each sample
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None  # what a JSON file holds
 
 
@@ -214,7 +214,7 @@ class Sampling:
     priority_beta: Array | float = 0.4  # at the start of the run; it rises to 1
 
     @classmethod
-    def of(cls, config: Any) -> "Sampling":
+    def of(cls, config: Tree) -> "Sampling":
         """Read the settings that bear these names; an algorithm that has all four says `sampling = Sampling.of`."""
         return cls(config.gamma, config.n_step, config.priority_alpha, config.priority_beta)
 
@@ -235,7 +235,7 @@ class Algorithm(Protocol):
     """
 
     @property
-    def Config(self) -> type[Any]:  # noqa: N802 (a class)
+    def Config(self) -> type[Tree]:  # noqa: N802 (a class)
         """The hyperparameters: a frozen pytree dataclass."""
 
     @property
@@ -246,20 +246,22 @@ class Algorithm(Protocol):
     def acts_on(self) -> tuple[type[ActionSpace], ...]:
         """The action spaces that it can take."""
 
-    def init(self, config: Any, spec: EnvSpec, key: jax.Array, /) -> Any:
+    def init(self, config: Tree, spec: EnvSpec, key: jax.Array, /) -> Tree:
         """Make the state of a fresh agent; it has a field `policy`."""
 
-    def act(self, config: Any, policy: Any, memory: Any, obs: Obs, key: Key, explore: bool, /) -> tuple[Array, Any]:
+    def act(self, config: Tree, policy: Tree, memory: Tree, obs: Obs, key: Key, explore: bool, /) -> tuple[Array, Tree]:
         """Choose actions in [-1, 1] (or indices) for observations `[env, obs]`; return the next memory too."""
 
-    def update(self, config: Any, state: Any, data: Transition, key: jax.Array, clock: Clock, /) -> tuple[Any, Metrics]:
+    def update(
+        self, config: Tree, state: Tree, data: Transition, key: jax.Array, clock: Clock, /
+    ) -> tuple[Tree, Metrics]:
         """Learn once from a batch or a rollout; the state keeps its structure, shapes and dtypes.
 
         A metric is a scalar, or has one number for each sample, whose mean is logged.
         """
 
 
-def init_memory(algorithm: Algorithm, config: Any, spec: EnvSpec) -> Any:
+def init_memory(algorithm: Algorithm, config: Tree, spec: EnvSpec) -> Tree:
     """Make one environment's acting memory at an episode's start: `()` where the algorithm keeps none."""
     made = getattr(algorithm, "init_memory", None)
     return () if made is None else made(config, spec)

@@ -12,7 +12,7 @@ preset `tutorial` uses. Differs from the paper: no asynchronous workers, gradien
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, optax
@@ -93,7 +93,7 @@ class State:
 
     policy: Policy
     value: StateValue
-    opt_state: Any
+    opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -137,7 +137,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     return State(Policy(trunk, actor, normalizer), critic, opt_state), {**metrics, "value": value.mean()}
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of all networks."""
     make = optimize.rmsprop if config.optimizer == "rmsprop" else optimize.adam
     return make(learning_rate, config.gradient_norm)

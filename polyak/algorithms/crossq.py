@@ -16,18 +16,18 @@ SAC with τ = 1.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import SquashedActor
-from polyak.networks.batch_norm import BatchStyle, Normalization
-from polyak.networks.critics import Critic, ensemble_keys, ensemble_min
+from polyak.networks.batch_norm import BatchStyle, NetStatistics, Normalization
+from polyak.networks.critics import Critic, ensemble_keys, ensemble_min, ensemble_sum
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
 from polyak.numerics.noise import Correlated
 from polyak.tree import pytree, replace, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -86,7 +86,7 @@ class Policy:
     """What acting needs."""
 
     actor: SquashedActor
-    statistics: tuple[Any, ...]
+    statistics: NetStatistics
 
 
 @pytree
@@ -95,12 +95,12 @@ class State:
 
     policy: Policy
     critics: tuple[Critic, ...]
-    critic_statistics: tuple[Any, ...]
+    critic_statistics: tuple[NetStatistics, ...]
     log_alpha: Array  # []
     target_entropy: Array  # []
-    actor_opt_state: Any
-    critic_opt_state: Any
-    alpha_opt_state: Any
+    actor_opt_state: optax.OptState
+    critic_opt_state: optax.OptState
+    alpha_opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -129,12 +129,12 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Tree:
     """Start the exploration noise of one environment."""
     return Correlated(config.noise_correlation).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy.actor(obs, policy.statistics)
     if not explore:
@@ -152,13 +152,13 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     obs = jax.tree.map(lambda *parts: jnp.concatenate(parts), batch.obs, batch.next_obs)
     action = jnp.concatenate([batch.action, next_action])
 
-    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Any]:
+    def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, tuple[tuple[NetStatistics, ...], Metrics]]:
         pairs = zip(critics, state.critic_statistics, strict=True)
         both, statistics = zip(*(critic.train(obs, action, running) for critic, running in pairs), strict=True)
         next_value = ensemble_min([q[n:] for q in both]) - alpha * next_log_prob
         reward, discount = config.reward_scale * batch.reward, batch.discount(config.gamma)
         y = jax.lax.stop_gradient(maths.td_target(reward, discount, batch.terminated, next_value))
-        loss: Any = 0.5 * sum(jnp.square(q[:n] - y).mean() for q in both)
+        loss = 0.5 * ensemble_sum([jnp.square(q[:n] - y).mean() for q in both])
         return loss, (statistics, {"critic_loss": loss, "q": both[0][:n].mean()})
 
     critics, critic_opt_state, (statistics, metrics) = optimize.descend(
@@ -181,7 +181,7 @@ def _improve_policy(config: Config, state: State, obs: Obs, key: jax.Array) -> S
     """Climb the minimum of the critics plus α times the entropy, then adjust α."""
     alpha = jnp.exp(state.log_alpha)
 
-    def actor_loss(actor: SquashedActor) -> tuple[Array, Any]:
+    def actor_loss(actor: SquashedActor) -> tuple[Array, tuple[NetStatistics, Array]]:
         actions, statistics = actor.train(obs, state.policy.statistics)
         action, log_prob = actions.sample_with_log_prob(key)
         pairs = zip(state.critics, state.critic_statistics, strict=True)
@@ -209,6 +209,6 @@ def sampling(config: Config) -> Sampling:
     return Sampling(config.gamma, config.n_step)
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of the actor or of the critics."""
     return optimize.adam(learning_rate, b1=config.adam_b1)

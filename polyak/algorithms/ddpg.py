@@ -14,13 +14,13 @@ actor's loss use running statistics, which the targets copy whole; the paper lea
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.errors import UsageError
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import Actor, Bound
-from polyak.networks.batch_norm import STYLES, Normalization
+from polyak.networks.batch_norm import STYLES, NetStatistics, Normalization
 from polyak.networks.critics import Critic
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
@@ -28,7 +28,7 @@ from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -103,7 +103,7 @@ class Policy:
     """What acting needs."""
 
     actor: Actor
-    statistics: tuple[Any, ...]
+    statistics: NetStatistics
     normalizer: Normalizer
 
     def __call__(self, obs: Obs) -> Array:
@@ -117,8 +117,8 @@ class Target:
 
     actor: Actor
     critic: Critic
-    actor_statistics: tuple[Any, ...]
-    critic_statistics: tuple[Any, ...]
+    actor_statistics: NetStatistics
+    critic_statistics: NetStatistics
 
 
 @pytree
@@ -127,10 +127,10 @@ class State:
 
     policy: Policy
     critic: Critic
-    critic_statistics: tuple[Any, ...]
+    critic_statistics: NetStatistics
     target: Target
-    actor_opt_state: Any
-    critic_opt_state: Any
+    actor_opt_state: optax.OptState
+    critic_opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -151,12 +151,12 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Tree:
     """Start the exploration noise of one environment."""
     return noise.of(config).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
     """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
     action = policy(obs)
     if explore:
@@ -170,7 +170,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     policy, target, y = state.policy, state.target, target_value(config, state, batch)
     obs = policy.normalizer(batch.obs)
 
-    def critic_loss(critic: Critic) -> tuple[Array, Any]:
+    def critic_loss(critic: Critic) -> tuple[Array, tuple[NetStatistics, Metrics]]:
         q, statistics = critic.train(obs, batch.action, state.critic_statistics)
         loss = batch.weighted(maths.LOSSES[config.loss](q - y)).mean()
         return loss, (statistics, {"critic_loss": loss, "q": q.mean(), "td_error": jnp.abs(q - y)})
@@ -179,7 +179,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         critic_optimizer(config), critic_loss, state.critic, state.critic_opt_state
     )
 
-    def actor_loss(actor: Actor) -> tuple[Array, Any]:
+    def actor_loss(actor: Actor) -> tuple[Array, tuple[NetStatistics, Metrics]]:
         action, statistics = actor.train(obs, policy.statistics)
         loss = -critic(obs, action, critic_statistics).mean()
         return loss, (statistics, {"actor_loss": loss})

@@ -14,7 +14,8 @@ rather than by copies from time to time (`tau`, `target_period`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from types import ModuleType
+from typing import Literal
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class State:
 
     policy: Policy
     target: ActionValues
-    opt_state: Any
+    opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -101,13 +102,15 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     return State(Policy(q, epsilon), q, optimizer(config).init(q))
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(
+    config: Config, policy: Policy, memory: tuple[()], obs: Obs, key: Key, explore: bool
+) -> tuple[Array, tuple[()]]:
     """Take the action of the highest value, or with probability ε any."""
     values = policy.q(obs)
     best = values.argmax(-1)
     if not explore:
         return best, memory
-    library: Any = np if isinstance(best, np.ndarray) else jnp
+    library: ModuleType = np if isinstance(best, np.ndarray) else jnp
     numbers = draws.uniform(key, (*best.shape, 2))
     random = (numbers[..., 1] * values.shape[-1]).astype(best.dtype)
     return library.where(numbers[..., 0] < policy.epsilon[..., None], random, best), memory

@@ -16,7 +16,7 @@ bootstrapped through.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, Protocol, TypeAlias
 
 from polyak.errors import UsageError, option
 from polyak.fields import check, number
@@ -83,12 +83,24 @@ class Config:
         check(self)
 
 
-def fit(config: Config, plan: Any) -> Config:
+class RolloutShape(Protocol):
+    """The settings of a plan that give the size of a rollout."""
+
+    @property
+    def rollout_length(self) -> int:
+        """Steps of each environment."""
+
+    @property
+    def envs(self) -> int:
+        """Number of environments."""
+
+
+def fit(config: Config, plan: RolloutShape) -> Config:
     """Return the config with the size of minibatches, nearest in ratio, that divides the plan's rollout."""
     return replace(config, minibatch=_minibatch_for(config, plan.rollout_length * plan.envs))
 
 
-def validate(config: Config, plan: Any) -> None:
+def validate(config: Config, plan: RolloutShape) -> None:
     """Raise UsageError where the minibatches do not divide the rollout."""
     size = plan.rollout_length * plan.envs
     if size % config.minibatch:
@@ -124,7 +136,7 @@ class State:
     policy: Policy
     value: StateValue
     reward_scale: RewardScale | None
-    opt_state: Any
+    opt_state: optax.OptState
 
 
 @pytree
@@ -137,6 +149,10 @@ class Batch:
     value: Array
     advantage: Array
     returns: Array
+
+
+Nets: TypeAlias = tuple[StochasticActor, StateValue]
+Carried: TypeAlias = "tuple[Nets, optax.OptState, jax.Array]"  # nets, optimizer, and whether the epochs were stopped
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -162,7 +178,7 @@ def update(config: Config, state: State, rollout: Transition, key: jax.Array, cl
     keys = jax.random.split(key, config.epochs)
     order = jax.vmap(lambda k: draws.permutation(k, size))(keys).reshape(-1, config.minibatch)
 
-    def step(carried: tuple[Any, Any, Array], minibatch: Batch) -> tuple[Any, Metrics]:
+    def step(carried: Carried, minibatch: Batch) -> tuple[Carried, Metrics]:
         nets, opt_state, stopped = carried
         after, opt_state_after, metrics = _step(config, nets, opt_state, minibatch, clock)
         if config.target_kl is None:
@@ -196,12 +212,14 @@ def _estimated(config: Config, state: State, rollout: Transition) -> Batch:
     )
 
 
-def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock) -> tuple[Any, Any, Metrics]:
+def _step(
+    config: Config, nets: Nets, opt_state: optax.OptState, batch: Batch, clock: Clock
+) -> tuple[Nets, optax.OptState, Metrics]:
     """Make one step of policy and value together."""
     advantage = maths.standardize(batch.advantage) if config.normalize_advantages else batch.advantage
     clip = config.clip * (1.0 - config.anneal_clip * clock.progress)
 
-    def total_loss(nets: tuple[StochasticActor, StateValue]) -> tuple[Array, Metrics]:
+    def total_loss(nets: Nets) -> tuple[Array, Metrics]:
         actor, value = nets
         actions, v = actor(batch.obs), value(batch.obs)
         log_ratio = actions.log_prob(batch.action) - batch.log_prob
@@ -222,6 +240,6 @@ def _step(config: Config, nets: Any, opt_state: Any, batch: Batch, clock: Clock)
     return nets, opt_state, metrics
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of both networks."""
     return optimize.adam(learning_rate, config.gradient_norm, epsilon=1e-5)

@@ -14,7 +14,7 @@ the baseline's value of its last state; without a baseline, steps of unfinished 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
@@ -86,8 +86,8 @@ class State:
 
     policy: Policy
     baseline: StateValue | None
-    actor_opt_state: Any
-    baseline_opt_state: Any
+    actor_opt_state: optax.OptState
+    baseline_opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -143,8 +143,8 @@ def estimate_advantages(config: Config, state: State, rollout: Transition, obs: 
     """Return for each step its return to go, what it is above the baseline, and whether the step counts, 0 or 1."""
     shape, rollout = rollout.reward.shape, replace(rollout, reward=config.reward_scale * rollout.reward)
     if state.baseline is None:
-        value: Any = jnp.zeros(shape)
-        next_value: Any = value
+        value: Array = jnp.zeros(shape)
+        next_value: Array = value
         counts = mark_finished(rollout).reshape(-1)
     else:
         next_obs = state.policy.normalizer(rollout.flat().next_obs)
@@ -168,6 +168,6 @@ def mean(values: Array, counts: Array) -> Array:
     return (values * counts).sum() / jnp.maximum(counts.sum(), 1.0)
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of a network."""
     return optimize.adam(learning_rate, config.gradient_norm)

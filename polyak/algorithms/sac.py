@@ -15,22 +15,22 @@ the entropy of the steps between.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from polyak.fields import check, number, refuse_changed
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import SigmaBound, SquashedActor, StochasticActor
-from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min
-from polyak.networks.distributions import Categorical
+from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min, ensemble_sum
+from polyak.networks.distributions import Categorical, Distribution, SquashedNormal
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
 from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Correlated
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition
+from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box, Discrete)
@@ -111,6 +111,9 @@ CONTINUOUS_ONLY = (
 )
 
 
+AnyCritic: TypeAlias = Critic | ActionValues
+
+
 @pytree
 class Policy:
     """What acting needs."""
@@ -118,7 +121,7 @@ class Policy:
     actor: SquashedActor | StochasticActor
     normalizer: Normalizer
 
-    def __call__(self, obs: Obs) -> Any:
+    def __call__(self, obs: Obs) -> SquashedNormal | Distribution:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self.actor(self.normalizer(obs))
 
@@ -128,13 +131,13 @@ class State:
     """Everything learning needs."""
 
     policy: Policy
-    critics: tuple[Any, ...]
-    target: tuple[Any, ...]  # the slowly moving copies of the critics
+    critics: tuple[AnyCritic, ...]
+    target: tuple[AnyCritic, ...]  # the slowly moving copies of the critics
     log_alpha: Array  # []
     target_entropy: Array  # []
-    actor_opt_state: Any
-    critic_opt_state: Any
-    alpha_opt_state: Any
+    actor_opt_state: optax.OptState
+    critic_opt_state: optax.OptState
+    alpha_opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -142,10 +145,11 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor_key, critic_key = jax.random.split(key)
     keys, style = ensemble_keys(critic_key, config.num_critics), Style(config.architecture)
     actor: SquashedActor | StochasticActor
+    critics: tuple[AnyCritic, ...]
     if isinstance(spec.action, Discrete):
         refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")
         actor = StochasticActor.create(actor_key, spec, config.actor_layers, None, style)
-        critics: Any = tuple(ActionValues.create(k, spec, config.critic_joint_layers, style=style) for k in keys)
+        critics = tuple(ActionValues.create(k, spec, config.critic_joint_layers, style=style) for k in keys)
         entropy = config.target_share * np.log(spec.action.n)
     else:
         refuse_changed(config, ("target_share",), "discrete actions")
@@ -167,17 +171,17 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Tree:
     """Start the exploration noise of one environment; discrete actions are drawn without."""
     return Correlated(config.noise_correlation).start(spec.action.width) if isinstance(spec.action, Box) else ()
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy(obs)
     if not explore:
         return actions.mode(), memory
-    if isinstance(actions, Categorical):
+    if not isinstance(actions, SquashedNormal):
         return actions.sample(key), memory
     noise, memory = Correlated(config.noise_correlation).next(memory, key, actions.mean.shape)
     return actions.squash(noise), memory
@@ -189,16 +193,16 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
     target_key, actor_key = jax.random.split(key)
     obs, y = policy.normalizer(batch.obs), target_value(config, state, batch, target_key)
 
-    def critic_loss(critics: tuple[Any, ...]) -> tuple[Array, Metrics]:
+    def critic_loss(critics: tuple[AnyCritic, ...]) -> tuple[Array, Metrics]:
         qs = [value(critic, obs, batch.action) for critic in critics]
-        loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        loss = 0.5 * ensemble_sum([batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs])
         return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
     critics, critic_opt_state, critic_metrics = optimize.descend(
         optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
 
-    def actor_loss(actor: Any) -> tuple[Array, Metrics]:
+    def actor_loss(actor: SquashedActor | StochasticActor) -> tuple[Array, Metrics]:
         q, entropy = average_over_actions(actor(obs), critics, obs, actor_key)
         loss = -(q + alpha * entropy).mean()
         return loss, {"actor_loss": loss, "entropy": entropy.mean()}
@@ -223,22 +227,31 @@ def target_value(config: Config, state: State, batch: Transition, key: jax.Array
     return maths.td_target(config.reward_scale * batch.reward, discount, batch.terminated, soft)
 
 
-def average_over_actions(actions: Any, critics: tuple[Any, ...], obs: Obs, key: jax.Array) -> tuple[Array, Array]:
+def average_over_actions(
+    actions: SquashedNormal | Distribution, critics: tuple[AnyCritic, ...], obs: Obs, key: jax.Array
+) -> tuple[Array, Array]:
     """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
     if isinstance(actions, Categorical):
         log_probs = actions.log_probs()
-        probs, q = jnp.exp(log_probs), ensemble_min([critic(obs) for critic in critics])
+        probs, q = jnp.exp(log_probs), ensemble_min([values(critic, obs) for critic in critics])
         return (probs * q).sum(-1), -(probs * log_probs).sum(-1)
+    assert isinstance(actions, SquashedNormal)
     action, log_prob = actions.sample_with_log_prob(key)
-    return ensemble_min([critic(obs, action) for critic in critics]), -log_prob
+    return ensemble_min([value(critic, obs, action) for critic in critics]), -log_prob
 
 
-def value(critic: Any, obs: Obs, action: Array) -> Array:
+def values(critic: AnyCritic, obs: Obs) -> Array:
+    """Return Q(s, ·) `[batch, n]` of all discrete actions."""
+    assert isinstance(critic, ActionValues)
+    return critic(obs)
+
+
+def value(critic: AnyCritic, obs: Obs, action: Array) -> Array:
     """Return Q(s, a) `[batch]` of the actions that were taken."""
     return maths.of_action(critic(obs), action) if isinstance(critic, ActionValues) else critic(obs, action)
 
 
-def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, Any]:
+def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, optax.OptState]:
     """Raise the temperature where the entropy is below its target, lower it where above (equation 18)."""
     if not config.learn_alpha:
         return state.log_alpha, state.alpha_opt_state
@@ -251,6 +264,6 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, A
     return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)[:2]
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of the actor, or of all critics together."""
     return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)

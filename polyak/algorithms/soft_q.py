@@ -14,11 +14,11 @@ targets use the minimum of two networks, against overestimation; acting uses the
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.networks.critics import ActionValues, ensemble_keys, ensemble_min
+from polyak.networks.critics import ActionValues, ensemble_keys, ensemble_min, ensemble_sum
 from polyak.networks.distributions import Categorical, sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
@@ -91,7 +91,7 @@ class State:
 
     policy: Policy
     target: tuple[ActionValues, ...]
-    opt_state: Any
+    opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -112,7 +112,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
     def q_loss(critics: tuple[ActionValues, ...]) -> tuple[Array, Metrics]:
         qs = [maths.of_action(critic(batch.obs), batch.action) for critic in critics]
-        loss: Any = 0.5 * sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        loss = 0.5 * ensemble_sum([batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs])
         return loss, {"q_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
     critics, opt_state, metrics = optimize.descend(optimizer(config), q_loss, critics, state.opt_state)

@@ -14,19 +14,19 @@ one critic, no smoothing and delay 1 it is DDPG.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import Actor, Bound
-from polyak.networks.critics import Critic, ensemble_keys, ensemble_min
+from polyak.networks.critics import Critic, ensemble_keys, ensemble_min, ensemble_sum
 from polyak.networks.layers import Architecture, Style
 from polyak.networks.simba import refuse_layers
 from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import polyak_average, pytree, replace, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition
+from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
@@ -125,8 +125,8 @@ class State:
     policy: Policy
     critics: tuple[Critic, ...]
     target: Target
-    actor_opt_state: Any
-    critic_opt_state: Any
+    actor_opt_state: optax.OptState
+    critic_opt_state: optax.OptState
 
 
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
@@ -149,12 +149,12 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     )
 
 
-def init_memory(config: Config, spec: EnvSpec) -> Any:
+def init_memory(config: Config, spec: EnvSpec) -> Tree:
     """Start the exploration noise of one environment."""
     return noise.of(config).start(spec.action.width)
 
 
-def act(config: Config, policy: Policy, memory: Any, obs: Obs, key: Key, explore: bool) -> tuple[Array, Any]:
+def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
     """Return a = μ(s) + noise, clipped to [-1, 1]; without noise when not exploring."""
     action = policy(obs)
     if explore:
@@ -176,7 +176,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
 
     def critic_loss(critics: tuple[Critic, ...]) -> tuple[Array, Metrics]:
         qs = [critic(obs, batch.action) for critic in critics]
-        loss: Any = sum(batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs)
+        loss = ensemble_sum([batch.weighted(maths.LOSSES[config.loss](q - y)).mean() for q in qs])
         return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
     critics, critic_opt_state, metrics = optimize.descend(
@@ -213,6 +213,6 @@ def _improve_actor(config: Config, state: State, obs: Obs) -> State:
     return replace(state, policy=replace(state.policy, actor=actor), target=target, actor_opt_state=opt_state)
 
 
-def optimizer(config: Config, learning_rate: Any) -> optax.GradientTransformation:
+def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of the actor, or of all critics together."""
     return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from polyak.lazy import jax, jnp
 from polyak.networks import encoders
+from polyak.networks.batch_norm import NetStatistics
 from polyak.networks.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
 from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style
@@ -39,22 +41,22 @@ class Actor:
         spec: EnvSpec,
         layers: Sequence[int],
         bound: Bound = "tanh",
-        final_init: Any = None,
+        final_init: Array | float | None = None,
         style: Style = PLAIN,
     ) -> "Actor":
         """Make an actor with the given hidden layers."""
         sizes = (encoders.features(spec.obs), *layers, outputs(spec.action))
         return cls(encoders.create(key, spec.obs), network(key, sizes, final_init, style), bound)
 
-    def statistics(self) -> tuple[Any, ...]:
+    def statistics(self) -> NetStatistics:
         """Return fresh batch-norm statistics."""
         return self.mlp.statistics()
 
-    def __call__(self, obs: Obs, statistics: tuple[Any, ...] = ()) -> Array:
+    def __call__(self, obs: Obs, statistics: NetStatistics = ()) -> Array:
         """Return actions `[batch, action]` for observations `[batch, obs]`."""
         return self._bounded(self.mlp(self.encoder(obs), statistics))
 
-    def train(self, obs: Obs, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    def train(self, obs: Obs, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Return actions in training mode and the advanced statistics."""
         raw, statistics = self.mlp.train(self.encoder(obs), statistics)
         return self._bounded(raw), statistics
@@ -88,15 +90,15 @@ class SquashedActor:
         sizes = (encoders.features(spec.obs), *layers, 2 * outputs(spec.action))
         return cls(encoders.create(key, spec.obs), network(key, sizes, None, style), sigma_bound)
 
-    def statistics(self) -> tuple[Any, ...]:
+    def statistics(self) -> NetStatistics:
         """Return fresh batch-norm statistics."""
         return self.mlp.statistics()
 
-    def __call__(self, obs: Obs, statistics: tuple[Any, ...] = ()) -> SquashedNormal:
+    def __call__(self, obs: Obs, statistics: NetStatistics = ()) -> SquashedNormal:
         """Return the distribution of actions for observations `[batch, obs]`."""
         return self._distribution(self.mlp(self.encoder(obs), statistics))
 
-    def train(self, obs: Obs, statistics: tuple[Any, ...]) -> tuple[SquashedNormal, tuple[Any, ...]]:
+    def train(self, obs: Obs, statistics: NetStatistics) -> tuple[SquashedNormal, NetStatistics]:
         """Return the distribution in training mode and the advanced statistics."""
         raw, statistics = self.mlp.train(self.encoder(obs), statistics)
         return self._distribution(raw), statistics
@@ -108,7 +110,7 @@ class SquashedActor:
             return SquashedNormal(mean, rest.clip(-20.0, 2.0))
         if self.sigma_bound == "tanh":
             return SquashedNormal(mean, -5.0 + 3.5 * (maths.squash(rest) + 1.0))
-        library: Any = np if isinstance(rest, np.ndarray) else jnp
+        library: ModuleType = np if isinstance(rest, np.ndarray) else jnp
         return SquashedNormal(mean, library.log(library.logaddexp(rest, 0.0) + 1e-6))
 
 
@@ -126,7 +128,12 @@ class StochasticActor:
 
     @classmethod
     def create(
-        cls, key: jax.Array, spec: EnvSpec, layers: Sequence[int], final_init: Any = None, style: Style = PLAIN
+        cls,
+        key: jax.Array,
+        spec: EnvSpec,
+        layers: Sequence[int],
+        final_init: Array | float | None = None,
+        style: Style = PLAIN,
     ) -> "StochasticActor":
         """Make an actor with the given hidden layers and log σ = 0."""
         action = spec.action

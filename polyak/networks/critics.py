@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 from polyak.lazy import jax, jnp
 from polyak.networks import encoders
+from polyak.networks.batch_norm import NetStatistics
 from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style, concatenate
 from polyak.networks.simba import Simba, network
@@ -36,7 +36,7 @@ class Critic:
         key: jax.Array,
         spec: EnvSpec,
         layers: tuple[Sequence[int], Sequence[int], Sequence[int]],
-        final_init: Any = None,
+        final_init: Array | float | None = None,
         style: Style = PLAIN,
         normalize_joint: bool = False,
     ) -> "Critic":
@@ -50,7 +50,7 @@ class Critic:
         joint_sizes = (state_sizes[-1] + action_sizes[-1], *joint_layers, 1)
         return cls(encoders.create(key, spec.obs), state, action, network(keys[2], joint_sizes, final_init, joint))
 
-    def statistics(self) -> tuple[Any, ...]:
+    def statistics(self) -> NetStatistics:
         """Return fresh batch-norm statistics."""
         return (*self.state.statistics(), *self.joint.statistics())
 
@@ -59,13 +59,13 @@ class Critic:
         encoder = jax.tree.map(lambda leaf: leaf.ndim > 1, self.encoder)
         return Critic(encoder, self.state.decayed(), self.action.decayed(), self.joint.decayed())
 
-    def __call__(self, obs: Obs, action: Array, statistics: tuple[Any, ...] = ()) -> Array:
+    def __call__(self, obs: Obs, action: Array, statistics: NetStatistics = ()) -> Array:
         """Return values `[batch]`."""
         split = len(self.state.norms)
         features = concatenate((self.state(self.encoder(obs), statistics[:split]), self.action(action)))
         return self.joint(features, statistics[split:])[..., 0]
 
-    def train(self, obs: Obs, action: Array, statistics: tuple[Any, ...]) -> tuple[Array, tuple[Any, ...]]:
+    def train(self, obs: Obs, action: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Return values in training mode and the advanced statistics."""
         split = len(self.state.norms)
         seen, of_state = self.state.train(self.encoder(obs), statistics[:split])
@@ -119,7 +119,12 @@ class StateValue:
 
     @classmethod
     def create(
-        cls, key: jax.Array, obs: Observation, layers: Sequence[int], final_init: Any = None, style: Style = PLAIN
+        cls,
+        key: jax.Array,
+        obs: Observation,
+        layers: Sequence[int],
+        final_init: Array | float | None = None,
+        style: Style = PLAIN,
     ) -> "StateValue":
         """Make a network with the given hidden layers and one output."""
         mlp = MLP.create(key, (encoders.features(obs), *layers, 1), True, final_init, style)
@@ -133,6 +138,11 @@ class StateValue:
 def ensemble_min(values: Sequence[Array]) -> Array:
     """Return the smallest of several critics' values, elementwise."""
     return functools.reduce(jnp.minimum, values)
+
+
+def ensemble_sum(values: Sequence[Array]) -> Array:
+    """Return the sum of several critics' values or losses, elementwise."""
+    return functools.reduce(jnp.add, values)
 
 
 def ensemble_keys(key: jax.Array, count: int) -> list[jax.Array]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from polyak.training import devices
 from polyak.training.numpy_trial import Verdict, act_program, lane_of, try_in_numpy
 from polyak.training.protocols import Acting
 from polyak.tree import copied, map_leaves
-from polyak.types import Algorithm, Box, EnvSpec, Obs, init_memory
+from polyak.types import Algorithm, Array, Box, EnvSpec, Obs, Tree, init_memory
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,13 @@ class Behavior:
     """How lanes act, whatever their policies and seeds."""
 
     algorithm: Algorithm
-    config: Any
+    config: Tree
     spec: EnvSpec
     num_envs: int  # of each lane
     explore: bool
 
 
-def make_acting(behavior: Behavior, seeds: Sequence[int], policy: Any, verdict: Verdict | None = None) -> Acting:
+def make_acting(behavior: Behavior, seeds: Sequence[int], policy: Tree, verdict: Verdict | None = None) -> Acting:
     """Make what acts by a policy, in NumPy if `act` can, which is tried where the verdict is not known."""
     if verdict is None:
         config = map_leaves(np.float32, behavior.config)
@@ -44,8 +46,8 @@ def make_acting(behavior: Behavior, seeds: Sequence[int], policy: Any, verdict: 
 class LaneActing:
     """What every way of acting shares: each lane's random numbers, and the acting memory of its environments."""
 
-    carried: Any  # the memory as `act` takes it
-    policy: Any
+    carried: Tree  # the memory as `act` takes it
+    policy: Tree
 
     def __init__(self, behavior: Behavior, seeds: Sequence[int]):
         self.algorithm, self.spec, self.explore = behavior.algorithm, behavior.spec, behavior.explore
@@ -62,7 +64,7 @@ class LaneActing:
         self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.initial_memory)
 
     @property
-    def memory(self) -> Any:
+    def memory(self) -> Tree:
         """Return the acting memory, `[lane, env, ...]`, in the types of an initial one."""
         if self.carried is self.initial_memory:  # there is nothing in it
             return self.initial_memory
@@ -70,13 +72,13 @@ class LaneActing:
         return map_leaves(lambda leaf, initial: np.asarray(leaf, initial.dtype), memory, self.initial_memory)
 
     @memory.setter
-    def memory(self, memory: Any) -> None:
+    def memory(self, memory: Tree) -> None:
         self.carried = self._as_act_takes(memory)
 
-    def _as_act_takes(self, tree: Any) -> Any:
+    def _as_act_takes(self, tree: T) -> T:
         return tree
 
-    def _with_lanes(self, tree: Any) -> Any:
+    def _with_lanes(self, tree: T) -> T:
         return tree
 
     def seed(self, positions: Sequence[int] | np.ndarray) -> None:
@@ -109,11 +111,11 @@ class NumpyActing(LaneActing):
 
     verdict = Verdict(True)
 
-    def __init__(self, behavior: Behavior, seeds: Sequence[int], policy: Any):
+    def __init__(self, behavior: Behavior, seeds: Sequence[int], policy: Tree):
         super().__init__(behavior, seeds)
         self.set_policy(policy)
 
-    def set_policy(self, policy: Any) -> None:
+    def set_policy(self, policy: Tree) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         self.policy, self.policy_for_act = policy, self._as_act_takes(policy)
 
@@ -128,10 +130,10 @@ class NumpyActing(LaneActing):
 class OneLaneActing(NumpyActing):
     """Calls `act` for one lane without the lane axis, with which each operation would cost more, to the same bits."""
 
-    def _as_act_takes(self, tree: Any) -> Any:
+    def _as_act_takes(self, tree: T) -> T:
         return lane_of(tree, 0)
 
-    def _with_lanes(self, tree: Any) -> Any:
+    def _with_lanes(self, tree: T) -> T:
         return map_leaves(lambda leaf: leaf[None], tree)
 
     def __call__(self, obs: Obs) -> np.ndarray:
@@ -145,14 +147,14 @@ class OneLaneActing(NumpyActing):
 class CompiledActing(LaneActing):
     """Calls a compiled `act`, not on the learner's device, which is one of the first."""
 
-    def __init__(self, behavior: Behavior, seeds: Sequence[int], policy: Any, verdict: Verdict):
+    def __init__(self, behavior: Behavior, seeds: Sequence[int], policy: Tree, verdict: Verdict):
         super().__init__(behavior, seeds)
         self.verdict = verdict
         devices.prepare()
         self.program = devices.cached(act_program, self.algorithm, self.explore, config=self.config)
         self.set_policy(policy)
 
-    def set_policy(self, policy: Any) -> None:
+    def set_policy(self, policy: Tree) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
         self.policy, self.policy_on_device = policy, jax.device_put(policy, devices.to_act_on())
 
@@ -163,7 +165,7 @@ class CompiledActing(LaneActing):
         return np.array(action, self.dtype)
 
 
-def _in_32_bits(leaf: Any) -> np.ndarray:
+def _in_32_bits(leaf: Array | float) -> np.ndarray:
     """Make an array of the type in which a compiled `act` has it: a float64 becomes float32."""
     array = np.asarray(leaf)
     return array.astype(NARROW.get(array.dtype.name, array.dtype))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from polyak.training.moment import Moment
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting, VectorEnv
 from polyak.tree import copied, map_leaves, write
+from polyak.types import Episode, Obs, Tree
 
 ALL = slice(None)
 
@@ -43,7 +43,7 @@ class Collector:
         """Which lanes `[lane]` have taken all their steps, or finished all their episodes."""
         return self.plan.finished(self.env_steps, self.episodes)
 
-    def collect(self) -> tuple[Rollout, list[Any]]:
+    def collect(self) -> tuple[Rollout, list[Episode]]:
         """Collect up to `rollout_length` steps in every active lane, or to the end of its warm-up, run or episode.
 
         Raises RunError where an environment fails. Then everything is as before the rollout, which is discarded.
@@ -97,8 +97,10 @@ class Collector:
         """Let lanes whose episode ended wait until every lane's has: then all learn at once, by one clock."""
         self.open = self.open & ~self.finished & ~np.isin(np.arange(len(self.seeds)), list(ended))
 
-    def _fill(self, rollout: Rollout, remaining: np.ndarray, choose: Any, episodes_left: np.ndarray) -> list[Any]:
-        envs, parts, episodes = self.envs, rollout.steps, list[Any]()
+    def _fill(
+        self, rollout: Rollout, remaining: np.ndarray, choose: Callable[[Obs], np.ndarray], episodes_left: np.ndarray
+    ) -> list[Episode]:
+        envs, parts, episodes = self.envs, rollout.steps, list[Episode]()
         rollout.count[:] = remaining
         lanes = [lane for lane in range(len(self.seeds)) if remaining[lane]]
         for t in range(int(remaining.max())):
@@ -120,7 +122,7 @@ class Collector:
                     break
         return episodes
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Tree]:
         """Return everything it is at this moment, as a tree of arrays, good until the next rollout."""
         return {
             "policy": self.acting.policy,
@@ -135,7 +137,7 @@ class Collector:
             "env_steps": self.env_steps,
         }
 
-    def restore(self, snapshot: dict[str, Any]) -> list[tuple[int, int]]:
+    def restore(self, snapshot: dict[str, Tree]) -> list[tuple[int, int]]:
         """Go back to the moment of a snapshot; return lane and number of the environments that began a new episode."""
         self.acting.memory = snapshot["memory"]
         self.round, self.open = np.array(snapshot["round"]), np.array(snapshot["open"])

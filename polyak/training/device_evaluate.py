@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from polyak.training.evaluate import Scores
 from polyak.training.job import Job
 from polyak.training.protocols import CompiledEnv
 from polyak.tree import take
-from polyak.types import Algorithm, Array, Box, init_memory
+from polyak.types import Algorithm, Array, Box, Tree, init_memory
+
+Found: TypeAlias = "tuple[jax.Array, jax.Array, jax.Array, jax.Array]"  # returns, lengths, ended, finite
+Carried: TypeAlias = "tuple[jax.Array, Tree, Tree, Found]"  # step, environments, memory, and what was found so far
 
 
 class DeviceEvaluator:
@@ -29,7 +32,7 @@ class DeviceEvaluator:
         limit = job.plan.evaluation_limit(job.envs.limit)
         self.program = devices.cached(_program, job.algorithm, job.envs, limit, config=job.config)
 
-    def play(self, policies: Any, seeds: Sequence[Sequence[int]]) -> Scores:
+    def play(self, policies: Tree, seeds: Sequence[Sequence[int]]) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a tree with a leading lane axis).
 
         Raises RunError for an observation or a reward that is not finite.
@@ -46,13 +49,11 @@ class DeviceEvaluator:
         return Scores(np.asarray(returns, np.float64), np.asarray(lengths, np.int64), ~ended)
 
 
-def _program(algorithm: Algorithm, env: CompiledEnv, most: int) -> Any:
+def _program(algorithm: Algorithm, env: CompiledEnv, most: int) -> compiled[Found]:
     return compiled(jax.vmap(partial(_play, algorithm, env, most), in_axes=(None, 0, 0)))
 
 
-def _play(
-    algorithm: Algorithm, env: CompiledEnv, most: int, config: Any, policy: Any, seeds: Array
-) -> tuple[Array, ...]:
+def _play(algorithm: Algorithm, env: CompiledEnv, most: int, config: Tree, policy: Tree, seeds: Array) -> Found:
     """Play the episodes of one lane, `[episode]`, until the last one ends or is cut, after `most` steps.
 
     Returns their returns, their lengths, whether they ended, and whether all that was seen of them was finite.
@@ -63,11 +64,11 @@ def _play(
     memory = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (count, *jnp.shape(leaf))), initial)
     dtype = jnp.float32 if isinstance(spec.action, Box) else jnp.int32
 
-    def playing(carried: Any) -> Any:
+    def playing(carried: Carried) -> jax.Array:
         t, _, _, (_, _, ended, _) = carried
         return ~ended.all() & (t < most)
 
-    def step(carried: Any) -> Any:
+    def step(carried: Carried) -> Carried:
         t, states, memory, (returns, lengths, ended, all_finite) = carried
         act_key = jax.random.fold_in(of_episodes[0], t)
         action, after = algorithm.act(config, policy, memory, states.obs, act_key, False)
@@ -87,6 +88,6 @@ def _play(
     return returns, lengths, ended, all_finite
 
 
-def _all_finite(tree: Any) -> Array:
+def _all_finite(tree: Tree) -> jax.Array:
     """Say whether all numbers of a tree are finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from polyak.training.job import Job
 from polyak.training.numpy_trial import Verdict
 from polyak.training.plan import Plan
 from polyak.training.protocols import Acting, Environment, VectorEnv
-from polyak.types import Algorithm, EnvSpec, Obs
+from polyak.types import Algorithm, Array, EnvSpec, Obs, Tree
+
+Numbers = TypeVar("Numbers", bound="Array | float")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Evaluator:
     def __init__(
         self,
         algorithm: Algorithm,
-        config: Any,
+        config: Tree,
         make: Callable[[], Environment],
         plan: Plan | None = None,
         stop: Callable[[], None] = lambda: None,
@@ -47,7 +49,7 @@ class Evaluator:
         self.environments: list[Environment] = []
         self.actings: dict[tuple[int, bool], Acting] = {}
 
-    def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
+    def play(self, policies: Tree, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
         """Play one episode per seed in `seeds[lane]` with that lane's policy (a NumPy tree with a leading lane axis).
 
         Raises RunError where an environment fails.
@@ -79,7 +81,7 @@ class Evaluator:
                 f" open at once, train with {option('plan.evaluation_envs', made)}"
             ) from error
 
-    def _acting(self, count: int, explore: bool, policy: Any) -> Acting:
+    def _acting(self, count: int, explore: bool, policy: Tree) -> Acting:
         if (count, explore) not in self.actings:  # kept, because it may have been compiled
             behavior = Behavior(self.algorithm, self.config, self.environments[0].spec, count, explore)
             self.actings[count, explore] = acting = make_acting(behavior, [0], policy, self.verdict)
@@ -108,7 +110,7 @@ class InTraining(Evaluator):
         super().__init__(job.algorithm, job.config, lambda: environment, job.plan, stop)
         self.envs = job.envs
 
-    def play(self, policies: Any, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
+    def play(self, policies: Tree, seeds: Sequence[Sequence[int]], explore: bool = False) -> Scores:
         """Play as an Evaluator does, then begin the training episode whose turn it is."""
         scores = super().play(policies, seeds, explore)
         self.envs.restore(self.envs.episodes.copy(), [[[]]], self.envs.obs)
@@ -175,7 +177,7 @@ def _observe(obs: Obs, e: int, seen: Obs) -> None:
         _finite(leaf[0, e], "an observation")
 
 
-def _finite(value: Any, what: str) -> Any:
+def _finite(value: Numbers, what: str) -> Numbers:
     if not np.isfinite(value).all():
         raise ValueError(f"it returned {what} that is not finite")
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +15,9 @@ from polyak.numerics.keys import key
 from polyak.numerics.precision import compiled
 from polyak.training import devices
 from polyak.tree import map_leaves, named_leaves
-from polyak.types import Algorithm, Array, ArraySpec, EnvSpec, init_memory
+from polyak.types import Algorithm, Array, ArraySpec, EnvSpec, Obs, Tree, init_memory
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Verdict:
     reason: str = ""
 
 
-def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) -> Verdict:
+def try_in_numpy(algorithm: Algorithm, config: Tree, spec: EnvSpec, policy: Tree) -> Verdict:
     """Try whether `act` gives right answers on NumPy arrays, on two lanes made up from the policy of one.
 
     Both together, with a lane axis, must do what each does alone without it, and without exploration what the compiled
@@ -38,10 +40,10 @@ def try_in_numpy(algorithm: Algorithm, config: Any, spec: EnvSpec, policy: Any) 
     lanes = map_leaves(lambda leaf: leaf[:1] + np.arange(2).reshape(2, *[1] * (leaf.ndim - 1)) * leaf[:1], policy)
     lanes = map_leaves(lambda leaf, like: leaf.astype(like.dtype), lanes, policy)
 
-    def act(explore: bool) -> Any:
+    def act(explore: bool) -> tuple[Array, Tree]:
         return algorithm.act(config, lanes, memory, obs, LaneGenerators([0, 1], [0, 0]), explore)
 
-    def act_alone(lane: int, explore: bool) -> Any:
+    def act_alone(lane: int, explore: bool) -> tuple[Array, Tree]:
         policy, carried = lane_of(lanes, lane), lane_of(memory, lane)
         return algorithm.act(config, policy, carried, lane_of(obs, lane), LaneGenerators([lane], [0]), explore)
 
@@ -89,7 +91,7 @@ def _why_raised(error: Exception) -> str:
     return f"on NumPy arrays it raises {type(error).__name__}: {first_line}{fix}"
 
 
-def _agree(found: Any, expected: Any) -> bool:
+def _agree(found: Tree, expected: Tree) -> bool:
     """Say whether a tree of NumPy arrays has the numbers of another, but for rounding."""
     leaves, wanted = list(named_leaves(found).values()), list(named_leaves(expected).values())
     return len(leaves) == len(wanted) and all(
@@ -98,15 +100,15 @@ def _agree(found: Any, expected: Any) -> bool:
     )
 
 
-def lane_of(tree: Any, lane: int) -> Any:
+def lane_of(tree: T, lane: int) -> T:
     """Take one lane of a tree of NumPy arrays; its numbers are still arrays."""
     return map_leaves(lambda leaf: leaf[lane, ...], tree)
 
 
-def act_program(algorithm: Algorithm, explore: bool) -> Any:
+def act_program(algorithm: Algorithm, explore: bool) -> compiled[tuple[Array, Tree]]:
     """Compile `act` for all lanes: a function of config, policy, memory, observations and 32 random bits per lane."""
 
-    def act(config: Any, policy: Any, memory: Any, obs: jax.Array, bits: jax.Array) -> tuple[Array, Any]:
+    def act(config: Tree, policy: Tree, memory: Tree, obs: Obs, bits: jax.Array) -> tuple[Array, Tree]:
         return algorithm.act(config, policy, memory, obs, key(bits), explore)
 
     return compiled(jax.vmap(act, in_axes=(None, 0, 0, 0, 0)))

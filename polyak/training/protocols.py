@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from polyak.lazy import jax
 from polyak.training.counts import Counts
 from polyak.training.plan import Plan
-from polyak.types import EnvSpec, Episode, Obs
+from polyak.types import Array, EnvSpec, Episode, Metrics, Obs, Tree
 
 if TYPE_CHECKING:
     from polyak.training.numpy_trial import Verdict
@@ -22,7 +22,7 @@ class Report:
     """What one iteration brought: finished episodes, and the metrics of the last learning that is done."""
 
     episodes: list[Episode]
-    metrics: dict[str, np.ndarray] | None  # each [lane]
+    metrics: Metrics | None  # each [lane]
     updates: np.ndarray  # [lane] updates that the metrics are of; 0: the lane made none, and its metrics mean nothing
 
 
@@ -42,7 +42,7 @@ class Loop(Protocol):
     learned: bool  # whether it has learned once, and so is compiled
 
     @property
-    def policy(self) -> Any:
+    def policy(self) -> Tree:
         """The learned policy of every lane, on the host."""
 
     @property
@@ -56,16 +56,16 @@ class Loop(Protocol):
     def advance(self) -> Report:
         """Run one iteration. Raises RunError where an environment fails, or learning diverged."""
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Tree]:
         """Return everything the loop is at this moment, as a tree of arrays, good until the next iteration."""
 
-    def template(self, pending: bool, planned: int | None = None) -> dict[str, Any]:
+    def template(self, pending: bool, planned: int | None = None) -> dict[str, Tree]:
         """Return the shapes of a snapshot."""
 
-    def restore(self, snapshot: dict[str, Any]) -> int:
+    def restore(self, snapshot: dict[str, Tree]) -> int:
         """Go back to the moment of a snapshot; return how many environments could not."""
 
-    def start_from(self, state: Any) -> None:
+    def start_from(self, state: Tree) -> None:
         """Begin with what other learners have learned: the states of all lanes, `[lane, ...]`."""
 
 
@@ -100,10 +100,10 @@ class CompiledEnv(Protocol):
     def limit(self) -> int | None:
         """Most steps of an episode; None: there is no limit."""
 
-    def start(self, key: jax.Array) -> Any:
+    def start(self, key: jax.Array) -> Tree:
         """Begin an episode; return the state of the environment, whose `obs` is what to act on."""
 
-    def step(self, before: Any, action: Any, key: jax.Array) -> tuple[Any, Any]:
+    def step(self, before: Tree, action: Array, key: jax.Array) -> tuple[Tree, Tree]:
         """Take a step; return the state after it, and the outcome.
 
         The outcome has `next_obs`, `reward`, `terminated`, `truncated`, whether the episode `ended`, and its `length`
@@ -133,11 +133,11 @@ class VectorEnv(Protocol):
 class Acting(Protocol):
     """What chooses actions for all lanes, and keeps the acting memory of every environment; `acting.py` makes it."""
 
-    policy: Any  # as it was set
-    memory: Any  # `[lane, env, ...]`
+    policy: Tree  # as it was set
+    memory: Tree  # `[lane, env, ...]`
     verdict: Verdict  # whether `act` runs on NumPy arrays
 
-    def set_policy(self, policy: Any) -> None:
+    def set_policy(self, policy: Tree) -> None:
         """Act by this policy from now on: NumPy arrays with a leading lane axis."""
 
     def restart(self, seeds: Sequence[int]) -> None:

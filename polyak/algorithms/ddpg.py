@@ -27,6 +27,7 @@ from polyak.networks.simba import refuse_layers
 from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
+from polyak.numerics.optimize import Decay
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
@@ -210,15 +211,10 @@ def target_value(config: Config, state: State, batch: Transition) -> Array:
 
 def actor_optimizer(config: Config) -> optax.GradientTransformation:
     """Build the actor's optimizer."""
-    return optimize.adam(config.actor_learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+    return optimize.adam(config.actor_learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))
 
 
 def critic_optimizer(config: Config) -> optax.GradientTransformation:
     """Build the critic's optimizer."""
-    return optimize.adam(
-        config.critic_learning_rate,
-        config.gradient_norm,
-        config.critic_weight_decay,
-        config.weight_decay,
-        decayed=Critic.decayed,
-    )
+    decay = Decay(config.critic_weight_decay, config.weight_decay, Critic.decayed)
+    return optimize.adam(config.critic_learning_rate, config.gradient_norm, decay)

@@ -29,6 +29,7 @@ from polyak.networks.simba import refuse_layers
 from polyak.numerics import maths, normalize, optimize
 from polyak.numerics.noise import Correlated
 from polyak.numerics.normalize import Normalizer
+from polyak.numerics.optimize import Decay
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
@@ -266,4 +267,4 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, o
 
 def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of the actor, or of all critics together."""
-    return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+    return optimize.adam(learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))

@@ -25,6 +25,7 @@ from polyak.networks.simba import refuse_layers
 from polyak.numerics import maths, noise, normalize, optimize
 from polyak.numerics.noise import NoiseType
 from polyak.numerics.normalize import Normalizer
+from polyak.numerics.optimize import Decay
 from polyak.tree import polyak_average, pytree, replace, static
 from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
@@ -215,4 +216,4 @@ def _improve_actor(config: Config, state: State, obs: Obs) -> State:
 
 def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
     """Build the optimizer of the actor, or of all critics together."""
-    return optimize.adam(learning_rate, config.gradient_norm, decoupled_decay=config.weight_decay)
+    return optimize.adam(learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,26 +19,37 @@ def matrices(net: Net) -> Net:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, net)
 
 
+class Decay(NamedTuple):
+    """How weights decay; None: not at all.
+
+    `coupled` decay is part of the gradient, as in PyTorch's Adam; `decoupled` decay is that of AdamW (Loshchilov and
+    Hutter 2019, arXiv 1711.05101). `leaves(net)` returns a tree of booleans, the leaves that decay.
+    """
+
+    coupled: Array | float | None = None
+    decoupled: Array | float | None = None
+    leaves: Callable[[Tree], Tree] = matrices
+
+
+NO_DECAY = Decay()
+
+
 def adam(
     learning_rate: Array | float,
     gradient_norm: Array | float | None = None,
-    weight_decay: Array | float | None = None,
-    decoupled_decay: Array | float | None = None,
-    decayed: Callable[[Tree], Tree] = matrices,
+    decay: Decay = NO_DECAY,
     b1: Array | float = 0.9,
     epsilon: float = 1e-8,
 ) -> optax.GradientTransformation:
-    """Build Adam; the gradient's norm is clipped first, then L2 decay is added to the gradient.
+    """Build Adam; the gradient's norm is clipped first, then coupled decay is added to the gradient.
 
-    `weight_decay` is coupled (part of the gradient, as in PyTorch's Adam), `decoupled_decay` that of AdamW (Loshchilov
-    and Hutter 2019, arXiv 1711.05101); `decayed(net)` returns a tree of booleans, the leaves that decay.
     Source: Kingma and Ba 2015 (arXiv 1412.6980).
     """
-    before = [] if weight_decay is None else [optax.add_decayed_weights(weight_decay, mask=decayed)]
-    after = [] if decoupled_decay is None else [optax.add_decayed_weights(decoupled_decay, mask=decayed)]
+    before = [] if decay.coupled is None else [optax.add_decayed_weights(decay.coupled, mask=decay.leaves)]
+    after = [] if decay.decoupled is None else [optax.add_decayed_weights(decay.decoupled, mask=decay.leaves)]
     scaled = optax.scale_by_adam(b1=b1, eps=epsilon)
     chain = optax.chain(*_clipped(gradient_norm), *before, scaled, *after, optax.scale_by_learning_rate(learning_rate))
-    return chain if before or after else packed(chain)  # `decayed` needs the net's own leaves
+    return chain if before or after else packed(chain)  # `leaves` needs the net's own leaves
 
 
 def rmsprop(

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from polyak.numerics import optimize
+from polyak.numerics.optimize import Decay
 from polyak.tree import pytree
 
 
@@ -62,19 +63,19 @@ def test_a_gradient_within_the_norm_is_left_alone() -> None:
 
 
 def test_weight_decay_is_added_to_the_gradient_of_matrices_and_spares_vectors() -> None:
-    opt_state = opt_state_after(optimize.adam(0.1, weight_decay=0.5), gradient(3.0, 4.0))
+    opt_state = opt_state_after(optimize.adam(0.1, decay=Decay(coupled=0.5)), gradient(3.0, 4.0))
     # 3 + 0.5·2 = 4 for the weight; the bias keeps its 4
     np.testing.assert_allclose(opt_state, [0.4, 0.4], rtol=1e-5)
 
 
 def test_decay_is_added_after_clipping() -> None:
-    opt_state = opt_state_after(optimize.adam(0.1, gradient_norm=1.0, weight_decay=0.5), gradient(3.0, 4.0))
+    opt_state = opt_state_after(optimize.adam(0.1, gradient_norm=1.0, decay=Decay(coupled=0.5)), gradient(3.0, 4.0))
     # 0.6 + 0.5·2 = 1.6
     np.testing.assert_allclose(opt_state, [0.16, 0.08], rtol=1e-5)
 
 
 def test_decoupled_decay_is_taken_off_the_weights_and_not_off_the_gradient() -> None:
-    line, opt_state = descend(optimize.adam(0.1, decoupled_decay=0.5), gradient(3.0, 4.0))
+    line, opt_state = descend(optimize.adam(0.1, decay=Decay(decoupled=0.5)), gradient(3.0, 4.0))
     # Adam's first step is 0.1; decay takes 0.1·0.5·2 more off the weight and spares the bias
     np.testing.assert_allclose([line.weight[0, 0], line.bias[0]], [2.0 - 0.1 - 0.1, 1.0 - 0.1], rtol=1e-5)
     first = optax.tree_utils.tree_get(opt_state, "mu")
@@ -85,8 +86,8 @@ def test_both_kinds_of_decay_follow_the_same_choice_of_leaves() -> None:
     def biases(line: Line) -> Line:
         return Line(False, True)
 
-    for kind in ({"weight_decay": 5.0}, {"decoupled_decay": 5.0}):
-        line, _ = descend(optimize.adam(0.1, decayed=biases, **kind), gradient(0.0, 0.0))
+    for kind in ({"coupled": 5.0}, {"decoupled": 5.0}):
+        line, _ = descend(optimize.adam(0.1, decay=Decay(leaves=biases, **kind)), gradient(0.0, 0.0))
         assert line.weight[0, 0] == 2.0
         assert line.bias[0] < 1.0
 
@@ -158,9 +159,9 @@ def test_what_the_loss_gives_back_besides_is_handed_through() -> None:
 def test_the_numbers_may_be_traced() -> None:
     @jax.jit
     def step(rate: Any, norm: Any, decay: Any) -> Any:
-        return descend(optimize.adam(rate, norm, decay), gradient(3.0, 4.0))[0]
+        return descend(optimize.adam(rate, norm, Decay(decay)), gradient(3.0, 4.0))[0]
 
-    expected, _ = descend(optimize.adam(0.1, 1.0, 0.5), gradient(3.0, 4.0))
+    expected, _ = descend(optimize.adam(0.1, 1.0, Decay(0.5)), gradient(3.0, 4.0))
     np.testing.assert_allclose(step(0.1, 1.0, 0.5).weight, expected.weight, rtol=1e-6)
 
 

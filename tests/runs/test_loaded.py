@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 import polyak
 from polyak import UsageError
+from polyak.envs.make import EnvSource
 from polyak.envs.spaces import Spaces
 from polyak.runs import files, policy
 from polyak.runs.policy import Saved
@@ -150,10 +151,12 @@ def test_what_makes_the_environment_is_copied_but_pickled_only_by_name(finished:
     def make() -> Lopsided:
         return Lopsided()
 
-    run = polyak.Run(finished.folder, finished.record, make)
-    assert copy.deepcopy(run).env is copy.copy(run).env is make
+    source = EnvSource(make)
+    run = polyak.Run(finished.folder, finished.record, source)
+    assert copy.deepcopy(run).env is copy.copy(run).env is source
     assert pickle.loads(pickle.dumps(run)).env is None
-    assert pickle.loads(pickle.dumps(polyak.Run(finished.folder, finished.record, Lopsided))).env is Lopsided
+    named = polyak.Run(finished.folder, finished.record, EnvSource(Lopsided))
+    assert pickle.loads(pickle.dumps(named)).env.maker is Lopsided
 
 
 @pytest.fixture

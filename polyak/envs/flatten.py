@@ -7,29 +7,32 @@ one way only is accepted: lists, arrays and Python numbers, axes of size one, wh
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
+
+AnySpace: TypeAlias = gymnasium.Space[Any]
 
 NUMBERS = "fiub"  # NumPy's kinds of numbers that a float32 can stand for
 INDICES = (spaces.Discrete, spaces.MultiDiscrete)
 WHOLE = (spaces.Box, spaces.MultiBinary, *INDICES)  # spaces without parts
 
 
-def flatten(space: Any, obs: Any) -> np.ndarray:
+def flatten(space: AnySpace, obs: object) -> np.ndarray:
     """Flatten one observation, as an environment returns it, to float32 `[obs]`. Raises ValueError if it is none."""
     return rows_of(space, obs, None)[0]
 
 
-def count_of(space: Any, obs: Any) -> int | None:
+def count_of(space: AnySpace, obs: object) -> int | None:
     """Return how many observations a batch holds, by shapes alone; None for a single one. Raises ValueError."""
     if isinstance(space, WHOLE):
         return _count_by_shape(space.shape or (), _shape(obs))
-    return len(obs) if is_list(space, obs) else _count_by_parts(space, obs)
+    return len(obs) if is_list(obs, space) else _count_by_parts(space, obs)
 
 
-def _count_by_parts(space: Any, obs: Any) -> int | None:
+def _count_by_parts(space: AnySpace, obs: object) -> int | None:
     counts = {count_of(part, value) for _, part, value in parts_of(space, obs)}
     if counts == {None, 1}:  # an axis of size one is then no batch
         return None
@@ -48,7 +51,7 @@ def _count_by_shape(one: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
     raise ValueError(f"an observation has shape {one}, or (batch, ...) of it, not {shape}")
 
 
-def is_list(space: Any, obs: Any) -> bool:
+def is_list(obs: object, space: AnySpace) -> TypeGuard[list[object] | np.ndarray]:
     """Say whether these are observations of several parts, one after the other, rather than one as a list of parts."""
     if not isinstance(obs, list | np.ndarray):
         return False
@@ -58,19 +61,19 @@ def is_list(space: Any, obs: Any) -> bool:
         return True
 
 
-def rows_of(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def rows_of(space: AnySpace, obs: object, count: int | None) -> np.ndarray:
     """Flatten a batch of so many, or a single observation (None), to `[batch, obs]`."""
     if isinstance(space, WHOLE):
         if count is None and (usual := _usual(space, obs)) is not None:
             return usual
         return _one_hot(space, obs, count) if isinstance(space, INDICES) else _plain(space, obs, count)
-    if count is not None and is_list(space, obs):
+    if count is not None and is_list(obs, space):
         return np.array([flatten(space, one) for one in obs], np.float32).reshape(count, spaces.flatdim(space))
     parts = [blame_part(key, partial(rows_of, part, value, count)) for key, part, value in parts_of(space, obs)]
     return np.concatenate(parts, axis=1)
 
 
-def _usual(space: Any, obs: Any) -> np.ndarray | None:
+def _usual(space: AnySpace, obs: object) -> np.ndarray | None:
     """Flatten what nearly all environments return, at a tenth of the cost; None where it is anything else."""
     if isinstance(space, spaces.Box):
         if type(obs) is np.ndarray and obs.shape == space.shape and obs.dtype.kind in NUMBERS:
@@ -84,7 +87,7 @@ def _usual(space: Any, obs: Any) -> np.ndarray | None:
     return None
 
 
-def blame_part(key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
+def blame_part(key: object, read: Callable[[], np.ndarray]) -> np.ndarray:
     """Read a part; where that fails, say which one it was."""
     try:
         return read()
@@ -92,7 +95,7 @@ def blame_part(key: Any, read: Callable[[], np.ndarray]) -> np.ndarray:
         raise ValueError(f"part {key!r}: {error}") from None
 
 
-def parts_of(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
+def parts_of(space: Any, obs: object) -> list[tuple[str | int, AnySpace, object]]:
     """Return key, space and value of each part. Raises ValueError where one is missing; keys too many are ignored."""
     if isinstance(space, spaces.Dict):
         if not isinstance(obs, (dict, Mapping)):
@@ -106,7 +109,7 @@ def parts_of(space: Any, obs: Any) -> list[tuple[Any, Any, Any]]:
     return [(i, part, value) for i, (part, value) in enumerate(zip(space.spaces, obs, strict=True))]
 
 
-def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def _one_hot(space: spaces.Discrete | spaces.MultiDiscrete, obs: object, count: int | None) -> np.ndarray:
     if isinstance(space, spaces.Discrete):
         starts, sizes = np.array([space.start]), np.array([space.n])
     else:
@@ -120,14 +123,14 @@ def _one_hot(space: Any, obs: Any, count: int | None) -> np.ndarray:
     return rows
 
 
-def _plain(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def _plain(space: AnySpace, obs: object, count: int | None) -> np.ndarray:
     found = fitting(space, obs, count)
     if isinstance(space, spaces.MultiBinary):
         _refuse_outside(space, found, np.zeros(found.shape[1], int), np.ones(found.shape[1], int))
     return found.astype(np.float32, copy=False)
 
 
-def _refuse_outside(space: Any, found: np.ndarray, least: np.ndarray, most: np.ndarray) -> None:
+def _refuse_outside(space: AnySpace, found: np.ndarray, least: np.ndarray, most: np.ndarray) -> None:
     """Raise ValueError unless all numbers `[batch, n]` are whole and in their range."""
     inside = (found >= least) & (found <= most)
     if found.dtype.kind == "f":
@@ -142,12 +145,12 @@ def _refuse_outside(space: Any, found: np.ndarray, least: np.ndarray, most: np.n
     )
 
 
-def fitting(space: Any, obs: Any, count: int | None) -> np.ndarray:
+def fitting(space: AnySpace, obs: object, count: int | None) -> np.ndarray:
     """Return the numbers of observations of one space as `[batch, n]`."""
-    array = _numbers(obs)
-    if count is None and array.shape != space.shape and _squeezed(array.shape) != _squeezed(space.shape):
-        raise ValueError(f"observation has shape {array.shape}, its space says {space.shape}")
-    return array.reshape(1 if count is None else count, int(np.prod(space.shape)))
+    array, shape = _numbers(obs), space.shape or ()
+    if count is None and array.shape != shape and _squeezed(array.shape) != _squeezed(shape):
+        raise ValueError(f"observation has shape {array.shape}, its space says {shape}")
+    return array.reshape(1 if count is None else count, int(np.prod(shape)))
 
 
 def _numbers(obs: object) -> np.ndarray:

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.experimental.functional import FuncEnv
 
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import EnvSource, Maker, limit_of
 from polyak.envs.observations import Part, Reader
-from polyak.envs.spaces import ActionScale, spec_of
+from polyak.envs.spaces import ActionScale, AnySpace, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
 from polyak.numerics import keys
 from polyak.numerics.precision import in_32_bits
 from polyak.tree import pytree
-from polyak.types import Array, EnvSpec, Obs
+from polyak.types import Array, EnvSpec, Obs, Tree
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class EnvState:
     """One environment between two steps."""
 
-    state: Any
+    state: Tree
     obs: Obs  # what to act on next
     length: Int[Array, ""]  # steps of the episode under way
     total: Float[Array, ""]  # their rewards
@@ -53,7 +54,7 @@ class Outcome:
     total: Float[Array, ""]
 
     @property
-    def ended(self) -> Any:
+    def ended(self) -> Array:
         """Whether this was an episode's last step."""
         return self.terminated | self.truncated
 
@@ -66,14 +67,14 @@ class CompiledEnv:
     """
 
     name: str
-    env: Any
+    env: FuncEnv
     limit: int | None
 
     def __post_init__(self) -> None:
         """Try every member without running it."""
-        for space in ("observation_space", "action_space"):
-            if not isinstance(getattr(self.env, space, None), gymnasium.Space):
-                raise UsageError(f"{self.name} has no {space}: a FuncEnv must have one")
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(self.env, name, None), gymnasium.Space):
+                raise UsageError(f"{self.name} has no {name}: a FuncEnv must have one")
         for _, space in _boxes(self.observation_space):
             if not isinstance(space, spaces.Box):
                 kind = type(space).__name__
@@ -91,12 +92,12 @@ class CompiledEnv:
             raise UsageError(f"{self.name} has actions {space}, whose bounds float32 cannot hold: choose nearer bounds")
 
     @property
-    def observation_space(self) -> Any:
+    def observation_space(self) -> AnySpace:
         """The space of observations, before they are flattened."""
         return self.env.observation_space
 
     @property
-    def action_space(self) -> Any:
+    def action_space(self) -> AnySpace:
         """The space of actions in the environment's own units."""
         return self.env.action_space
 
@@ -125,13 +126,13 @@ class CompiledEnv:
     def close(self) -> None:
         """Release nothing."""
 
-    def call(self, member: str, *arguments: Any) -> Any:
+    def call(self, member: str, *arguments: Tree) -> Tree:
         """Call a member as FuncEnv's template has it, with the environment's parameters where it has any."""
         params = getattr(self.env, "default_params", None)
         found = getattr(self.env, member)(*arguments, **({} if params is None else {"params": params}))
         return jax.tree.map(jnp.asarray, found)
 
-    def _observed(self, state: Any, key: jax.Array) -> Obs:
+    def _observed(self, state: Tree, key: jax.Array) -> Obs:
         """Return what is stored of what is observed."""
         obs = self.call("observation", state, key)
         read = {part.name: _stored(part, obs[part.path[0]] if part.path else obs) for part in _parts_of(self)}
@@ -149,7 +150,7 @@ def _stored(part: Part, obs: Array) -> Array:
     return jnp.asarray(obs, jnp.float32).reshape(-1)
 
 
-def _boxes(space: Any) -> list[tuple[str | None, Any]]:
+def _boxes(space: AnySpace) -> list[tuple[str | None, AnySpace]]:
     """List the parts of a space with their keys, or the space itself."""
     return list(space.spaces.items()) if isinstance(space, spaces.Dict) else [(None, space)]
 
@@ -168,8 +169,8 @@ def _check(env: CompiledEnv) -> None:
         what = "the observation space" if name is None else f"part {name!r} of the observation space"
         _refuse_unlike(env, "observation", obs if name is None else obs[name], space.shape, what)
     moved = _shapes(env, "transition", state, action, key)
-    structures: list[Any] = [jax.tree.structure(tree) for tree in (state, moved)]
-    before, after = structures
+    before: object = jax.tree.structure(state)
+    after: object = jax.tree.structure(moved)
     if before != after:
         raise UsageError(f"{env.name}.transition returned {after}, but a state is {before}")
     for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(moved), strict=True):
@@ -185,28 +186,28 @@ def _check(env: CompiledEnv) -> None:
         raise UsageError(f"{env.name}.terminal returned {_words(terminal)}: it must be True or False")
 
 
-def _shapes(env: CompiledEnv, member: str, *arguments: Any) -> Any:
+def _shapes(env: CompiledEnv, member: str, *arguments: Tree) -> Tree:
     try:
         return jax.eval_shape(lambda *given: env.call(member, *given), *arguments)
     except Exception as error:
         raise UsageError(f"{env.name}.{member} failed on JAX arrays: {describe(error)}") from error
 
 
-def _refuse_unlike(env: CompiledEnv, member: str, found: Any, shape: tuple[int, ...], what: str) -> None:
+def _refuse_unlike(env: CompiledEnv, member: str, found: Tree, shape: tuple[int, ...] | None, what: str) -> None:
     if getattr(found, "shape", None) != shape or found.dtype.kind not in "biuf":
         raise UsageError(f"{env.name}.{member} returned {_words(found)}, but {what} has the shape {shape}")
 
 
-def _words(array: Any) -> str:
+def _words(array: Tree) -> str:
     return f"{array.dtype}{list(array.shape)}" if hasattr(array, "shape") else str(array)
 
 
-def _scaled(space: Any, action: Any) -> Any:
+def _scaled(space: AnySpace, action: Array) -> Array:
     """Convert an action in [-1, 1], or an index, to the environment's own units, as `ActionScale` does in NumPy."""
     if isinstance(space, spaces.Discrete):
         return action + int(space.start)
     if not isinstance(space, spaces.Box):
-        chosen = action.reshape(space.shape)
+        chosen = action.reshape(space.shape or ())
         return chosen + jnp.asarray(space.start, jnp.int32) if isinstance(space, spaces.MultiDiscrete) else chosen
     scale = ActionScale(space)
     low, high, half, middle = (jnp.asarray(x, jnp.float32) for x in (scale.low, scale.high, scale.half, scale.middle))

@@ -11,18 +11,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeAlias
+from typing import TypeVar
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from polyak.envs.flatten import NUMBERS, blame_part, count_of, fitting, is_list, parts_of, rows_of, shorten
+from polyak.envs.flatten import NUMBERS, AnySpace, blame_part, count_of, fitting, is_list, parts_of, rows_of, shorten
 from polyak.errors import UsageError
+from polyak.lazy import jax
 from polyak.tree import named_leaves
 from polyak.types import ArraySpec, Obs, Observation, vector
 
-AnySpace: TypeAlias = gymnasium.Space[Any]
+Images = TypeVar("Images", np.ndarray, "jax.Array")
 IMAGE_SIDE = 8  # pixels; a smaller array of bytes is a board rather than an image
 
 
@@ -31,7 +31,7 @@ class Part:
     """One array of an observation: its name ("" where it is the whole), where it is found, and its space."""
 
     name: str
-    path: tuple[Any, ...]
+    path: tuple[str | int, ...]
     space: AnySpace
 
     @property
@@ -50,13 +50,13 @@ class Part:
         longest = sorted(sorted(range(len(shape)), key=lambda axis: -shape[axis])[:2])
         return (*longest, *(axis for axis in range(len(shape)) if axis not in longest))
 
-    def arranged(self, images: Any) -> Any:
+    def arranged(self, images: Images) -> Images:
         """Arrange images `[..., *axes of the space]`, of NumPy or JAX, as `[..., height, width, channels]`."""
-        before = images.ndim - len(self.axes)
+        before: int = images.ndim - len(self.axes)
         order = (*range(before), *(before + axis for axis in self.axes))
         return images.transpose(order).reshape(*images.shape[:before], *self.array.shape)
 
-    def read(self, obs: Any, count: int | None) -> np.ndarray:
+    def read(self, obs: object, count: int | None) -> np.ndarray:
         """Return a batch of so many `[batch, ...]`, or of a single observation (None), with an axis too."""
         if not is_image(self.space):
             return rows_of(self.space, obs, count)
@@ -77,11 +77,11 @@ def _has_image(space: AnySpace) -> bool:
     return is_image(space)
 
 
-def _keyed(space: spaces.Dict | spaces.Tuple) -> list[tuple[Any, AnySpace]]:
+def _keyed(space: spaces.Dict | spaces.Tuple) -> list[tuple[str | int, AnySpace]]:
     return list(space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces))
 
 
-def _parts(space: AnySpace, path: tuple[Any, ...] = ()) -> Iterator[Part]:
+def _parts(space: AnySpace, path: tuple[str | int, ...] = ()) -> Iterator[Part]:
     """List what is stored as an array of its own."""
     named = isinstance(space, spaces.Dict) and not path
     if isinstance(space, spaces.Dict | spaces.Tuple) and (named or _has_image(space)):
@@ -110,19 +110,19 @@ class Reader:
             return self.parts[0].array
         return tuple((part.name, part.array) for part in self.parts)
 
-    def __call__(self, obs: Any) -> Obs:
+    def __call__(self, obs: object) -> Obs:
         """Read one observation. Raises ValueError if it is none of the space."""
         if type(obs) is np.ndarray and obs.shape == self.shape and obs.dtype.kind in NUMBERS:
             return obs if obs.ndim == 1 else obs.reshape(-1)
         return self._each(lambda part: _found(self.space, part.path, obs, lambda found: part.read(found, None))[0])
 
-    def batch(self, obs: Any) -> tuple[Obs, bool]:
+    def batch(self, obs: object) -> tuple[Obs, bool]:
         """Read one observation or a batch of them to `[batch, ...]`; say too whether it was a single one.
 
         Raises ValueError if it is neither.
         """
         count = count_of(self.space, obs)
-        if not self.whole and count is not None and is_list(self.space, obs):
+        if not self.whole and count is not None and is_list(obs, self.space):
             read = [self(one) for one in obs]
             return self._each(lambda part: np.array([one[part.name] for one in read], part.array.dtype)), False
         return self._each(
@@ -135,7 +135,9 @@ class Reader:
         return {part.name: make(part) for part in self.parts}
 
 
-def _found(space: Any, path: tuple[Any, ...], obs: Any, read: Callable[[Any], np.ndarray]) -> np.ndarray:
+def _found(
+    space: AnySpace, path: tuple[str | int, ...], obs: object, read: Callable[[object], np.ndarray]
+) -> np.ndarray:
     """Read what lies on a path into an observation; what is wrong with it is said with the path."""
     if not path:
         return read(obs)

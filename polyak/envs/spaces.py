@@ -6,7 +6,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from polyak.envs.observations import AnySpace, Reader
+from polyak.envs.flatten import AnySpace
+from polyak.envs.observations import Reader
 from polyak.errors import UsageError, option
 from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
 

@@ -132,9 +132,10 @@ class Session:
             )
 
     def _count_kept(self) -> None:
+        counts = self.loop.counts
         self.checkpointed = {
-            "env_steps": int(self.loop.counts.env_steps.min()),
-            "updates": int(self.loop.counts.updates.min()),
+            "env_steps": int(counts.env_steps.min()),
+            "updates": int(counts.updates.min()),
         }
 
     def _iterate(self) -> None:
@@ -152,14 +153,15 @@ class Session:
             self._tell(None)
 
     def _show(self, note: str) -> None:
-        share = self.loop.counts.progress.min()
+        counts = self.loop.counts
         self.progress.returned(self.log.exploring_returns())
-        self.progress.update(int(self.loop.counts.env_steps.min()), float(share), note)
+        self.progress.update(int(counts.env_steps.min()), float(counts.progress.min()), note)
 
     def _evaluate_if_due(self) -> None:
-        due = self.plan.evaluations_due(self.loop.counts.env_steps, self.loop.counts.episodes)
+        counts = self.loop.counts
+        due = self.plan.evaluations_due(counts.env_steps, counts.episodes)
         behind = due > self.evaluated
-        if behind.any() and (lanes := np.flatnonzero(behind & self.loop.counts.ready)).size:
+        if behind.any() and (lanes := np.flatnonzero(behind & counts.ready)).size:
             means = self._evaluate(lanes)
             self.evaluated[lanes], self.newest[lanes] = due[lanes], means
             self.progress.evaluated(self.newest, self.best_returns)
@@ -170,10 +172,10 @@ class Session:
         """Tell the user's function what was measured: a row of the log, or an evaluation of some lanes."""
         if self.audience.on_report is None:
             return
-        count, loop = range(len(self.seeds)), self.loop
+        count, counts = range(len(self.seeds)), self.loop.counts
         told = Progress(
-            env_steps=tuple(loop.counts.env_steps.tolist()),
-            updates=tuple(loop.counts.updates.tolist()),
+            env_steps=tuple(counts.env_steps.tolist()),
+            updates=tuple(counts.updates.tolist()),
             metrics=tuple(dict(row) for row in self.log.rows),
             evaluation=None if evaluation is None else tuple(evaluation.get(lane) for lane in count),
         )

@@ -53,9 +53,9 @@ class HostLoop:
         All lanes are ready between two rounds but finished ones that still learn, so what is written about a lane does
         not depend on when the others finish their episodes.
         """
-        collector = self.collector
-        waits = np.zeros(len(self.seeds), bool) if self.pending is None else collector.finished & self.pending.active
-        ready = ~waits & collector.at_rest
+        collector, ready = self.collector, np.full(len(self.seeds), self.collector.at_rest)
+        if self.pending is not None:
+            ready &= ~(collector.finished & self.pending.active)
         return Counts(self.plan, collector.env_steps, collector.episodes, self.updates, ready)
 
     def advance(self) -> Report:

@@ -134,4 +134,4 @@ def untrusted(path: object, what: str, name: str) -> str:
 
 def trusting() -> str:
     """Say how to allow the code that a run's files name."""
-    return f"if you trust whoever made this folder, say {option('trust', True)}"
+    return f"if you trust the author of this run folder, pass {option('trust', True)}"

@@ -79,7 +79,8 @@ class CompiledEnv:
             if not isinstance(space, spaces.Box):
                 kind = type(space).__name__
                 raise UsageError(
-                    f"{self.name} has {kind} observations: a FuncEnv must have Box observations here, or a Dict of them"
+                    f"{self.name} has {kind} observations: the device loop takes FuncEnvs with Box observations, or"
+                    " with a Dict of them"
                 )
         spec_of(self.observation_space, self.action_space)
         self._refuse_beyond_float32()
@@ -89,7 +90,9 @@ class CompiledEnv:
     def _refuse_beyond_float32(self) -> None:
         space, most = self.action_space, np.finfo(np.float32).max
         if isinstance(space, spaces.Box) and max(abs(space.low).max(), abs(space.high).max()) > most:
-            raise UsageError(f"{self.name} has actions {space}, whose bounds float32 cannot hold: choose nearer bounds")
+            raise UsageError(
+                f"{self.name} has actions {space}, whose bounds float32 cannot hold: choose bounds of smaller magnitude"
+            )
 
     @property
     def observation_space(self) -> AnySpace:

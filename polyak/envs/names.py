@@ -78,7 +78,9 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., ob
         if found is not None and not isinstance(found, str):
             return found
     if nameless:
-        raise UsageError(f"the environment came from {name}, which cannot be found by name: give it again, from Python")
+        raise UsageError(
+            f"the environment came from {name}, which polyak cannot import again by name: pass it as env, from Python"
+        )
     return name
 
 

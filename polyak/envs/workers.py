@@ -159,7 +159,7 @@ class Workers:
             process.join(PATIENCE)
             return RunError(
                 f"worker {worker}, a process that steps environments, ended with exit code {process.exitcode}: its"
-                ' output says why; a script must start training under `if __name__ == "__main__":` to have workers'
+                ' output says why; scripts that use workers must call train() under `if __name__ == "__main__":`'
             )
 
 

@@ -110,7 +110,9 @@ def _named_by(folder: Path, entry: Json) -> tuple[Path, str]:
         case {"file": str(name), "sha256": str(digest)} if is_word(name) and Path(name).name == name:
             if "\0" not in name and name.isprintable():
                 return folder / name, digest
-    raise UsageError(f"the arrays in {folder} cannot be found: what names them is damaged or was changed")
+    raise UsageError(
+        f"the arrays in {folder} cannot be found: the JSON file beside them, which names them, is damaged or was edited"
+    )
 
 
 DTYPES = {

@@ -79,7 +79,7 @@ def execute(run: Run, claim: folders.Claim, job: Job[AnyEnvs], audience: Audienc
         evaluator = DeviceEvaluator(cast(Job[CompiledEnv], job)) if isinstance(job.envs, CompiledEnv) else scorer
         session = Session(claim, run.record, job, loop, evaluator, Listeners(progress, audience))
         status = Status(run.folder, run.record, session, compiling)
-        with contextlib.closing(scorer):
+        with contextlib.closing(scorer), contextlib.closing(session.log):
             session.resume() if opening.resumed else session.save()
             status.setup = time.monotonic() - began
             _to_the_end(run, session, scorer, heard, status)

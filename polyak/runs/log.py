@@ -94,6 +94,11 @@ class Log:
         for sink in self.sinks.values():
             sink.sync()
 
+    def close(self) -> None:
+        """Close every sink: the session is over."""
+        for sink in self.sinks.values():
+            sink.close()
+
     def position(self) -> dict[str, Json]:
         """Return where every sink is, and what has been taken in but not yet written (JSON values)."""
         return {

@@ -96,7 +96,8 @@ def compiled_for(source: EnvSource, plan: Plan, backend: str) -> CompiledEnv | N
     if found is None and backend == "device":
         raise UsageError(
             f"{source.name} cannot be compiled: the device loop takes FuncEnvs written in JAX, and"
-            f" {', '.join(functional.TWINS)} without arguments but max_episode_steps; use {option('backend', 'host')}"
+            f" {', '.join(functional.TWINS)} with no arguments other than max_episode_steps; use"
+            f" {option('backend', 'host')}"
         )
     if found is None or (backend == "auto" and not schedule.fits(plan, found.limit)):
         return None

@@ -75,10 +75,11 @@ class DeviceLoop:
         self.finite = bool(record.finite.all())
         if not self.finite:
             seed = self.seeds[int(np.argmin(record.finite))]
-            learning = "learning diverged, lower the learning rate; or " if self.shared_updates else ""
+            cause = "the environment returned such a value"
+            if self.shared_updates:
+                cause = f"either learning diverged (lower the learning rate), or {cause}"
             raise RunError(
-                f"a number of seed {seed} is not finite, before environment step {self.counts.env_steps.max()}:"
-                f" {learning}the environment is at fault"
+                f"seed {seed} produced NaN or infinity before environment step {self.counts.env_steps.max():,}: {cause}"
             )
         return self.report
 

@@ -56,7 +56,7 @@ def world(env: Any = Drift, **members: Any) -> CompiledEnv:
         ),
         (
             {"action_space": spaces.Box(-1e300, 1e300, (1,), np.float64)},
-            "whose bounds float32 cannot hold: choose nearer bounds",
+            "whose bounds float32 cannot hold: choose bounds of smaller magnitude",
         ),
         (
             {"terminal": lambda self, state, rng, params=None: (True, False)},

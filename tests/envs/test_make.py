@@ -113,7 +113,7 @@ def test_names_lead_back_to_what_makes_the_environment() -> None:
 
 @pytest.mark.parametrize("env", [functools.partial(Walk, limit=3), lambda: Walk(), Kept(Walk)])
 def test_a_name_that_leads_nowhere_never_leads_somewhere_else(env: Any) -> None:
-    with pytest.raises(UsageError, match="give it again"):
+    with pytest.raises(UsageError, match="pass it as env"):
         from_name(name_of(env))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import polyak
 from polyak import UsageError
+from polyak.envs.make import EnvSource
 from polyak.errors import RunError
 from polyak.runs import request
 from polyak.runs.session import Session
@@ -109,7 +110,7 @@ def leaves(tree: Any) -> list[np.ndarray]:
 
 def test_auto_takes_the_device_where_it_can() -> None:
     def chosen(env: Any, **plan: Any) -> bool:
-        return request.compiled_for(env, polyak.ReplayPlan(**plan), "auto") is not None
+        return request.compiled_for(EnvSource.of(env), polyak.ReplayPlan(**plan), "auto") is not None
 
     assert chosen("Pendulum-v1")
     assert chosen(Drift)
@@ -119,7 +120,7 @@ def test_auto_takes_the_device_where_it_can() -> None:
 
 def test_says_why_the_device_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"LunarLanderContinuous-v3 cannot be compiled.*use backend=.host"):
-        request.compiled_for("LunarLanderContinuous-v3", polyak.ReplayPlan(), "device")
+        request.compiled_for(EnvSource.of("LunarLanderContinuous-v3"), polyak.ReplayPlan(), "device")
     with pytest.raises(UsageError, match=r"up to 200 steps, not rollout_length = 128: use backend=.host"):
         train(tmp_path / "run", plan={**SMALL["plan"], "updates_per": "episode", "updates": 1})
     with pytest.raises(UsageError, match="did you mean 'device'"):

@@ -190,6 +190,10 @@ class Toy:
         """Note it."""
         self.told.append("sync")
 
+    def close(self) -> None:
+        """Note it."""
+        self.told.append("close")
+
     def position(self) -> Json:
         """Return the number of rows."""
         return self.count
@@ -229,6 +233,8 @@ def test_a_checkpoint_keeps_the_position_of_a_third_sink(toys: list[Toy], stoppe
     polyak.resume(stopped, steps=small.STEPS + 40)
     assert toys[1].told[1] == ("resume", first.count, [small.STEPS] * 2)
     assert toys[1].count > first.count
+    assert [toy.told[-1] for toy in toys] == ["close"] * 2
+    assert [toy.told.count("close") for toy in toys] == [1, 1]
 
 
 def test_a_position_that_is_not_the_sinks_own_is_refused(tmp_path: Path, toys: list[Toy]):

@@ -62,7 +62,7 @@ def test_an_algorithm_can_be_a_module_and_an_environment_a_callable():
 def test_an_environment_that_has_no_name_is_given_again():
     trained = small.train("unnamed", env=lambda: Lopsided(), **SHORT)
     run = polyak.load("unnamed")
-    with pytest.raises(UsageError, match="cannot be found by name: give it again"):
+    with pytest.raises(UsageError, match="cannot import again by name: pass it as env"):
         run.evaluate(2)
     assert run.evaluate(2, env=Lopsided) == trained.evaluate(2)
     with pytest.raises(UsageError, match="the policy was made for"):

@@ -46,7 +46,7 @@ def test_an_environment_that_a_file_names_is_not_imported(name: str, given: Path
         assert f"run.json names the environment '{name}', which would import {name.partition(':')[0]} and" in str(
             refused.value
         )
-        assert "say trust=True" in str(refused.value)
+        assert "pass trust=True" in str(refused.value)
     assert "hostile" not in sys.modules
     assert run.policy(np.zeros(3)).shape == (2,)  # acting needs no environment
 

@@ -55,6 +55,9 @@ class CsvFiles:
         self.metrics.sync()
         self.evaluations.sync()
 
+    def close(self) -> None:
+        """Do nothing: no file stays open between two writes."""
+
     def position(self) -> Json:
         """Return the number of rows of each file."""
         return {table.path.name: table.count for table in (self.metrics, self.evaluations)}

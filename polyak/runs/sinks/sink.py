@@ -40,8 +40,8 @@ class Evaluation:
 class Sink(Protocol):
     """Writes the measurements of a run somewhere, and can go back to where it was at a checkpoint.
 
-    Each session makes its own. A sink must not write before the first `flush`: until then, polyak may still find that
-    the run in the folder cannot be resumed. A sink that needs the run's settings can read its run.json.
+    Each session makes its own, and closes it. A sink must not write before the first `flush`: until then, polyak may
+    still find that the run in the folder cannot be resumed. A sink that needs the run's settings can read its run.json.
     """
 
     writes: ClassVar[str]  # a regular expression for the files that it makes in the run folder, such as r"x\.csv"
@@ -64,10 +64,17 @@ class Sink(Protocol):
         """Add an evaluation of one seed."""
 
     def flush(self) -> None:
-        """Write what was added. Raises RunError if that fails; the next flush then tries again."""
+        """Write what was added.
+
+        Raises RunError if that fails, which ends the session; the next flush tries again. A sink whose destination may
+        be out of reach for a while keeps what was added instead, and writes it later.
+        """
 
     def sync(self) -> None:
         """Flush, and wait until everything would survive a loss of power. Raises RunError."""
+
+    def close(self) -> None:
+        """Release what the sink holds open; the session is over. It must not raise."""
 
     def position(self) -> Json:
         """Return how much was added so far, as a JSON value; a checkpoint keeps it for `resume`."""

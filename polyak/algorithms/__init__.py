@@ -19,7 +19,7 @@ REGISTRY: dict[str, Algorithm] = {
 PARTS = ("Config", "learns_from", "acts_on", "init", "act", "update")
 
 
-def find(algorithm: str | Any, named_in: Path | None = None) -> tuple[str, Algorithm]:
+def find(algorithm: Algorithm | str | None, named_in: Path | None = None) -> tuple[str, Algorithm]:
     """Return an algorithm and the name a run writes down: a registered name, a module, or a module's dotted path.
 
     `named_in` is the file that the name is from, if that is not to be trusted: then only a registered name is good.

@@ -3,9 +3,9 @@
 import json
 import math
 import re
-from typing import Any
 
 from polyak.errors import UsageError
+from polyak.types import Json
 
 PREFIX = "--env."
 WORDS = {"True": True, "False": False, "None": None}
@@ -13,9 +13,9 @@ PAIRS = ("action_bounds",)  # which take two values
 NUMBER = re.compile(r"-[\d.]")
 
 
-def take(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+def take(words: list[str]) -> tuple[list[str], dict[str, Json]]:
     """Split words of the command into those that are left, and the arguments; a flag without a value is True."""
-    left, arguments, following = list[str](), dict[str, Any](), list(words)
+    left, arguments, following = list[str](), dict[str, Json](), list(words)
     while following:
         word = following.pop(0)
         if not word.startswith(PREFIX):
@@ -40,7 +40,7 @@ def _is_value(word: str) -> bool:
     return not word.startswith("-") or bool(NUMBER.match(word))
 
 
-def value_of(text: str) -> Any:
+def value_of(text: str) -> Json:
     """Read a number, True, False, None, a list or a dictionary in JSON; all else is text."""
     if text in WORDS:
         return WORDS[text]

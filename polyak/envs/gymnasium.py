@@ -7,7 +7,6 @@ the unfinished episode: that is what lets a run be resumed exactly though enviro
 
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -47,7 +46,7 @@ class Environment:
     def reset(self, seed: int) -> Obs:
         """Start an episode; return its first observation."""
         try:
-            answer: Any = self.env.reset(seed=seed)
+            answer = self.env.reset(seed=seed)
         except TypeError as error:
             refuse_seedless(error)
             raise
@@ -56,7 +55,7 @@ class Environment:
     def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
         # indexing an array without axes gives a NumPy number; of indices that is what environments expect
-        answer: Any = self.env.step(np.asarray(action) if self.scalar else action)
+        answer = self.env.step(np.asarray(action) if self.scalar else action)
         try:
             obs, reward, terminated, truncated, _ = answer
         except (TypeError, ValueError):

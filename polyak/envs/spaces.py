@@ -9,7 +9,7 @@ from gymnasium import spaces
 from polyak.envs.flatten import AnySpace
 from polyak.envs.observations import Reader
 from polyak.errors import UsageError, option
-from polyak.types import ActionSpace, Box, Discrete, EnvSpec, MultiDiscrete
+from polyak.types import ActionSpace, Box, Discrete, EnvSpec, Json, MultiDiscrete
 
 AnyEnv: TypeAlias = gymnasium.Env[Any, Any]
 FLAT = (spaces.Box, spaces.Discrete, spaces.MultiBinary, spaces.MultiDiscrete)
@@ -157,7 +157,7 @@ def _inside(bound: np.ndarray, inward: float) -> np.ndarray:
     return np.where(beyond, np.nextafter(near, inward), near)
 
 
-def to_json(space: AnySpace) -> dict[str, Any]:
+def to_json(space: AnySpace) -> dict[str, Json]:
     """Describe a space in JSON, enough to flatten observations and scale actions without the environment."""
     if isinstance(space, spaces.Dict):
         return {"dict": [[key, to_json(part)] for key, part in space.spaces.items()]}
@@ -179,7 +179,7 @@ def _unusual_type(space: AnySpace) -> dict[str, str]:
     return {} if space.dtype == np.int64 else {"dtype": str(space.dtype)}
 
 
-def _finite_or_text(numbers: Any) -> Any:
+def _finite_or_text(numbers: list[float] | float) -> Json:
     """Write infinities, which JSON lacks, as text that `float` reads."""
     if isinstance(numbers, list):
         return [_finite_or_text(number) for number in numbers]

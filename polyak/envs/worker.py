@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import RawArray
 from types import FrameType
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -25,17 +25,20 @@ from polyak.lazy import jax
 from polyak.tree import map_leaves, take, write
 from polyak.types import ArraySpec, Box, EnvSpec, Obs, Tree
 
+T = TypeVar("T")
+Memory: TypeAlias = "ctypes.Array[ctypes.c_byte]"
+
 
 class Table:
     """Arrays `[environment, ...]` in memory that processes share: what was observed, and the actions."""
 
-    def __init__(self, spec: EnvSpec, count: int, memory: Any):
+    def __init__(self, spec: EnvSpec, count: int, memory: Memory):
         """Lay the arrays over the memory; `block` makes enough of it."""
         begin = 0
 
         def laid(array: ArraySpec) -> np.ndarray:
             nonlocal begin
-            flat = np.frombuffer(memory, array.dtype, count * array.size, begin)
+            flat = np.frombuffer(memoryview(memory), array.dtype, count * array.size, begin)
             begin += _room(array, count)
             return flat.reshape(count, *array.shape)
 
@@ -46,7 +49,7 @@ class Table:
         )
 
     @staticmethod
-    def block(spec: EnvSpec, count: int) -> Any:
+    def block(spec: EnvSpec, count: int) -> Memory:
         """Make the memory of so many environments' arrays."""
         rooms = list[int]()
         map_leaves(lambda array: rooms.append(_room(array, count)), _shared(spec))
@@ -70,7 +73,13 @@ def _room(array: ArraySpec, count: int) -> int:
 SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value means yes
 
 
-def work(pipe: Connection, source: EnvSource, named: list[tuple[int, int]], share: Any, table: tuple[Any, ...]) -> None:
+def work(
+    pipe: Connection,
+    source: EnvSource,
+    named: list[tuple[int, int]],
+    share: np.ndarray,
+    table: tuple[EnvSpec, int, Memory],
+) -> None:
     """Do what a worker does, until its pipe ends."""
     if os.environ.get(SAFE_PATH) == SAFE_PATH_OF_WORKERS:
         del os.environ[SAFE_PATH]  # not for programs that an environment starts
@@ -127,7 +136,7 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
+def _answer(pipe: Connection, do: Callable[[], T], tell: bool = True) -> T | None:
     """Do something and send what it returns (None without `tell`), or why it failed, with the trace of that."""
     try:
         done = do()
@@ -142,7 +151,7 @@ def _answer(pipe: Connection, do: Callable[[], Any], tell: bool = True) -> Any:
 class _Share:
     """The environments of one worker, number `share[i]` of all being its i-th."""
 
-    def __init__(self, source: EnvSource, named: list[tuple[int, int]], share: Any, table: Table):
+    def __init__(self, source: EnvSource, named: list[tuple[int, int]], share: np.ndarray, table: Table):
         self.share, self.table = share, table
         self.envs: list[VectorEnv] = []
         with closed_on_error(self):
@@ -151,7 +160,7 @@ class _Share:
             for i in range(len(share)):
                 self._show(i)
 
-    def step(self, which: Any) -> list[tuple[int, float, int]]:
+    def step(self, which: np.ndarray | None) -> list[tuple[int, float, int]]:
         """Step some environments (None: all); return number, total and length of the episodes that ended."""
         ended = []
         with np.errstate(over="ignore"):  # as in the host loop

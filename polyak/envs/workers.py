@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.util import Finalize
 from typing import Any
@@ -24,10 +25,10 @@ import numpy as np
 from polyak.envs.forks import SIGNALS
 from polyak.envs.gymnasium import Environment
 from polyak.envs.make import EnvSource, Maker
-from polyak.envs.worker import SAFE_PATH, SAFE_PATH_OF_WORKERS, Table, work
+from polyak.envs.worker import SAFE_PATH, SAFE_PATH_OF_WORKERS, Memory, Table, work
 from polyak.errors import RunError, UsageError, reason
 from polyak.tree import map_leaves, take
-from polyak.types import Episode, Obs
+from polyak.types import EnvSpec, Episode, Obs
 
 START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever
 PATIENCE = 5.0  # seconds for the workers to end by themselves
@@ -58,7 +59,7 @@ class Workers:
         self.episodes = np.zeros(shape, np.int64)
         self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(num_envs)] for _ in seeds]
         self.shares = np.array_split(np.arange(count), workers)  # the environments of each worker, by number
-        self.pipes, self.processes = list[Connection](), list[Any]()
+        self.pipes, self.processes = list[Connection](), list[SpawnProcess]()
         self.busy = set(range(workers))  # which workers owe an answer
         # at exit too, and before multiprocessing waits for its children, which would wait for us
         self.close = Finalize(self, _end, args=(self.pipes, self.processes, self.busy), exitpriority=10)
@@ -74,7 +75,7 @@ class Workers:
             raise UsageError(f"in a worker process: {error}; register ids in a module, named as module:Id") from error
 
     def _begin(
-        self, source: EnvSource, named: list[tuple[int, int]], share: np.ndarray, table: tuple[Any, ...]
+        self, source: EnvSource, named: list[tuple[int, int]], share: np.ndarray, table: tuple[EnvSpec, int, Memory]
     ) -> None:
         """Start a worker."""
         ours, theirs = START.Pipe()
@@ -98,7 +99,7 @@ class Workers:
         Raises RunError as `VectorEnv.step` does, and where a worker was killed.
         """
         self.given[:] = actions
-        found = list[Any]()
+        found = list[tuple[int, float, int]]()
         for taken in self._step(lanes):
             found += taken
         for lane in lanes:
@@ -125,7 +126,7 @@ class Workers:
             self.actions[lane][e] = []
         return elsewhere
 
-    def _step(self, lanes: Sequence[int]) -> list[Any]:
+    def _step(self, lanes: Sequence[int]) -> list[list[tuple[int, float, int]]]:
         """Let all workers step at once, each its environments of these lanes."""
         asked, every = [], len(lanes) == self.lanes
         for worker, share in enumerate(self.shares):
@@ -202,7 +203,7 @@ def _blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end(pipes: list[Connection], processes: list[Any], busy: set[int]) -> None:
+def _end(pipes: list[Connection], processes: list[SpawnProcess], busy: set[int]) -> None:
     """End the workers: each does when its pipe ends, or is killed."""
     try:
         for pipe in pipes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +13,15 @@ from polyak.lazy import jax
 from polyak.runs import arrays, checkpoint, files
 from polyak.runs.arrays import Free
 from polyak.tree import named_leaves
-from polyak.types import EnvSpec
+from polyak.types import Algorithm, EnvSpec, Tree
+
+if TYPE_CHECKING:
+    from polyak.runs.run import Run
 
 STATE = "loop.learner.state"
 
 
-def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -> tuple[Any, str]:
+def inherited(donor: Run, module: Algorithm, config: Tree, spec: EnvSpec, lanes: int) -> tuple[Tree, str]:
     """Return the newest state of a run's learners for so many lanes, each array `[lane, ...]`, and what is told of it.
 
     Where the run has as many seeds, each goes on from its own counterpart; else all from the seed that did best in the
@@ -49,6 +52,6 @@ def inherited(donor: Any, module: Any, config: Any, spec: EnvSpec, lanes: int) -
     )
 
 
-def _shapes(module: Any, config: Any, spec: EnvSpec, lanes: int) -> Any:
+def _shapes(module: Algorithm, config: Tree, spec: EnvSpec, lanes: int) -> Tree:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
     return jax.eval_shape(jax.vmap(partial(module.init, config, spec)), keys)

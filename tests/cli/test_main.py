@@ -23,7 +23,7 @@ from polyak.algorithms.ddpg import Config
 from polyak.cli.main import main
 from polyak.runs import execute
 from polyak.training.plan import Plan
-from polyak.training.plans import ReplayPlan
+from polyak.training.plans import ReplayPlan, RolloutPlan
 from tests.fixtures.small import ENV, FLAGS, command, in_a_process
 
 WORLDS = "tests.fixtures.envs"
@@ -149,6 +149,13 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str], monkeypatc
     for cls in (Config, Plan, ReplayPlan):
         for explanation in _explanations(cls):
             assert explanation in printed
+
+
+@pytest.mark.parametrize(("algorithm", "kind"), [("td3", ReplayPlan), ("ppo", RolloutPlan)])
+def test_an_algorithm_has_the_flags_of_its_plan(algorithm: str, kind: type, capsys: pytest.CaptureFixture[str]):
+    assert command("train", algorithm, "Pendulum-v1", "--help") == 0
+    flags = set(re.findall(r"--plan\.(?:no-)?([a-z-]+)", capsys.readouterr().out))
+    assert flags == {field.name.replace("_", "-") for field in dataclasses.fields(kind)}
 
 
 def _explanations(cls: type) -> list[str]:

@@ -39,6 +39,19 @@ def number(
     return dataclasses.field(default=default, metadata={"static": static, "limits": limits})
 
 
+def own_first(cls: type[T]) -> type[T]:
+    """List a dataclass's own fields before those it inherits, which follow in the order of its bases.
+
+    Help and documentation then begin with what is particular to the class. Its `__init__` keeps Python's order, so pass
+    fields by name.
+    """
+    fields: dict[str, dataclasses.Field[object]] = vars(cls)["__dataclass_fields__"]
+    inherited = [name for base in cls.__bases__ for name in getattr(base, "__dataclass_fields__", ())]
+    own = [name for name in fields if name not in inherited]
+    cls.__dataclass_fields__ = {name: fields[name] for name in [*own, *inherited]}  # type: ignore[attr-defined]
+    return cls
+
+
 def check(settings: DataclassInstance) -> None:
     """Raise UsageError if a field of a dataclass is outside its limits or not one of its choices.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
 import numpy as np
 
-from polyak.fields import number
+from polyak.fields import number, own_first
 from polyak.lazy import jax, once_jax_is_imported
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def static(*, default: object = dataclasses.MISSING) -> object:
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, static, number))
 def pytree(cls: type[T]) -> type[T]:
     """Make a class a frozen dataclass and a JAX pytree; `static()` fields become part of its structure."""
-    frozen = dataclasses.dataclass(frozen=True)(cls)
+    frozen = own_first(dataclasses.dataclass(frozen=True)(cls))
     assert dataclasses.is_dataclass(frozen)
     fields = dataclasses.fields(frozen)
     meta = [f.name for f in fields if f.metadata.get("static")]

@@ -86,11 +86,11 @@ def test_code_that_equations_point_at_exists(name: str) -> None:
     ("cell", "missing"),
     [
         ("`update`: `next_action`, `maths.td_target`", []),
-        ("`act`: `next_action`", ["act: next_action"]),  # it is in another function
+        ("`init`: `next_action`", ["init: next_action"]),  # it is in another function
         ("`update`: `maths.targets`", ["update: maths.targets"]),
-        ("`maths.targets`, `optimizer`", ["maths.targets"]),
+        ("`maths.targets`, `_improve_actor`", ["maths.targets"]),
         ("`_polish_actor`", ["_polish_actor"]),
-        ("`Policy.__call__`; `Policy.polish`", ["Policy.polish"]),
+        ("`Config.tau`; `Config.polish`", ["Config.polish"]),
     ],
 )
 def test_code_that_does_not_exist_is_found(cell: str, missing: list[str]) -> None:

@@ -1,5 +1,6 @@
 """Fields that know their limits."""
 
+import dataclasses
 import math
 from fractions import Fraction
 from typing import Any, Literal
@@ -11,7 +12,7 @@ import pytest
 
 from polyak.errors import UsageError, nearest
 from polyak.fields import check, number
-from polyak.tree import pytree, static
+from polyak.tree import PARTS, pytree, replace, static
 
 
 @pytree
@@ -116,3 +117,30 @@ def test_nearest_names_one_or_lists_all() -> None:
     assert nearest("gama", ["gamma", "tau"]) == "did you mean 'gamma'?"
     assert nearest("x", ["gamma", "tau"]) == "choose one of: gamma, tau"
     assert nearest("x", [f"long name {i}" for i in range(30)]) == "`polyak list` shows what there is"
+
+
+@pytree
+class Inherited:
+    first: int = number(default=1, least=0)
+    second: int = number(default=2, least=0, static=True)
+
+
+@pytree
+class Settled(Settings, Inherited):
+    own: int = number(default=3, least=0)
+    rate: float = number(default=2e-3, above=0)  # another default than that of `Settings`
+
+
+def test_own_fields_come_before_inherited_ones_in_the_order_of_the_bases() -> None:
+    names = [field.name for field in dataclasses.fields(Settled)]
+    assert names == ["own", "share", "rate", "optional", "layers", "free", "kind", "first", "second"]
+    static = ["layers", "kind", "second"]
+    assert PARTS[Settled] == ([name for name in names if name not in static], static)
+
+
+def test_inherited_fields_are_checked_and_kept() -> None:
+    with pytest.raises(UsageError, match="second = -1 is too small"):
+        Settled(second=-1)
+    settled = replace(Settled(first=5, share=0.25), own=4)
+    assert (settled.own, settled.first, settled.share, settled.rate) == (4, 5, 0.25, 2e-3)
+    assert jax.tree.map(lambda leaf: leaf, settled) == settled

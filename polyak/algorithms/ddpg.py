@@ -17,27 +17,29 @@ from __future__ import annotations
 from typing import Literal
 
 from polyak.errors import UsageError
-from polyak.fields import check, number
+from polyak.fields import number
 from polyak.lazy import jax, jnp, optax
+from polyak.networks.actor_critic import ActorCriticSettings
 from polyak.networks.actors import Actor, Bound
 from polyak.networks.batch_norm import STYLES, NetStatistics, Normalization
 from polyak.networks.critics import Critic
-from polyak.networks.layers import Architecture, Style
-from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, noise, normalize, optimize
-from polyak.numerics.noise import NoiseType
+from polyak.networks.layers import Style
+from polyak.numerics import maths, noise, optimize
+from polyak.numerics.noise import NoiseSettings
 from polyak.numerics.normalize import Normalizer
-from polyak.numerics.optimize import Decay
+from polyak.numerics.optimize import Decay, OptimizerSettings
+from polyak.replay.sampling import SamplingSettings
 from polyak.tree import polyak_average, pytree, static
-from polyak.types import Array, Box, Clock, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
+from polyak.types import Array, Box, Clock, EnvSpec, Metrics, Obs, Sampling, Transition
 
 learns_from: Literal["rollout", "replay", "dataset"] = "replay"
 acts_on = (Box,)
 sampling = Sampling.of
+init_memory, act = noise.init_memory, noise.act
 
 
 @pytree
-class Config:
+class Config(ActorCriticSettings, OptimizerSettings, SamplingSettings, NoiseSettings):
     """Hyperparameters of DDPG. Actions and noise are in units of the [-1, 1] action."""
 
     gamma: float = number(default=0.99, least=0, most=1)
@@ -48,16 +50,6 @@ class Config:
     """Adam's step size for the actor."""
     critic_learning_rate: float = number(default=1e-3, above=0)
     """Adam's step size for the critic."""
-    architecture: Architecture = static(default="mlp")
-    """`mlp`, or `simba`: residual blocks with LayerNorm as wide as the layers say, on normalized observations."""
-    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
-    """Widths of the actor's hidden layers."""
-    critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
-    """Widths of the critic's layers that see the observation alone."""
-    critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
-    """Widths of the critic's layers that see the action alone."""
-    critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
-    """Widths of the critic's layers that see both."""
     bound: Bound = static(default="tanh")
     """How the actor's output is kept in [-1, 1]."""
     final_init: float | None = number(default=3e-3, above=0)
@@ -66,35 +58,14 @@ class Config:
     """The critic's loss."""
     critic_weight_decay: float | None = number(default=None, least=0)
     """L2 decay of the critic's weights, added to the gradient; biases and weights before a norm are spared."""
-    weight_decay: float | None = number(default=None, least=0)
-    """Decoupled decay (AdamW's) of the weights of both networks."""
-    gradient_norm: float | None = number(default=None, above=0)
-    """Largest norm of each network's gradient; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
-    normalize_observations: bool = static(default=False)
-    """Normalize observations by their running mean and deviation."""
     batch_norm: Normalization = static(default="off")
     """Normalize the observation, the actor's layers and the critic's state layers by the batch; or renormalize."""
-    n_step: int = number(default=1, least=1, static=True)
-    """Rewards that a target adds up before it bootstraps."""
-    priority_alpha: float | None = number(default=None, least=0)
-    """Exponent α of prioritized replay; None: every transition is equally likely."""
-    priority_beta: float = number(default=0.4, least=0, most=1)
-    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
-    noise: NoiseType = static(default="gaussian")
-    """Process that the exploration noise comes from."""
-    noise_sigma: float = number(default=0.1, least=0)
-    """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
-    noise_theta: float = number(default=0.15, least=0)
-    """Pull θ of the Ornstein-Uhlenbeck process towards 0."""
-    noise_dt: float = number(default=1.0, above=0)
-    """Time step Δt of the Ornstein-Uhlenbeck process: small steps make slow, at first almost silent noise."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        check(self)
-        refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
+        super().__post_init__()
         if self.architecture == "simba" and self.batch_norm != "off":
             raise UsageError('architecture = "simba" already normalizes its layers: leave batch_norm off')
 
@@ -139,31 +110,15 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor_key, critic_key = jax.random.split(key)
     style = Style(config.architecture, norm=STYLES[config.batch_norm])
     actor = Actor.create(actor_key, spec, config.actor_layers, config.bound, config.final_init, style)
-    critic_layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
-    critic = Critic.create(critic_key, spec, critic_layers, config.final_init, style)
-    normalizer = normalize.make(spec.obs, config.normalize_observations, config.architecture)
+    critic = Critic.create(critic_key, spec, config.critic_layers, config.final_init, style)
     return State(
-        policy=Policy(actor, actor.statistics(), normalizer),
+        policy=Policy(actor, actor.statistics(), config.normalizer(spec.obs)),
         critic=critic,
         critic_statistics=critic.statistics(),
         target=Target(actor, critic, actor.statistics(), critic.statistics()),
-        actor_opt_state=actor_optimizer(config).init(actor),
+        actor_opt_state=optimize.of(config, config.actor_learning_rate).init(actor),
         critic_opt_state=critic_optimizer(config).init(critic),
     )
-
-
-def init_memory(config: Config, spec: EnvSpec) -> Tree:
-    """Start the exploration noise of one environment."""
-    return noise.of(config).start(spec.action.width)
-
-
-def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
-    """Return a = μ(s) + noise, clipped to [-1, 1] (Algorithm 1); without noise when not exploring."""
-    action = policy(obs)
-    if explore:
-        drawn, memory = noise.of(config).next(memory, key, action.shape)
-        action = maths.clip(action + drawn)
-    return action, memory
 
 
 def update(config: Config, state: State, batch: Transition, key: jax.Array, clock: Clock) -> tuple[State, Metrics]:
@@ -186,7 +141,7 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, (statistics, {"actor_loss": loss})
 
     actor, actor_opt_state, (actor_statistics, actor_metrics) = optimize.descend(
-        actor_optimizer(config), actor_loss, policy.actor, state.actor_opt_state
+        optimize.of(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
 
     normalizer = policy.normalizer.advance(batch.obs)
@@ -209,12 +164,7 @@ def target_value(config: Config, state: State, batch: Transition) -> Array:
     return maths.td_target(config.reward_scale * batch.reward, batch.discount(config.gamma), batch.terminated, next_q)
 
 
-def actor_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the actor's optimizer."""
-    return optimize.adam(config.actor_learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))
-
-
 def critic_optimizer(config: Config) -> optax.GradientTransformation:
-    """Build the critic's optimizer."""
+    """Build the critic's optimizer, whose gradient may hold an L2 decay."""
     decay = Decay(config.critic_weight_decay, config.weight_decay, Critic.decayed)
     return optimize.adam(config.critic_learning_rate, config.gradient_norm, decay)

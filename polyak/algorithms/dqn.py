@@ -24,6 +24,7 @@ from polyak.lazy import jax, jnp, optax
 from polyak.networks.critics import ActionValues
 from polyak.networks.layers import Style
 from polyak.numerics import draws, maths, optimize
+from polyak.replay.sampling import SamplingSettings
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition
 
@@ -33,7 +34,7 @@ sampling = Sampling.of
 
 
 @pytree
-class Config:
+class Config(SamplingSettings):
     """Hyperparameters of DQN."""
 
     gamma: float = number(default=0.99, least=0, most=1)
@@ -58,12 +59,6 @@ class Config:
     """Largest norm of the gradient; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
-    n_step: int = number(default=1, least=1, static=True)
-    """Rewards that a target adds up before it bootstraps."""
-    priority_alpha: float | None = number(default=None, least=0)
-    """Exponent α of prioritized replay; None: every transition is equally likely."""
-    priority_beta: float = number(default=0.4, least=0, most=1)
-    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
     epsilon_start: float = number(default=1.0, least=0, most=1)
     """Share ε of random actions at the start of the run."""
     epsilon_end: float = number(default=0.05, least=0, most=1)

@@ -21,12 +21,12 @@ from typing import Literal, Protocol, TypeAlias
 from polyak.errors import UsageError, option
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.networks.actors import StochasticActor
+from polyak.networks.actors import Policy, StochasticActor
 from polyak.networks.critics import StateValue
-from polyak.networks.distributions import Distribution, sample_or_mode
+from polyak.networks.distributions import sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import draws, maths, normalize, optimize
-from polyak.numerics.normalize import Normalizer, RewardScale
+from polyak.numerics.normalize import RewardScale
 from polyak.tree import pytree, replace, static, take
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Obs, Transition
 
@@ -118,22 +118,10 @@ def _minibatch_for(config: Config, size: int) -> int:
 
 
 @pytree
-class Policy:
-    """What acting needs."""
-
-    actor: StochasticActor
-    normalizer: Normalizer
-
-    def __call__(self, obs: Obs) -> Distribution:
-        """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalizer(obs))
-
-
-@pytree
 class State:
     """Everything learning needs."""
 
-    policy: Policy
+    policy: Policy[StochasticActor]
     value: StateValue
     reward_scale: RewardScale | None
     opt_state: optax.OptState

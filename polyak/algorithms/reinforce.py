@@ -18,12 +18,11 @@ from typing import Literal
 
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
-from polyak.networks.actors import StochasticActor
+from polyak.networks.actors import Policy, StochasticActor
 from polyak.networks.critics import StateValue
-from polyak.networks.distributions import Distribution, sample_or_mode
+from polyak.networks.distributions import sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import maths, normalize, optimize
-from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, replace, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Metrics, MultiDiscrete, Obs, Transition
 
@@ -69,22 +68,10 @@ class Config:
 
 
 @pytree
-class Policy:
-    """What acting needs."""
-
-    actor: StochasticActor
-    normalizer: Normalizer
-
-    def __call__(self, obs: Obs) -> Distribution:
-        """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalizer(obs))
-
-
-@pytree
 class State:
     """Everything learning needs."""
 
-    policy: Policy
+    policy: Policy[StochasticActor]
     baseline: StateValue | None
     actor_opt_state: optax.OptState
     baseline_opt_state: optax.OptState

@@ -15,21 +15,22 @@ the entropy of the steps between.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from polyak.fields import check, number, refuse_changed
+from polyak.fields import number, refuse_changed
 from polyak.lazy import jax, jnp, optax
-from polyak.networks.actors import SigmaBound, SquashedActor, StochasticActor
+from polyak.networks.actor_critic import ActorCriticSettings, create_critics
+from polyak.networks.actors import Policy, SigmaBound, SquashedActor, StochasticActor
 from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min, ensemble_sum
 from polyak.networks.distributions import Categorical, Distribution, SquashedNormal
-from polyak.networks.layers import Architecture, Style
-from polyak.networks.simba import refuse_layers
-from polyak.numerics import maths, normalize, optimize
+from polyak.networks.layers import Style
+from polyak.numerics import maths, optimize
 from polyak.numerics.noise import Correlated
-from polyak.numerics.normalize import Normalizer
-from polyak.numerics.optimize import Decay
+from polyak.numerics.optimize import OptimizerSettings
+from polyak.replay.sampling import SamplingSettings
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Box, Clock, Discrete, EnvSpec, Key, Metrics, Obs, Sampling, Transition, Tree
 
@@ -39,7 +40,7 @@ sampling = Sampling.of
 
 
 @pytree
-class Config:
+class Config(ActorCriticSettings, OptimizerSettings, SamplingSettings):
     """Hyperparameters of SAC. Entropies are in nats, of actions in units of [-1, 1]."""
 
     gamma: float = number(default=0.99, least=0, most=1)
@@ -64,43 +65,16 @@ class Config:
     """Target entropy for each dimension of a continuous action."""
     target_share: float = number(default=0.5, above=0, most=1)
     """Share of the largest entropy of discrete actions, log n, that is their target entropy."""
-    architecture: Architecture = static(default="mlp")
-    """`mlp`, or `simba`: residual blocks with LayerNorm as wide as the layers say, on normalized observations."""
-    actor_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
-    """Widths of the actor's hidden layers."""
-    critic_state_layers: tuple[int, ...] = number(default=(), least=1, static=True)
-    """Widths of each critic's layers that see the observation alone (continuous actions)."""
-    critic_action_layers: tuple[int, ...] = number(default=(), least=1, static=True)
-    """Widths of each critic's layers that see the action alone (continuous actions only)."""
-    critic_joint_layers: tuple[int, ...] = number(default=(256, 256), least=1, static=True)
-    """Widths of each critic's layers that see both."""
     num_critics: int = number(default=2, least=1, static=True)
     """Number of critics; their minimum is used."""
     sigma_bound: SigmaBound = static(default="clamp")
     """How σ of continuous actions is bounded: log σ clamped to [-20, 2], or by tanh in [-5, 2], or σ by softplus."""
     loss: maths.Loss = static(default="mse")
     """The critics' loss."""
-    weight_decay: float | None = number(default=None, least=0)
-    """Decoupled decay (AdamW's) of the weights of all networks."""
-    gradient_norm: float | None = number(default=None, above=0)
-    """Largest norm of the gradient, of the actor's and of all critics' together; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
-    normalize_observations: bool = static(default=False)
-    """Normalize observations by their running mean and deviation."""
-    n_step: int = number(default=1, least=1, static=True)
-    """Rewards that a target adds up before it bootstraps."""
-    priority_alpha: float | None = number(default=None, least=0)
-    """Exponent α of prioritized replay; None: every transition is equally likely."""
-    priority_beta: float = number(default=0.4, least=0, most=1)
-    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
     noise_correlation: float = number(default=0.0, least=0, most=1)
     """Correlation between the exploration noise of one step and of the next; 0: independent."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot work."""
-        check(self)
-        refuse_layers(self.architecture, actor_layers=self.actor_layers, critic_joint_layers=self.critic_joint_layers)
 
 
 CONTINUOUS_ONLY = (
@@ -112,26 +86,16 @@ CONTINUOUS_ONLY = (
 )
 
 
+Actions: TypeAlias = SquashedNormal | Distribution
+AnyActor: TypeAlias = Callable[[Obs], Actions]
 AnyCritic: TypeAlias = Critic | ActionValues
-
-
-@pytree
-class Policy:
-    """What acting needs."""
-
-    actor: SquashedActor | StochasticActor
-    normalizer: Normalizer
-
-    def __call__(self, obs: Obs) -> SquashedNormal | Distribution:
-        """Return the distribution of actions for observations `[batch, obs]`."""
-        return self.actor(self.normalizer(obs))
 
 
 @pytree
 class State:
     """Everything learning needs."""
 
-    policy: Policy
+    policy: Policy[AnyActor]
     critics: tuple[AnyCritic, ...]
     target: tuple[AnyCritic, ...]  # the slowly moving copies of the critics
     log_alpha: Array  # []
@@ -144,30 +108,29 @@ class State:
 def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     """Make a fresh agent whose target critics equal its critics."""
     actor_key, critic_key = jax.random.split(key)
-    keys, style = ensemble_keys(critic_key, config.num_critics), Style(config.architecture)
-    actor: SquashedActor | StochasticActor
+    count, style = config.num_critics, Style(config.architecture)
+    actor: AnyActor
     critics: tuple[AnyCritic, ...]
     if isinstance(spec.action, Discrete):
         refuse_changed(config, CONTINUOUS_ONLY, "continuous actions")
         actor = StochasticActor.create(actor_key, spec, config.actor_layers, None, style)
-        critics = tuple(ActionValues.create(k, spec, config.critic_joint_layers, style=style) for k in keys)
+        keys, widths = ensemble_keys(critic_key, count), config.critic_joint_layers
+        critics = tuple(ActionValues.create(k, spec, widths, style=style) for k in keys)
         entropy = config.target_share * np.log(spec.action.n)
     else:
         refuse_changed(config, ("target_share",), "discrete actions")
         actor = SquashedActor.create(actor_key, spec, config.actor_layers, config.sigma_bound, style)
-        layers = (config.critic_state_layers, config.critic_action_layers, config.critic_joint_layers)
-        critics = tuple(Critic.create(k, spec, layers, None, style) for k in keys)
+        critics = create_critics(critic_key, spec, config, count)
         entropy = config.target_per_dimension * spec.action.width
-    normalizer = normalize.make(spec.obs, config.normalize_observations, config.architecture)
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     return State(
-        policy=Policy(actor, normalizer),
+        policy=Policy(actor, config.normalizer(spec.obs)),
         critics=critics,
         target=critics,
         log_alpha=log_alpha,
         target_entropy=jnp.asarray(entropy if config.target_entropy is None else config.target_entropy, jnp.float32),
-        actor_opt_state=optimizer(config, config.actor_learning_rate).init(actor),
-        critic_opt_state=optimizer(config, config.critic_learning_rate).init(critics),
+        actor_opt_state=optimize.of(config, config.actor_learning_rate).init(actor),
+        critic_opt_state=optimize.of(config, config.critic_learning_rate).init(critics),
         alpha_opt_state=optimize.adam(config.alpha_learning_rate).init(log_alpha),
     )
 
@@ -177,7 +140,9 @@ def init_memory(config: Config, spec: EnvSpec) -> Tree:
     return Correlated(config.noise_correlation).start(spec.action.width) if isinstance(spec.action, Box) else ()
 
 
-def act(config: Config, policy: Policy, memory: Tree, obs: Obs, key: Key, explore: bool) -> tuple[Array, Tree]:
+def act(
+    config: Config, policy: Policy[AnyActor], memory: Tree, obs: Obs, key: Key, explore: bool
+) -> tuple[Array, Tree]:
     """Draw from the policy; when not exploring, take its mode."""
     actions = policy(obs)
     if not explore:
@@ -200,16 +165,16 @@ def update(config: Config, state: State, batch: Transition, key: jax.Array, cloc
         return loss, {"critic_loss": loss, "q": qs[0].mean(), "td_error": jnp.abs(qs[0] - y)}
 
     critics, critic_opt_state, critic_metrics = optimize.descend(
-        optimizer(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
+        optimize.of(config, config.critic_learning_rate), critic_loss, state.critics, state.critic_opt_state
     )
 
-    def actor_loss(actor: SquashedActor | StochasticActor) -> tuple[Array, Metrics]:
+    def actor_loss(actor: AnyActor) -> tuple[Array, Metrics]:
         q, entropy = average_over_actions(actor(obs), critics, obs, actor_key)
         loss = -(q + alpha * entropy).mean()
         return loss, {"actor_loss": loss, "entropy": entropy.mean()}
 
     actor, actor_opt_state, actor_metrics = optimize.descend(
-        optimizer(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
+        optimize.of(config, config.actor_learning_rate), actor_loss, policy.actor, state.actor_opt_state
     )
     log_alpha, alpha_opt_state = _temperature(config, state, actor_metrics["entropy"])
     policy = Policy(actor, policy.normalizer.advance(batch.obs))
@@ -229,7 +194,7 @@ def target_value(config: Config, state: State, batch: Transition, key: jax.Array
 
 
 def average_over_actions(
-    actions: SquashedNormal | Distribution, critics: tuple[AnyCritic, ...], obs: Obs, key: jax.Array
+    actions: Actions, critics: tuple[AnyCritic, ...], obs: Obs, key: jax.Array
 ) -> tuple[Array, Array]:
     """Return E[min Qᵢ(s, a)] and the entropy E[-log π(a|s)], each `[batch]`: exact, or from one sample."""
     if isinstance(actions, Categorical):
@@ -263,8 +228,3 @@ def _temperature(config: Config, state: State, entropy: Array) -> tuple[Array, o
 
     adam = optimize.adam(config.alpha_learning_rate)
     return optimize.descend(adam, alpha_loss, state.log_alpha, state.alpha_opt_state)[:2]
-
-
-def optimizer(config: Config, learning_rate: Array | float) -> optax.GradientTransformation:
-    """Build the optimizer of the actor, or of all critics together."""
-    return optimize.adam(learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))

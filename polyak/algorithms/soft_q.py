@@ -22,6 +22,7 @@ from polyak.networks.critics import ActionValues, ensemble_keys, ensemble_min, e
 from polyak.networks.distributions import Categorical, sample_or_mode
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
+from polyak.replay.sampling import SamplingSettings
 from polyak.tree import polyak_average, pytree, static
 from polyak.types import Array, Clock, Discrete, EnvSpec, Metrics, Obs, Sampling, Transition
 
@@ -32,7 +33,7 @@ sampling = Sampling.of
 
 
 @pytree
-class Config:
+class Config(SamplingSettings):
     """Hyperparameters of soft Q-learning."""
 
     gamma: float = number(default=0.99, least=0, most=1)
@@ -59,12 +60,6 @@ class Config:
     """Largest norm of the gradient; None: unlimited."""
     reward_scale: float = 1.0
     """Rewards are multiplied by this before learning. Reported returns never are."""
-    n_step: int = number(default=1, least=1, static=True)
-    """Rewards that a target adds up before it bootstraps."""
-    priority_alpha: float | None = number(default=None, least=0)
-    """Exponent of prioritized replay; None: every transition is equally likely."""
-    priority_beta: float = number(default=0.4, least=0, most=1)
-    """Exponent β of its importance weights at the start; it rises to 1 over the run."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polyak.cli.flags import names_in, plain_numbers, until_flag
 from polyak.errors import UsageError
+from polyak.fields import own_first
 from polyak.runs.presets.preset import Preset
 from polyak.training.plans import plan_for
 from polyak.types import Algorithm
@@ -128,4 +129,4 @@ def training(asking: Any) -> Any:
 def _unchecked(settings: type) -> type:
     """Make a class with the same fields and help that accepts any values."""
     skip = {"__post_init__": lambda self: None, "__doc__": settings.__doc__}
-    return dataclasses.dataclass(frozen=True)(type(settings.__name__, (settings,), skip))
+    return own_first(dataclasses.dataclass(frozen=True)(type(settings.__name__, (settings,), skip)))

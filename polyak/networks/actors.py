@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style
 from polyak.networks.simba import Simba, network
 from polyak.numerics import maths
+from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, static
 from polyak.types import ActionSpace, Array, Box, Discrete, EnvSpec, Obs
 
@@ -24,6 +25,20 @@ if TYPE_CHECKING:
 
 Bound: TypeAlias = Literal["tanh", "clip"]
 SigmaBound: TypeAlias = Literal["clamp", "tanh", "softplus"]
+AnyActor = TypeVar("AnyActor", bound=Callable[[Obs], object], covariant=True)
+Output = TypeVar("Output")
+
+
+@pytree
+class Policy(Generic[AnyActor]):
+    """What acting needs: an actor, and the normalizer of the observations that it reads."""
+
+    actor: AnyActor
+    normalizer: Normalizer
+
+    def __call__(self: Policy[Callable[[Obs], Output]], obs: Obs) -> Output:
+        """Return what the actor says of observations `[batch, obs]`: actions, or their distribution."""
+        return self.actor(self.normalizer(obs))
 
 
 @pytree

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from polyak.errors import UsageError
 from polyak.lazy import jax
 from polyak.networks.batch_norm import NetStatistics
-from polyak.networks.layers import MLP, PLAIN, Architecture, LayerNorm, Linear, Style, relu
+from polyak.networks.layers import MLP, PLAIN, LayerNorm, Linear, Style, relu
 from polyak.tree import pytree
 from polyak.types import Array
 
@@ -85,10 +84,3 @@ def network(
     if style.architecture == "simba":
         return Simba.create(key, sizes, final_init)
     return MLP.create(key, sizes, True, final_init, style)
-
-
-def refuse_layers(architecture: Architecture, **layers: tuple[int, ...]) -> None:
-    """Raise UsageError where the residual blocks of SimBa are not all of one width."""
-    for name, sizes in layers.items():
-        if architecture == "simba" and len(set(sizes)) != 1:
-            raise UsageError(f"{name} = {sizes}: the blocks of SimBa have one width, such as 128 or 256 256")

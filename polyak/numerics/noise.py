@@ -1,12 +1,14 @@
 """Exploration noise: each process defines its initial memory for one environment, and draws the next noise from it."""
 
-from typing import Literal, Protocol, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from polyak.numerics import draws
-from polyak.tree import pytree
-from polyak.types import Array, Key
+from polyak.fields import number
+from polyak.numerics import draws, maths
+from polyak.tree import pytree, static
+from polyak.types import Array, EnvSpec, Key, Obs, Tree
 
 NoiseType: TypeAlias = Literal["gaussian", "ornstein-uhlenbeck"]
 
@@ -72,28 +74,38 @@ class Correlated:
         return x, (x, 0.0 * begun + 1.0)
 
 
-class Settings(Protocol):
-    """The settings of a config that describe its exploration noise."""
+@pytree
+class NoiseSettings:
+    """The exploration noise of a deterministic policy, in units of the [-1, 1] action."""
 
-    @property
-    def noise(self) -> NoiseType:
-        """The process."""
-
-    @property
-    def noise_sigma(self) -> Array | float:
-        """σ."""
-
-    @property
-    def noise_theta(self) -> Array | float:
-        """θ of an Ornstein-Uhlenbeck process."""
-
-    @property
-    def noise_dt(self) -> Array | float:
-        """Δt of an Ornstein-Uhlenbeck process."""
+    noise: NoiseType = static(default="gaussian")
+    """Process that the exploration noise comes from."""
+    noise_sigma: float = number(default=0.1, least=0)
+    """Deviation of the noise: σ of the Gaussian, or of the Ornstein-Uhlenbeck process."""
+    noise_theta: float = number(default=0.15, least=0)
+    """Pull θ of the Ornstein-Uhlenbeck process towards 0."""
+    noise_dt: float = number(default=1.0, above=0)
+    """Time step Δt of the Ornstein-Uhlenbeck process: small steps make slow, at first almost silent noise."""
 
 
-def of(config: Settings) -> Gaussian | OrnsteinUhlenbeck:
-    """Build the exploration noise of a deterministic policy from the `noise` settings of its config."""
+def of(config: NoiseSettings) -> Gaussian | OrnsteinUhlenbeck:
+    """Build the exploration noise that a config asks for."""
     if config.noise == "gaussian":
         return Gaussian(config.noise_sigma)
     return OrnsteinUhlenbeck(config.noise_theta, config.noise_sigma, config.noise_dt)
+
+
+def init_memory(config: NoiseSettings, spec: EnvSpec) -> Tree:
+    """Start the exploration noise of one environment."""
+    return of(config).start(spec.action.width)
+
+
+def act(
+    config: NoiseSettings, policy: Callable[[Obs], Array], memory: Tree, obs: Obs, key: Key, explore: bool
+) -> tuple[Array, Tree]:
+    """Return a = μ(s) + noise, clipped to [-1, 1], for the policy μ; without noise when not exploring."""
+    action = policy(obs)
+    if explore:
+        drawn, memory = of(config).next(memory, key, action.shape)
+        action = maths.clip(action + drawn)
+    return action, memory

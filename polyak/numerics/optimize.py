@@ -7,7 +7,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from polyak.fields import number
 from polyak.lazy import jax, jnp, optax
+from polyak.tree import pytree
 from polyak.types import Array, Tree
 
 Net = TypeVar("Net")
@@ -32,6 +34,21 @@ class Decay(NamedTuple):
 
 
 NO_DECAY = Decay()
+
+
+@pytree
+class OptimizerSettings:
+    """What Adam does besides its step, the same for actor and critics."""
+
+    weight_decay: float | None = number(default=None, least=0)
+    """Decoupled decay (AdamW's) of the weights of all networks."""
+    gradient_norm: float | None = number(default=None, above=0)
+    """Largest norm of the gradient, of the actor's and of all critics' together; None: unlimited."""
+
+
+def of(config: OptimizerSettings, learning_rate: Array | float) -> optax.GradientTransformation:
+    """Build the optimizer that a config asks for: of the actor, or of all critics together."""
+    return adam(learning_rate, config.gradient_norm, Decay(decoupled=config.weight_decay))
 
 
 def adam(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import ddpg
+from polyak.numerics import optimize
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
 from tests.fixtures.agents import agent
@@ -78,7 +79,9 @@ def test_the_actor_climbs_the_value_of_the_critic_just_improved() -> None:
         return -after.critic(batch.obs, actor(batch.obs)).mean()
 
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-4, atol=1e-6)
-    steps, _ = ddpg.actor_optimizer(PLAIN.config).update(jax.grad(loss)(state.policy.actor), state.actor_opt_state)
+    steps, _ = optimize.of(PLAIN.config, PLAIN.config.actor_learning_rate).update(
+        jax.grad(loss)(state.policy.actor), state.actor_opt_state
+    )
     assert_close(after.policy.actor, jax.tree.map(jnp.add, state.policy.actor, steps))
 
 

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from polyak.algorithms import sac
+from polyak.numerics import optimize
 from polyak.tree import polyak_average, replace
 from polyak.types import Box, Discrete, Transition
 from tests.fixtures.agents import Agent, agent
@@ -90,7 +91,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
     def loss(critics: Any) -> Any:
         return sum((weight * of_error(taken(case, critic, obs, batch.action) - y)).mean() / 2 for critic in critics)
 
-    adam = sac.optimizer(case.config, case.config.critic_learning_rate)
+    adam = optimize.of(case.config, case.config.critic_learning_rate)
     critics = stepped(adam, loss, state.critics, state.critic_opt_state)
     return loss(state.critics), critics, taken(case, state.critics[0], obs, batch.action) - y
 
@@ -125,7 +126,7 @@ def test_the_actor_descends_with_the_critics_just_improved_and_the_temperature_o
         return (-0.3 * entropy - q).mean()
 
     np.testing.assert_allclose(metrics["actor_loss"], loss(state.policy.actor), rtol=1e-3, atol=1e-5)
-    adam = sac.optimizer(case.config, case.config.actor_learning_rate)
+    adam = optimize.of(case.config, case.config.actor_learning_rate)
     actor = stepped(adam, loss, state.policy.actor, state.actor_opt_state)
     assert_close(after.policy.actor, actor)
 

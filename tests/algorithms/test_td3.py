@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from polyak.algorithms import ddpg, td3
+from polyak.numerics import optimize
 from polyak.tree import polyak_average, replace
 from polyak.types import Transition
 from tests.fixtures.agents import SPECS, Agent, Box, agent, small
@@ -62,7 +63,7 @@ def critics_after(case: Agent, of_error: Any, state: Any, batch: Transition) -> 
         return sum((weight * of_error(critic(obs, batch.action) - y)).mean() for critic in critics)
 
     critics = stepped(
-        td3.optimizer(case.config, case.config.critic_learning_rate), loss, state.critics, state.critic_opt_state
+        optimize.of(case.config, case.config.critic_learning_rate), loss, state.critics, state.critic_opt_state
     )
     return loss(state.critics), critics, state.critics[0](obs, batch.action) - y
 
@@ -104,7 +105,7 @@ def test_the_actor_climbs_the_first_critic_just_improved(case: Agent) -> None:
         return -after.critics[0](obs, actor(obs)).mean()
 
     actor = stepped(
-        td3.optimizer(case.config, case.config.actor_learning_rate), loss, state.policy.actor, state.actor_opt_state
+        optimize.of(case.config, case.config.actor_learning_rate), loss, state.policy.actor, state.actor_opt_state
     )
     assert_close(after.policy.actor, actor)
 

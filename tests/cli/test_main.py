@@ -146,7 +146,7 @@ def test_help_explains_every_flag(capsys: pytest.CaptureFixture[str], monkeypatc
     printed = re.sub(r"[\s│]+", " ", capsys.readouterr().out)
     for group, field in FIELDS:
         assert f"--{group}.{field.name.replace('_', '-')}" in printed
-    for cls in (Config, Plan, ReplayPlan):
+    for cls in (Config, *Config.__bases__, Plan, ReplayPlan):
         for explanation in _explanations(cls):
             assert explanation in printed
 

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.errors import UsageError
 from polyak.networks.batch_norm import BatchStyle
 from polyak.networks.layers import MLP, LayerNorm, Linear, Style
-from polyak.networks.simba import Block, Simba, network, refuse_layers
+from polyak.networks.simba import Block, Simba, network
 from polyak.tree import named_leaves, replace, take
 from tests.fixtures.compare import assert_close, differs, stack
 
@@ -179,11 +178,3 @@ def test_the_architecture_asked_for_is_made() -> None:
     assert isinstance(mlp, MLP)
     assert (mlp.linear_end, mlp.style) == (True, LAYER)
     assert np.abs(mlp.layers[-1].weight).max() <= 1e-3
-
-
-@pytest.mark.parametrize("sizes", [(), (16, 8)])
-def test_blocks_of_several_widths_or_none_are_refused(sizes: tuple[int, ...]) -> None:
-    refuse_layers("mlp", actor_layers=sizes)
-    refuse_layers("simba", actor_layers=(8, 8), critic_layers=(16,))
-    with pytest.raises(UsageError, match=r"critic_layers = .*: the blocks of SimBa have one width"):
-        refuse_layers("simba", actor_layers=(8, 8), critic_layers=sizes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from polyak.lazy import jax, jnp
+from polyak.tree import take
 from polyak.types import Array, Transition
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ def n_step(steps: Transition, valid: Array, gamma: Array | float) -> Transition:
         return jnp.take_along_axis(values, index, 0)[0]
 
     return Transition(
-        obs=steps.obs[0],
+        obs=take(steps.obs, 0),
         action=steps.action[0],
         reward=(part * powers[:, None] * steps.reward).sum(0),
-        next_obs=of_last(steps.next_obs),
+        next_obs=jax.tree.map(of_last, steps.next_obs),
         terminated=of_last(steps.terminated),
         truncated=of_last(steps.truncated),
         n_steps=n_steps,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from polyak.numerics import maths
 from polyak.replay import ring
+from polyak.tree import replace
 from polyak.types import Box, EnvSpec, Transition, vector
 from tests.fixtures.agents import transitions
 from tests.fixtures.rows import row_size, unpack
@@ -43,6 +44,21 @@ def test_an_n_step_return_by_hand() -> None:
     # 3 + 0.5³·8 = 4;  2, for it terminated;  1 + 0.5·8 = 5;  2 + 0.5²·8 = 4
     target = maths.td_target(folded.reward, folded.discount(GAMMA), folded.terminated, jnp.full(4, 8.0))
     np.testing.assert_array_equal(target, [4, 2, 5, 4])
+
+
+def test_named_observations_are_folded_part_by_part() -> None:
+    one = steps([[1, 1], [1, 1]], [[0, 1], [0, 0]], [[0, 0], [0, 0]])
+
+    def named(obs: Any) -> Any:
+        return {"arm": obs, "eye": np.broadcast_to(obs[..., None, None], (2, 2, 8, 8, 1)).astype(np.uint8)}
+
+    both = replace(one, obs=named(one.obs), next_obs=named(one.next_obs))
+    valid = np.ones((2, 2), bool)
+    alone, folded = maths.n_step(one, valid, GAMMA), maths.n_step(both, valid, GAMMA)
+    for found, expected in ((folded.obs, alone.obs), (folded.next_obs, alone.next_obs)):
+        np.testing.assert_array_equal(found["arm"], expected)
+        np.testing.assert_array_equal(found["eye"][:, 3, 5], expected)
+        assert found["eye"].dtype == np.uint8
 
 
 def test_one_step_is_the_step_itself() -> None:

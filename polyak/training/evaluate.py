@@ -173,8 +173,8 @@ def _step(environment: Environment, action: np.ndarray, obs: Obs, e: int) -> tup
 
 def _observe(obs: Obs, e: int, seen: Obs) -> None:
     tree.write(obs, (0, e), seen)
-    for leaf in tree.named_leaves(obs).values():
-        _finite(leaf[0, e], "an observation")
+    for name, leaf in tree.named_leaves(obs).items():
+        _finite(leaf[0, e], f"an observation{name and f' (part {name!r})'}")
 
 
 def _finite(value: Numbers, what: str) -> Numbers:

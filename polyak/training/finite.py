@@ -29,4 +29,5 @@ def refuse_nonfinite(rollout: Rollout, envs: VectorEnv, seeds: Sequence[int], en
         raise RunError(
             f"the policy chose an action that is not finite {where}: learning diverged, lower the learning rate"
         )
-    raise RunError(f"the environment returned {WORDS[name.split('.')[0]]} that is not finite {where}")
+    what, _, part = name.partition(".")
+    raise RunError(f"the environment returned {WORDS[what]}{part and f' (part {part!r})'} that is not finite {where}")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,13 @@ import pytest
 
 from polyak.envs.gymnasium import VectorEnv
 from polyak.errors import RunError
+from polyak.training.finite import refuse_nonfinite
 from polyak.training.host import HostLoop
 from polyak.training.job import Job
+from polyak.training.learn import Rollout
 from polyak.training.plans import ReplayPlan
+from polyak.tree import map_leaves
+from polyak.types import ArraySpec, Box, EnvSpec, vector
 from tests.fixtures import toys
 from tests.fixtures.walk import Breaking, Walk
 
@@ -133,3 +138,15 @@ def where_it_stood(env_steps: int, plan: ReplayPlan) -> np.ndarray:
     while loop.counts.env_steps[0] < env_steps:
         loop.advance()
     return loop.collector.envs.obs
+
+
+def test_the_part_of_an_observation_that_is_not_finite_is_named() -> None:
+    spec = EnvSpec((("arm", vector(2)), ("eye", ArraySpec((8, 8, 1), "uint8"))), Box(1))
+    steps = map_leaves(lambda array: array.zeros(1, 3, 1), spec.transition())
+    steps.next_obs["arm"][0, 1, 0, 1] = np.nan
+    rollout = Rollout(steps, np.full(1, 3, np.int32), np.ones(1, bool), np.zeros(1, np.float32))
+    envs: Any = SimpleNamespace(reward=np.zeros((1, 1)), episodes=np.zeros((1, 1), int))
+    with pytest.raises(
+        RunError, match=r"an observation \(part 'arm'\) that is not finite at environment step 12 of seed"
+    ):
+        refuse_nonfinite(rollout, envs, [SEED], np.array([10]))

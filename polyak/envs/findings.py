@@ -50,7 +50,7 @@ def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator
 
 
 def _part_of(obs: Obs, part: Part) -> np.ndarray:
-    found: np.ndarray = obs[part.name] if part.name else obs
+    found: np.ndarray = obs[part.name] if part.path else obs
     return found
 
 

@@ -33,12 +33,17 @@ def count_of(space: AnySpace, obs: object) -> int | None:
 
 
 def _count_by_parts(space: AnySpace, obs: object) -> int | None:
-    counts = {count_of(part, value) for _, part, value in parts_of(space, obs)}
+    counts = {count_of(part, value) for _, part, value in parts_of(space, obs) if not _is_hollow(part)}
     if counts == {None, 1}:  # an axis of size one is then no batch
         return None
     if len(counts) > 1:
         raise ValueError(f"the parts of a batch of {space} differ in length")
     return counts.pop()
+
+
+def _is_hollow(space: AnySpace) -> bool:
+    """Say whether these are parts without any number, which tell nothing of a batch."""
+    return not isinstance(space, WHOLE) and spaces.flatdim(space) == 0
 
 
 def _count_by_shape(one: tuple[int, ...], shape: tuple[int, ...]) -> int | None:
@@ -70,7 +75,7 @@ def rows_of(space: AnySpace, obs: object, count: int | None) -> np.ndarray:
     if count is not None and is_list(obs, space):
         return np.array([flatten(space, one) for one in obs], np.float32).reshape(count, spaces.flatdim(space))
     parts = [blame_part(key, partial(rows_of, part, value, count)) for key, part, value in parts_of(space, obs)]
-    return np.concatenate(parts, axis=1)
+    return np.concatenate(parts, axis=1) if parts else np.zeros((1 if count is None else count, 0), np.float32)
 
 
 def _usual(space: AnySpace, obs: object) -> np.ndarray | None:

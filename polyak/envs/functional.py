@@ -19,7 +19,7 @@ from gymnasium.experimental.functional import FuncEnv
 from polyak.envs.arguments import BOUNDS, LIMIT, checked_limit
 from polyak.envs.classic import TWINS
 from polyak.envs.make import EnvSource, Maker, limit_of
-from polyak.envs.observations import Part, Reader
+from polyak.envs.observations import Part, Reader, is_image
 from polyak.envs.spaces import ActionScale, AnySpace, spec_of
 from polyak.errors import UsageError, describe
 from polyak.lazy import jax, jnp
@@ -137,13 +137,10 @@ class CompiledEnv:
 
     def _observed(self, state: Tree, key: jax.Array) -> Obs:
         """Return what is stored of what is observed."""
-        obs = self.call("observation", state, key)
-        read = {part.name: _stored(part, obs[part.path[0]] if part.path else obs) for part in _parts_of(self)}
-        return read.get("", read)
-
-
-def _parts_of(env: CompiledEnv) -> list[Part]:
-    return Reader(env.observation_space).parts
+        obs, reader = self.call("observation", state, key), Reader(self.observation_space)
+        if reader.whole:
+            return _stored(reader.parts[0], obs)
+        return {part.name: _stored(part, obs[part.path[0]]) for part in reader.parts}
 
 
 def _stored(part: Part, obs: Array) -> Array:
@@ -170,7 +167,10 @@ def _check(env: CompiledEnv) -> None:
         if name is not None and (not isinstance(obs, dict) or name not in obs):
             raise UsageError(f"{env.name}.observation returned {_words(obs)}, which has no part {name!r}")
         what = "the observation space" if name is None else f"part {name!r} of the observation space"
-        _refuse_unlike(env, "observation", obs if name is None else obs[name], space.shape, what)
+        found = obs if name is None else obs[name]
+        _refuse_unlike(env, "observation", found, space.shape, what)
+        if is_image(space) and found.dtype.kind == "f":  # from 0 to 1, maybe, of which bytes would leave nothing
+            raise UsageError(f"{env.name}.observation returned {_words(found)}, but {what} has bytes: convert to uint8")
     moved = _shapes(env, "transition", state, action, key)
     before: object = jax.tree.structure(state)
     after: object = jax.tree.structure(moved)

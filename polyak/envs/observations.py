@@ -83,12 +83,15 @@ def _keyed(space: spaces.Dict | spaces.Tuple) -> list[tuple[str | int, AnySpace]
 
 def _parts(space: AnySpace, path: tuple[str | int, ...] = ()) -> Iterator[Part]:
     """List what is stored as an array of its own."""
+    if path and spaces.flatdim(space) == 0:  # nothing to store
+        return
     named = isinstance(space, spaces.Dict) and not path
     if isinstance(space, spaces.Dict | spaces.Tuple) and (named or _has_image(space)):
         for key, part in _keyed(space):
             yield from _parts(part, (*path, key))
     else:
-        yield Part("/".join(map(str, path)), path, space)
+        # text of another type, such as an Enum's, counts by its content, as in JSON
+        yield Part("/".join(key if isinstance(key, str) else str(key) for key in path), path, space)
 
 
 class Reader:
@@ -99,7 +102,9 @@ class Reader:
         names = [part.name for part in self.parts]
         if len(set(names)) < len(names):
             raise UsageError(f"two parts of the observations {shorten(space)} have the same name: rename one of them")
-        self.whole = names == [""]
+        self.whole = not self.parts[
+            0
+        ].path  # whether the only part is all of it; its name says nothing: "" may be a key
         plain = isinstance(space, spaces.Box) and not is_image(space)
         self.shape = space.shape if plain else None  # of what nearly all environments return
 
@@ -114,7 +119,7 @@ class Reader:
         """Read one observation. Raises ValueError if it is none of the space."""
         if type(obs) is np.ndarray and obs.shape == self.shape and obs.dtype.kind in NUMBERS:
             return obs if obs.ndim == 1 else obs.reshape(-1)
-        return self._each(lambda part: _found(self.space, part.path, obs, lambda found: part.read(found, None))[0])
+        return self._each(lambda part: _found(part, self.space, part.path, obs, None)[0])
 
     def batch(self, obs: object) -> tuple[Obs, bool]:
         """Read one observation or a batch of them to `[batch, ...]`; say too whether it was a single one.
@@ -122,12 +127,7 @@ class Reader:
         Raises ValueError if it is neither.
         """
         count = count_of(self.space, obs)
-        if not self.whole and count is not None and is_list(obs, self.space):
-            read = [self(one) for one in obs]
-            return self._each(lambda part: np.array([one[part.name] for one in read], part.array.dtype)), False
-        return self._each(
-            lambda part: _found(self.space, part.path, obs, lambda found: part.read(found, count))
-        ), count is None
+        return self._each(lambda part: _found(part, self.space, part.path, obs, count)), count is None
 
     def _each(self, make: Callable[[Part], np.ndarray]) -> Obs:
         if self.whole:
@@ -135,15 +135,19 @@ class Reader:
         return {part.name: make(part) for part in self.parts}
 
 
-def _found(
-    space: AnySpace, path: tuple[str | int, ...], obs: object, read: Callable[[object], np.ndarray]
-) -> np.ndarray:
-    """Read what lies on a path into an observation; what is wrong with it is said with the path."""
+def _found(part: Part, space: AnySpace, path: tuple[str | int, ...], obs: object, count: int | None) -> np.ndarray:
+    """Read the part that lies on a path into a batch of so many, or a single one (None); what is wrong names the path.
+
+    At each step of the path the observations of a batch may be joined, or listed one after the other.
+    """
     if not path:
-        return read(obs)
-    for key, part, value in parts_of(space, obs):
+        return part.read(obs, count)
+    if count is not None and is_list(obs, space):
+        rows = [_found(part, space, path, one, None)[0] for one in obs]
+        return np.array(rows, part.array.dtype).reshape(count, *part.array.shape)
+    for key, within, value in parts_of(space, obs):
         if key == path[0]:
-            return blame_part(key, partial(_found, part, path[1:], value, read))
+            return blame_part(key, partial(_found, part, within, path[1:], value, count))
     raise AssertionError(path)
 
 
@@ -158,11 +162,12 @@ def _bytes(space: AnySpace, found: np.ndarray) -> np.ndarray:
 
 def refuse_nonfinite(rows: Obs) -> None:
     """Raise ValueError unless all numbers `[batch, ...]` are finite."""
-    for leaf in named_leaves(rows).values():
+    for name, leaf in named_leaves(rows).items():
         # the sum of their squares costs an eighth of what looking at each of them does, but may overflow
         if leaf.dtype.kind == "f" and not (math.isfinite(np.vdot(leaf, leaf)) or np.isfinite(leaf).all()):
             row = leaf[~np.isfinite(leaf).all(1)][0]
-            raise ValueError(f"observation {shorten(row)} has a number that is not finite")
+            part = f"part {name!r}: " * isinstance(rows, Mapping)
+            raise ValueError(f"{part}observation {shorten(row)} has a number that is not finite")
 
 
 def number_of(rows: Obs) -> int:

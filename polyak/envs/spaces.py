@@ -41,12 +41,20 @@ def spec_of(observation: AnySpace, action: AnySpace) -> EnvSpec:
 
 def _check_observation(space: AnySpace, where: str) -> None:
     if isinstance(space, spaces.Dict | spaces.Tuple):
+        _refuse_unwritable(space, where)
         for key, part in space.spaces.items() if isinstance(space, spaces.Dict) else enumerate(space.spaces):
             _check_observation(part, f"{where}[{key!r}]")
     elif not isinstance(space, FLAT):
         kind = type(space).__name__
         instead = INSTEAD.get(kind, "use Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of them")
         raise UsageError(f"{where} are a {kind} space, which cannot be learned from: {instead}")
+
+
+def _refuse_unwritable(space: spaces.Dict | spaces.Tuple, where: str) -> None:
+    """Raise UsageError for a key that a file, which describes the policy's observations, cannot hold."""
+    for key in space.spaces if isinstance(space, spaces.Dict) else ():
+        if not isinstance(key, str | int) or (isinstance(key, str) and key != key.encode(errors="ignore").decode()):
+            raise UsageError(f"{where} have a part with the key {key!r}: use text, such as 'position'")
 
 
 def _refuse_huge(what: str, size: int, instead: str) -> None:

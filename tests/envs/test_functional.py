@@ -66,6 +66,13 @@ def world(env: Any = Drift, **members: Any) -> CompiledEnv:
             {"terminal": lambda self, state, rng, params=None: 0.5 * state["steps"]},
             "Odd.terminal returned float32[]: it must be True or False",
         ),
+        (
+            {
+                "observation_space": spaces.Dict({"eye": spaces.Box(0, 255, (8, 9), np.uint8)}),
+                "observation": lambda self, state, rng, params=None: {"eye": jnp.ones((8, 9))},
+            },
+            "Odd.observation returned float32[8, 9], but part 'eye' of the observation space has bytes: convert to",
+        ),
         ({"observation_space": None}, "Odd has no observation_space: a FuncEnv must have one"),
         ({"observation_space": spaces.Discrete(3)}, "Odd has Discrete observations"),
         ({"action_space": spaces.Box(-np.inf, np.inf, (1,))}, "unbounded"),
@@ -75,6 +82,17 @@ def test_refuses_a_broken_member_and_names_it(members: dict[str, Any], message: 
     with pytest.raises(UsageError) as error:
         world(**members)
     assert message in str(error.value)
+
+
+def test_a_part_may_have_an_empty_name() -> None:
+    unit, both = spaces.Box(-9, 9, (2,), np.float32), spaces.Dict({"": Drift.observation_space, "b": spaces.Box(0, 1)})
+    for space in (both, spaces.Dict({"": unit})):
+        odd = world(
+            observation_space=space,
+            observation=lambda self, state, rng, params=None: {"": jnp.ones(2), "b": jnp.zeros(1)},
+        )
+        obs = odd.start(KEY).obs
+        assert {name: len(part) for name, part in obs.items()} == {name: space[name].shape[0] for name in space}
 
 
 def test_knows_its_spec() -> None:

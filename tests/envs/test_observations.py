@@ -1,5 +1,6 @@
 """What is stored of an observation: vectors, images, and parts by name."""
 
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from gymnasium import spaces
 
 from polyak.envs.observations import Reader, refuse_nonfinite
+from polyak.envs.spaces import from_json, spec_of, to_json
 from polyak.envs.worker import Table
 from polyak.errors import UsageError
 from polyak.types import ArraySpec, Discrete, EnvSpec, in_words, vector
@@ -36,8 +38,12 @@ def image(*shape: int) -> ArraySpec:
         (spaces.Dict({"b": UNIT, "a": spaces.Discrete(3)}), (("a", vector(3)), ("b", vector(2)))),
         (
             spaces.Dict({"eye": images(8, 9), "none": spaces.Box(0, 1, (0,))}),
-            (("eye", image(8, 9, 1)), ("none", vector(0))),
+            (("eye", image(8, 9, 1)),),  # there is nothing to store of the other
         ),
+        (spaces.Dict({"a": UNIT, "none": images(8, 8, 0), "nothing": spaces.Dict({})}), (("a", vector(2)),)),
+        (spaces.Tuple([UNIT, spaces.Dict({})]), vector(2)),
+        (spaces.Dict({"": UNIT}), (("", vector(2)),)),
+        (spaces.Dict({"": images(8, 9), "a": UNIT}), (("", image(8, 9, 1)), ("a", vector(2)))),
         (spaces.Tuple([UNIT, spaces.Dict({"c": UNIT})]), vector(4)),
         (spaces.Tuple([UNIT, images(8, 8)]), (("0", vector(2)), ("1", image(8, 8, 1)))),
         (
@@ -53,7 +59,7 @@ def test_what_is_stored(space: Any, stored: Any) -> None:
     read, (batch, single) = reader(sample), reader.batch(sample)
     assert single
     for name, array in stored if isinstance(stored, tuple) else (("", stored),):
-        one, of_batch = (read[name], batch[name]) if name else (read, batch)
+        one, of_batch = (read[name], batch[name]) if isinstance(stored, tuple) else (read, batch)
         assert (one.shape, of_batch.shape) == (array.shape, (1, *array.shape))
         assert of_batch.dtype == array.dtype
         np.testing.assert_array_equal(one, of_batch[0])
@@ -65,15 +71,29 @@ def test_every_axis_but_the_two_longest_is_a_channel() -> None:
     np.testing.assert_array_equal(stored, np.concatenate([frames[0], frames[1]], axis=-1))
 
 
-def test_batches_of_named_parts() -> None:
-    space = spaces.Dict({"eye": images(8, 8), "arm": UNIT})
+@pytest.mark.parametrize("arm", ["arm", ""])
+def test_batches_of_named_parts(arm: str) -> None:
+    space = spaces.Dict({"eye": spaces.Dict({"left": images(8, 8)}), arm: UNIT})
     reader, samples = Reader(space), [space.sample() for _ in range(3)]
-    joined = {name: np.stack([sample[name] for sample in samples]) for name in space.spaces}
-    for batch in (samples, joined):
+    arms, eyes = (np.stack([sample[arm] for sample in samples]), np.stack([one["eye"]["left"] for one in samples]))
+    for batch in (
+        samples,
+        {arm: arms, "eye": {"left": eyes}},
+        {arm: arms, "eye": [{"left": eye} for eye in eyes]},
+    ):
         read, single = reader.batch(batch)
         assert not single
-        np.testing.assert_array_equal(read["eye"][..., 0], joined["eye"])
-        np.testing.assert_array_equal(read["arm"], joined["arm"])
+        np.testing.assert_array_equal(read["eye/left"][..., 0], eyes)
+        np.testing.assert_array_equal(read[arm], arms)
+
+
+class Named(StrEnum):
+    EYE = "eye"
+
+
+def test_a_part_is_named_by_the_content_of_its_key() -> None:
+    space = spaces.Dict({Named.EYE: images(8, 8)})
+    assert Reader(from_json(to_json(space))).observation == Reader(space).observation == (("eye", image(8, 8, 1)),)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +121,16 @@ def test_two_parts_of_one_name_are_refused() -> None:
         Reader(space)
 
 
+@pytest.mark.parametrize("key", [("a", 1), None, 0.5, np.int64(1), "\ud800"], ids=repr)
+def test_a_key_that_no_file_can_hold_is_refused(key: Any) -> None:
+    space = spaces.Dict({"arm": spaces.Dict({key: UNIT})})
+    with pytest.raises(UsageError, match=r"observations\['arm'\] have a part with the key .*: use text"):
+        spec_of(space, spaces.Discrete(2))
+
+
 def test_an_infinite_number_is_found_in_any_part() -> None:
     rows = {"eye": np.zeros((1, 8, 8, 1), np.uint8), "arm": np.float32([[0, np.inf]])}
-    with pytest.raises(ValueError, match="has a number that is not finite"):
+    with pytest.raises(ValueError, match=r"part 'arm': observation .* has a number that is not finite"):
         refuse_nonfinite(rows)
     refuse_nonfinite({**rows, "arm": np.zeros((1, 2), np.float32)})
 

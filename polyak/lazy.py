@@ -75,5 +75,6 @@ class _Watch(MetaPathFinder):
                 while self.waiting:
                     self.waiting.pop(0)()
 
+            # replacing the method of this one loader is the purpose
             found.loader.exec_module = load_and_call  # type: ignore[method-assign]
         return found

@@ -1,8 +1,8 @@
 """Any Gymnasium environment, as lanes × environments stepped on the host.
 
 Each episode is reset explicitly with a seed derived from (lane seed, environment, episode number). No autoreset hides
-the last observation, and the present state of a deterministic environment is always `reset(seed)` plus the actions of
-the unfinished episode: that is what lets a run be resumed exactly though environments cannot be saved.
+the last observation, and the current state of a deterministic environment is always `reset(seed)` plus the actions of
+the unfinished episode. A run can therefore be resumed exactly, although environments cannot be saved.
 """
 
 import contextlib
@@ -22,12 +22,12 @@ from polyak.types import Episode, Obs
 
 
 def episode_seed(*numbers: int) -> int:
-    """Derive the seed of one episode from the numbers that name it: below 2³¹, as many simulators' seeds are signed."""
+    """Derive the seed of an episode from identifying numbers: below 2³¹, as many simulators use signed seeds."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0]) & (2**31 - 1)
 
 
 class Environment:
-    """One environment. Observations are as `spec` says; it takes actions in its own units, as `scale` makes them."""
+    """One environment, with observations as in `spec` and actions in its own units, as returned by `scale`."""
 
     def __init__(self, env: Maker, render_mode: str | None = None):
         source = EnvSource.of(env)
@@ -36,7 +36,7 @@ class Environment:
             self._describe(source)
 
     def _describe(self, source: EnvSource) -> None:
-        self.limit = time_limit(self.env)  # steps after which it truncates an episode; None: unknown
+        self.limit = time_limit(self.env)  # steps after which episodes are truncated; None: unknown
         self.observation_space, self.action_space = self.env.observation_space, source.acts_in(self.env)
         self.spec = spec_of(self.observation_space, self.action_space)
         self.scale = ActionScale(self.action_space)
@@ -54,7 +54,7 @@ class Environment:
 
     def step(self, action: np.ndarray) -> tuple[Obs, float, bool, bool]:
         """Take a step; return the true next observation, the reward, terminated and truncated."""
-        # indexing an array without axes gives a NumPy number; of indices that is what environments expect
+        # indexing an array without axes gives a NumPy scalar, which is what environments expect of an index
         answer = self.env.step(np.asarray(action) if self.scalar else action)
         try:
             obs, reward, terminated, truncated, _ = answer

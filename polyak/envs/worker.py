@@ -1,4 +1,4 @@
-"""One worker process: a share of the environments, stepped when the process that trains asks for it."""
+"""One worker process: a share of the environments, stepped on request of the training process."""
 
 import contextlib
 import ctypes
@@ -30,10 +30,10 @@ Memory: TypeAlias = "ctypes.Array[ctypes.c_byte]"
 
 
 class Table:
-    """Arrays `[environment, ...]` in memory that processes share: what was observed, and the actions."""
+    """Arrays `[environment, ...]` in shared memory: observations, rewards, ends and actions."""
 
     def __init__(self, spec: EnvSpec, count: int, memory: Memory):
-        """Lay the arrays over the memory; `block` makes enough of it."""
+        """View the memory, which `block` allocates, as arrays."""
         begin = 0
 
         def laid(array: ArraySpec) -> np.ndarray:
@@ -50,14 +50,14 @@ class Table:
 
     @staticmethod
     def block(spec: EnvSpec, count: int) -> Memory:
-        """Make the memory of so many environments' arrays."""
+        """Allocate the memory for the arrays of `count` environments."""
         rooms = list[int]()
         map_leaves(lambda array: rooms.append(_room(array, count)), _shared(spec))
         return RawArray("b", sum(rooms))
 
 
 def _shared(spec: EnvSpec) -> dict[str, Tree]:
-    """Describe what is shared of one environment: a step, whose action is as acting makes it."""
+    """Describe the shared arrays of one environment: a step, whose action has the type that acting returns."""
     step = spec.transition()
     action = ArraySpec(spec.action.array.shape, "float32" if isinstance(spec.action, Box) else "int64")
     return {"obs": step.obs, "next_obs": step.next_obs, "action": action} | {
@@ -66,11 +66,11 @@ def _shared(spec: EnvSpec) -> dict[str, Tree]:
 
 
 def _room(array: ArraySpec, count: int) -> int:
-    """Return the bytes of an array, up to where the next one may begin."""
+    """Return the bytes of an array, padded to where the next one may begin."""
     return -(-count * array.nbytes // 8) * 8
 
 
-SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value means yes
+SAFE_PATH, SAFE_PATH_OF_WORKERS = "PYTHONSAFEPATH", "polyak"  # an environment variable; any value counts as set
 
 
 def work(
@@ -80,12 +80,12 @@ def work(
     share: np.ndarray,
     table: tuple[EnvSpec, int, Memory],
 ) -> None:
-    """Do what a worker does, until its pipe ends."""
+    """Serve requests until the pipe ends."""
     if os.environ.get(SAFE_PATH) == SAFE_PATH_OF_WORKERS:
-        del os.environ[SAFE_PATH]  # not for programs that an environment starts
+        del os.environ[SAFE_PATH]  # must not affect programs that an environment starts
     _end_with_parent()
     _leave_signals_to_parent()
-    jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX shall not take the learner's GPU
+    jax.config.update("jax_platforms", "cpu")  # an environment that uses JAX must not take the learner's GPU
     envs = _answer(pipe, lambda: _Share(source, named, share, Table(*table)), tell=False)
     if envs is None:
         return
@@ -96,10 +96,10 @@ def work(
 
 
 def _leave_signals_to_parent() -> None:
-    """Do nothing at Ctrl-C, or when asked to terminate: the process that asks for steps hears them, and ends the pipe.
+    """Ignore Ctrl-C and requests to terminate: the training process handles them, and closes the pipe.
 
-    What an environment starts has its signals as usual: an `exec` resets a handler, which it would not do with SIG_IGN,
-    and a fork is told to.
+    Programs that an environment starts handle signals as usual: an `exec` resets a handler (but not SIG_IGN), and forks
+    restore the defaults.
     """
     for number in SIGNALS:
         signal.signal(number, _do_nothing)
@@ -121,7 +121,7 @@ PR_SET_PDEATHSIG = 1  # of <sys/prctl.h>
 
 
 def _end_with_parent() -> None:
-    """Let this process be killed when the one that started it ends, whatever it is doing then."""
+    """Let this process be killed when its parent ends, whatever it is doing."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
@@ -137,11 +137,15 @@ def _end_after(sentinel: int) -> None:
 
 
 def _answer(pipe: Connection, do: Callable[[], T], tell: bool = True) -> T | None:
-    """Do something and send what it returns (None without `tell`), or why it failed, with the trace of that."""
+    """Call `do` and send what it returns (None without `tell`), or its error with the traceback as a note."""
     try:
         done = do()
         pipe.send(done if tell else None)
-    except (UsageError, RunError, KeyboardInterrupt) as error:  # the last is an environment's own: signals do nothing
+    except (
+        UsageError,
+        RunError,
+        KeyboardInterrupt,
+    ) as error:  # KeyboardInterrupt from an environment: signals do nothing
         error.add_note("".join(traceback.format_exception(error)))
         pipe.send(error)
         return None
@@ -149,7 +153,7 @@ def _answer(pipe: Connection, do: Callable[[], T], tell: bool = True) -> T | Non
 
 
 class _Share:
-    """The environments of one worker, number `share[i]` of all being its i-th."""
+    """The environments of one worker; its i-th is number `share[i]` of all."""
 
     def __init__(self, source: EnvSource, named: list[tuple[int, int]], share: np.ndarray, table: Table):
         self.share, self.table = share, table
@@ -161,18 +165,20 @@ class _Share:
                 self._show(i)
 
     def step(self, which: np.ndarray | None) -> list[tuple[int, float, int]]:
-        """Step some environments (None: all); return number, total and length of the episodes that ended."""
+        """Step some environments (None: all); return number, return and length of the episodes that ended."""
         ended = []
         with np.errstate(over="ignore"):  # as in the host loop
             for i in range(len(self.share)) if which is None else which:
-                action = np.array(self.table.actions[self.share[i]])[None, None]  # kept, when the table has others
+                action = np.array(self.table.actions[self.share[i]])[
+                    None, None
+                ]  # a copy, because the table will be overwritten
                 for episode in self.envs[i].step(action, [0]):
                     ended.append((self.share[i], episode.total, episode.length))
                 self._show(i)
         return ended
 
     def restore(self, episodes: list[int], actions: list[list[np.ndarray]], obs: Obs) -> list[int]:
-        """Bring every environment to where it was; return the numbers of those that began a new episode instead."""
+        """Restore every environment; return the numbers of those that began a new episode instead."""
         elsewhere = []
         for i, (episode, taken) in enumerate(zip(episodes, actions, strict=True)):
             if self.envs[i].restore(np.array([[episode]]), [[taken]], take(obs, (i, None, None))):

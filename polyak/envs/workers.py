@@ -1,8 +1,8 @@
-"""Environments in worker processes, for those that cost more than sending a step to another process and back.
+"""Environments in worker processes, for those whose steps cost more than a message to another process and back.
 
-Each worker holds its share of the environments, each in a `VectorEnv` of its own, so that episodes, their seeds and
-their errors are what they are without workers, to the bit. Numbers go through memory that the processes share; a pipe
-to each worker carries what to do, and brings back which episodes ended.
+Each worker holds a share of the environments, each in its own `VectorEnv`, so that episodes, their seeds and their
+errors are the same as without workers, bit for bit. Numbers are in memory that the processes share; a pipe to each
+worker carries commands, and returns the episodes that ended.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from polyak.errors import RunError, UsageError, reason
 from polyak.tree import map_leaves, take
 from polyak.types import EnvSpec, Episode, Obs
 
-START = multiprocessing.get_context("spawn")  # a fork of a process where JAX's threads run may wait forever
+START = multiprocessing.get_context("spawn")  # a fork of a process with JAX threads may hang
 PATIENCE = 5.0  # seconds for the workers to end by themselves
-HURRY = 0.5  # the same, where one is still busy with a step: Ctrl-C was pressed twice
+HURRY = 0.5  # the same if one is still busy with a step, because Ctrl-C was pressed twice
 
 
 class Workers:
     """The environments of all lanes, `num_envs` for each seed, stepped by worker processes, as a `VectorEnv`.
 
-    Raises UsageError where the environment cannot be made, or cannot be sent to another process; RunError where a
-    worker ends while it starts.
+    Raises UsageError if the environment cannot be made or cannot be sent to another process; RunError if a worker ends
+    while it starts.
     """
 
     def __init__(self, env: Maker, seeds: Sequence[int], num_envs: int, workers: int):
@@ -60,8 +60,8 @@ class Workers:
         self.actions: list[list[list[np.ndarray]]] = [[[] for _ in range(num_envs)] for _ in seeds]
         self.shares = np.array_split(np.arange(count), workers)  # the environments of each worker, by number
         self.pipes, self.processes = list[Connection](), list[SpawnProcess]()
-        self.busy = set(range(workers))  # which workers owe an answer
-        # at exit too, and before multiprocessing waits for its children, which would wait for us
+        self.busy = set(range(workers))  # workers that have not answered yet
+        # also at exit, before multiprocessing waits for its children, which wait for us
         self.close = Finalize(self, _end, args=(self.pipes, self.processes, self.busy), exitpriority=10)
         named = [(seed, e) for seed in seeds for e in range(num_envs)]
         try:
@@ -90,13 +90,13 @@ class Workers:
                 f"cannot start worker {count + 1} of {asked} ({reason(error)}): use fewer workers"
             ) from error
         finally:
-            theirs.close()  # ours of it, so that the pipe ends where the worker does
+            theirs.close()  # close our copy, so that the pipe ends with the worker
         self.processes.append(process)
 
     def step(self, actions: np.ndarray, lanes: Sequence[int]) -> list[Episode]:
         """Step all environments of the given lanes with actions `[lane, env, ...]`; return the episodes that ended.
 
-        Raises RunError as `VectorEnv.step` does, and where a worker was killed.
+        Raises RunError as `VectorEnv.step` does, and if a worker was killed.
         """
         self.given[:] = actions
         found = list[tuple[int, float, int]]()
@@ -112,7 +112,7 @@ class Workers:
         return ended
 
     def restore(self, episodes: np.ndarray, actions: list[list[list[np.ndarray]]], obs: Obs) -> list[tuple[int, int]]:
-        """Bring every environment to where it was, as `VectorEnv.restore` does."""
+        """Restore every environment, as `VectorEnv.restore` does."""
         self.episodes[:] = episodes
         self.actions = [[list(taken) for taken in lane] for lane in actions]
         flat = [taken for lane in actions for taken in lane]
@@ -127,7 +127,7 @@ class Workers:
         return elsewhere
 
     def _step(self, lanes: Sequence[int]) -> list[list[tuple[int, float, int]]]:
-        """Let all workers step at once, each its environments of these lanes."""
+        """Let all workers step their environments of these lanes in parallel."""
         asked, every = [], len(lanes) == self.lanes
         for worker, share in enumerate(self.shares):
             which = None if every else np.flatnonzero(np.isin(share // self.num_envs, lanes))
@@ -137,7 +137,7 @@ class Workers:
         return self._replies(asked)
 
     def _replies(self, workers: Sequence[int]) -> list[Any]:
-        """Wait for what these workers answer. Raises what the first of them raised that failed."""
+        """Wait for the answers of these workers. Raises the error of the first that failed."""
         replies = [self._reply(worker) for worker in workers]
         for reply in replies:
             if isinstance(reply, BaseException):
@@ -146,7 +146,7 @@ class Workers:
 
     def _send(self, worker: int, message: object) -> None:
         self.busy.add(worker)
-        with contextlib.suppress(OSError):  # of a worker that is gone, as it turns out when its reply is awaited
+        with contextlib.suppress(OSError):  # the worker is gone, which `_reply` reports
             self.pipes[worker].send(message)
 
     def _reply(self, worker: int) -> Any:
@@ -165,7 +165,7 @@ class Workers:
 
 
 def validate(source: EnvSource, workers: int, count: int) -> None:
-    """Raise UsageError for more workers than environments, and for an environment that cannot be sent to them."""
+    """Raise UsageError for more workers than environments, or an environment that cannot be sent to them."""
     if workers > count:
         raise UsageError(f"workers = {workers} is more than the number of environments, {count}: use {count} or fewer")
     try:
@@ -179,7 +179,7 @@ def validate(source: EnvSource, workers: int, count: int) -> None:
 
 @contextlib.contextmanager
 def _safe_path() -> Iterator[None]:
-    """Let processes that are started here import nothing from the current folder, where `python -c` looks first."""
+    """Keep processes started in this context from importing from the current folder, where `python -c` looks first."""
     before = os.environ.get(SAFE_PATH)
     os.environ[SAFE_PATH] = before or SAFE_PATH_OF_WORKERS
     try:
@@ -191,11 +191,11 @@ def _safe_path() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _blocked() -> Iterator[None]:
-    """Let processes that are started here hear no Ctrl-C until they can deal with it; this one hears it afterwards."""
+    """Block Ctrl-C in processes started in this context until they can handle it; here it is handled afterwards."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # which would unblock them
+    resource_tracker.ensure_running()  # starting it later would unblock them
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
@@ -204,7 +204,7 @@ def _blocked() -> Iterator[None]:
 
 
 def _end(pipes: list[Connection], processes: list[SpawnProcess], busy: set[int]) -> None:
-    """End the workers: each does when its pipe ends, or is killed."""
+    """End the workers by closing their pipes, and kill those that do not end."""
     try:
         for pipe in pipes:
             pipe.close()

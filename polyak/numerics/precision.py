@@ -16,6 +16,7 @@ Result = TypeVar("Result")
 
 def in_32_bits() -> contextlib.AbstractContextManager[object]:
     """Compute in 32 bits while this is open."""
+    # JAX adds the attributes of jax.config at run time
     return jax.enable_x64(False) if jax.config.jax_enable_x64 else contextlib.nullcontext()  # type: ignore[attr-defined]
 
 

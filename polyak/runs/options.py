@@ -72,6 +72,7 @@ def offering(declared: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             )
         shown = inspect.signature(function).replace(parameters=named)
+        # any function may have this attribute, which `inspect` reads, but typeshed does not declare it
         function.__signature__ = shown  # type: ignore[attr-defined]
         return function
 

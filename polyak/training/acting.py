@@ -1,4 +1,4 @@
-"""Acting for all lanes at once: in NumPy where the algorithm's `act` allows it, else compiled on a device of its own.
+"""Acting for all lanes at once: in NumPy if the algorithm's `act` allows it, else compiled on a separate device.
 
 A device runs its queue in order, so acting on the learner's device would wait for the learner.
 """
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Behavior:
-    """How lanes act, whatever their policies and seeds."""
+    """How lanes act, apart from their policies and seeds."""
 
     algorithm: Algorithm
     config: Tree
@@ -34,7 +34,7 @@ class Behavior:
 
 
 def make_acting(behavior: Behavior, seeds: Sequence[int], policy: Tree, verdict: Verdict | None = None) -> Acting:
-    """Make what acts by a policy, in NumPy if `act` can, which is tried where the verdict is not known."""
+    """Make the acting of a policy, in NumPy if `act` can; a trial decides if there is no verdict yet."""
     if verdict is None:
         config = map_leaves(np.float32, behavior.config)
         verdict = try_in_numpy(behavior.algorithm, config, behavior.spec, policy)
@@ -44,7 +44,7 @@ def make_acting(behavior: Behavior, seeds: Sequence[int], policy: Tree, verdict:
 
 
 class LaneActing:
-    """What every way of acting shares: each lane's random numbers, and the acting memory of its environments."""
+    """The base of all acting: each lane's random numbers, and the acting memory of its environments."""
 
     carried: Tree  # the memory as `act` takes it
     policy: Tree
@@ -58,15 +58,15 @@ class LaneActing:
         self.restart(seeds)
 
     def restart(self, seeds: Sequence[int]) -> None:
-        """Act for these seeds, as many as before, with the memory of episodes that begin."""
+        """Act for other seeds, of the same number, with the memory at the start of episodes."""
         shape = (len(seeds), self.num_envs)
         self.draws = LaneGenerators(seeds, [0] * len(seeds))
         self.memory = map_leaves(lambda leaf: np.tile(leaf, (*shape, *[1] * leaf.ndim)), self.initial_memory)
 
     @property
     def memory(self) -> Tree:
-        """Return the acting memory, `[lane, env, ...]`, in the types of an initial one."""
-        if self.carried is self.initial_memory:  # there is nothing in it
+        """Return the acting memory, `[lane, env, ...]`, in the types of the initial memory."""
+        if self.carried is self.initial_memory:  # it is empty
             return self.initial_memory
         memory = self._with_lanes(self.carried)
         return map_leaves(lambda leaf, initial: np.asarray(leaf, initial.dtype), memory, self.initial_memory)
@@ -82,28 +82,28 @@ class LaneActing:
         return tree
 
     def seed(self, positions: Sequence[int] | np.ndarray) -> None:
-        """Seed exploration: a lane's actions depend on its seed, its position in the run and its memory alone."""
+        """Seed exploration: a lane's actions depend only on its seed, its position in the run and its memory."""
         self.draws.seed(positions)
-        self.memory = self.memory  # in the types in which it is kept, whatever `act` made of it
+        self.memory = self.memory  # convert it to the initial types, whatever `act` returned
 
     def uniform(self, obs: Obs) -> np.ndarray:
-        """Choose actions uniformly at random, whatever is observed: what the warm-up does."""
+        """Choose actions uniformly at random, as in the warm-up."""
         return uniform_actions(self.draws, self.spec.action, (len(self.draws.lanes), self.num_envs))
 
     def reset_memory(self, lane: int, env: int) -> None:
-        """Start the memory of one environment afresh: its episode ended."""
+        """Reset the memory of one environment, whose episode ended."""
 
         def reset(memory: np.ndarray, initial: np.ndarray) -> np.ndarray:
-            memory = np.array(memory)  # a copy: whoever kept the old memory keeps it
+            memory = np.array(memory)  # a copy, because others may keep the old memory
             memory[lane, env] = initial
             return memory
 
         self.memory = map_leaves(reset, self.memory, self.initial_memory)
 
 
-# What an acting returns is what is stored, and repeated when a run is resumed: what the environment gets. It is copied,
-# because the next `act` may change what this one returned. Observations are copied for `act`, which may keep them: the
-# environments write the next ones in their place.
+# The returned actions are stored, given to the environment, and replayed when a run is resumed. They are copied because
+# the next `act` may change the arrays that this one returned. Observations are copied because `act` may keep them, and
+# the environments overwrite them.
 
 
 class NumpyActing(LaneActing):
@@ -116,7 +116,7 @@ class NumpyActing(LaneActing):
         self.set_policy(policy)
 
     def set_policy(self, policy: Tree) -> None:
-        """Act by this policy from now on: NumPy arrays with a leading lane axis."""
+        """Act by this policy from now on, a tree of NumPy arrays with a leading lane axis."""
         self.policy, self.policy_for_act = policy, self._as_act_takes(policy)
 
     def __call__(self, obs: Obs) -> np.ndarray:
@@ -128,7 +128,7 @@ class NumpyActing(LaneActing):
 
 
 class OneLaneActing(NumpyActing):
-    """Calls `act` for one lane without the lane axis, with which each operation would cost more, to the same bits."""
+    """Calls `act` for one lane without the lane axis: the same bits at a lower cost of each operation."""
 
     def _as_act_takes(self, tree: T) -> T:
         return lane_of(tree, 0)
@@ -145,7 +145,7 @@ class OneLaneActing(NumpyActing):
 
 
 class CompiledActing(LaneActing):
-    """Calls a compiled `act`, not on the learner's device, which is one of the first."""
+    """Calls a compiled `act` on another device than the learner's, which is one of the first."""
 
     def __init__(self, behavior: Behavior, seeds: Sequence[int], policy: Tree, verdict: Verdict):
         super().__init__(behavior, seeds)
@@ -155,7 +155,7 @@ class CompiledActing(LaneActing):
         self.set_policy(policy)
 
     def set_policy(self, policy: Tree) -> None:
-        """Act by this policy from now on: NumPy arrays with a leading lane axis."""
+        """Act by this policy from now on, a tree of NumPy arrays with a leading lane axis."""
         self.policy, self.policy_on_device = policy, jax.device_put(policy, devices.to_act_on())
 
     def __call__(self, obs: Obs) -> np.ndarray:
@@ -166,7 +166,7 @@ class CompiledActing(LaneActing):
 
 
 def _in_32_bits(leaf: Array | float) -> np.ndarray:
-    """Make an array of the type in which a compiled `act` has it: a float64 becomes float32."""
+    """Convert to an array of at most 32 bits, as in a compiled `act`: float64 becomes float32."""
     array = np.asarray(leaf)
     return array.astype(NARROW.get(array.dtype.name, array.dtype))
 

@@ -1,4 +1,4 @@
-"""Episodes without exploration inside one compiled program: all episodes of all lanes side by side."""
+"""Episodes without exploration in one compiled program: all episodes of all lanes in parallel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Carried: TypeAlias = "tuple[jax.Array, Tree, Tree, Found]"  # step, environments
 
 
 class DeviceEvaluator:
-    """Plays episodes of a functional environment. It is used as `evaluate.Evaluator` is."""
+    """Plays episodes of a functional environment; used like `evaluate.Evaluator`."""
 
     def __init__(self, job: Job[CompiledEnv]):
         self.config = jax.tree.map(np.float32, job.config)
@@ -39,7 +39,7 @@ class DeviceEvaluator:
         """
         lanes = len(seeds)
         self.most = max(self.most, lanes)
-        # fewer lanes than before are filled up, for which nothing has to be compiled
+        # fewer lanes than before are padded, so that nothing has to be compiled
         which = np.minimum(np.arange(self.most), lanes - 1)
         played = self.program(self.config, take(policies, which), np.asarray(seeds, np.uint32)[which])
         returns, lengths, ended, all_finite = (np.asarray(part)[:lanes] for part in played)
@@ -54,9 +54,9 @@ def _program(algorithm: Algorithm, env: CompiledEnv, most: int) -> compiled[Foun
 
 
 def _play(algorithm: Algorithm, env: CompiledEnv, most: int, config: Tree, policy: Tree, seeds: Array) -> Found:
-    """Play the episodes of one lane, `[episode]`, until the last one ends or is cut, after `most` steps.
+    """Play the episodes of one lane, `[episode]`, until the last one ends or is cut after `most` steps.
 
-    Returns their returns, their lengths, whether they ended, and whether all that was seen of them was finite.
+    Return their returns, their lengths, whether they ended, and whether all observations and rewards were finite.
     """
     spec, count = env.spec, seeds.shape[0]
     of_episodes = jax.vmap(lambda seed: keys.fast(keys.key(seed)))(seeds)
@@ -89,5 +89,5 @@ def _play(algorithm: Algorithm, env: CompiledEnv, most: int, config: Tree, polic
 
 
 def _all_finite(tree: Tree) -> jax.Array:
-    """Say whether all numbers of a tree are finite."""
+    """Return whether all numbers of a tree are finite."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()

@@ -1,4 +1,4 @@
-"""What a rollout changes on the host, remembered before it, so that one that fails can be undone."""
+"""Remember what a rollout changes on the host, so that a failed rollout can be undone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from polyak.tree import copied, write
 
 
 class Moment:
-    """Where the environments and the acting memory were before a rollout, to go back there if it fails."""
+    """The records of the environments and the acting memory before a rollout, to restore if it fails."""
 
     def __init__(self, envs: VectorEnv, acting: Acting):
         self.episodes, self.memory = envs.episodes.copy(), jax.tree.map(np.copy, acting.memory)
@@ -18,7 +18,7 @@ class Moment:
         self.actions = [[(taken, len(taken)) for taken in lane] for lane in envs.actions]
 
     def rewind(self, envs: VectorEnv, acting: Acting) -> None:
-        """Put the records back; the environments themselves are past use."""
+        """Restore the records; the environments themselves can no longer be used."""
         envs.episodes[:], acting.memory = self.episodes, self.memory
         write(envs.obs, (slice(None),), self.obs)
         envs.actions[:] = [[taken[:length] for taken, length in lane] for lane in self.actions]

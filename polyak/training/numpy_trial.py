@@ -1,4 +1,4 @@
-"""Find out by trying whether an algorithm's `act` may be called with NumPy arrays; where not, say why."""
+"""Find out by a trial whether an algorithm's `act` works on NumPy arrays, and if not, why."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an algorithm's `act` may be called with NumPy arrays; where not, why, and the fix where it is known."""
+    """Whether an algorithm's `act` works on NumPy arrays; if not, the reason, and the fix if it is known."""
 
     in_numpy: bool
     reason: str = ""
 
 
 def try_in_numpy(algorithm: Algorithm, config: Tree, spec: EnvSpec, policy: Tree) -> Verdict:
-    """Try whether `act` gives right answers on NumPy arrays, on two lanes made up from the policy of one.
+    """Try whether `act` gives correct results on NumPy arrays, for two lanes derived from the policy of one.
 
-    Both together, with a lane axis, must do what each does alone without it, and without exploration what the compiled
-    program does.
+    The results for both lanes together, with a lane axis, must equal those for each alone without it, and, without
+    exploration, those of the compiled program.
     """
     rng = np.random.default_rng(0)
     obs = map_leaves(partial(_made_up, rng), spec.observation())
@@ -67,7 +67,7 @@ def try_in_numpy(algorithm: Algorithm, config: Tree, spec: EnvSpec, policy: Tree
 
 
 def _made_up(rng: np.random.Generator, array: ArraySpec) -> np.ndarray:
-    """Make up observations of two lanes with three environments."""
+    """Draw random observations of two lanes with three environments."""
     shape = (2, 3, *array.shape)
     if array.dtype == "float32":
         return rng.standard_normal(shape, dtype=np.float32)
@@ -83,7 +83,7 @@ AXES = "; let it count axes from the last, as in `obs[..., :2]` and `x @ w + b[.
 def _why_raised(error: Exception) -> str:
     message = reason(error)
     fix = ""
-    if LaneGenerators.__name__ in message:  # JAX, or unpacking, was given them for a key
+    if LaneGenerators.__name__ in message:  # JAX, or unpacking, was given them in place of a key
         fix = KEY
     elif isinstance(error, AttributeError) and error.name == "at":
         fix = AT
@@ -92,7 +92,7 @@ def _why_raised(error: Exception) -> str:
 
 
 def _agree(found: Tree, expected: Tree) -> bool:
-    """Say whether a tree of NumPy arrays has the numbers of another, but for rounding."""
+    """Return whether a tree of NumPy arrays equals another up to rounding."""
     leaves, wanted = list(named_leaves(found).values()), list(named_leaves(expected).values())
     return len(leaves) == len(wanted) and all(
         isinstance(leaf, np.ndarray) and leaf.shape == np.shape(like) and np.allclose(leaf, like, rtol=1e-4, atol=1e-5)
@@ -101,7 +101,7 @@ def _agree(found: Tree, expected: Tree) -> bool:
 
 
 def lane_of(tree: T, lane: int) -> T:
-    """Take one lane of a tree of NumPy arrays; its numbers are still arrays."""
+    """Take one lane of a tree of NumPy arrays; scalars remain arrays."""
     return map_leaves(lambda leaf: leaf[lane, ...], tree)
 
 

@@ -1,4 +1,4 @@
-"""Environments from what a user names: an id, "module:Id", or a callable that makes one."""
+"""Make environments from an id, "module:Id", or a callable."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from polyak.types import Json
 
 @dataclass(eq=False)
 class EnvSource:
-    """What makes every environment of a run: an id or a callable, and the keyword arguments that it is given.
+    """Makes every environment of a run from an id or a callable and its keyword arguments.
 
-    It is made once, from what the user gives, and passed on. It remembers what it has made, to refuse a callable that
-    returns the same environment again.
+    It is created once from what the user gives, and passed on. It remembers the environments that it made, to reject a
+    callable that returns the same one again.
     """
 
     maker: str | Callable[..., object]
@@ -37,34 +37,34 @@ class EnvSource:
     made: list[weakref.ref[AnyEnv]] = field(default_factory=list, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out what was made, and what was found: another process makes and finds its own."""
+        """Leave out the environments and the resolved maker: another process makes and resolves its own."""
         return {**{name: value for name, value in vars(self).items() if name != "found"}, "made": []}
 
     @classmethod
     def of(cls, env: Maker, kwargs: dict[str, Json] | None = None) -> EnvSource:
-        """Return what makes an environment, as it is if it is an EnvSource. Raises UsageError for an environment."""
+        """Return an EnvSource for a maker, or the EnvSource itself. Raises UsageError for an environment."""
         if isinstance(env, gymnasium.Env):
             raise UsageError("give a callable that makes the environment, not the environment: polyak needs copies")
         return env if isinstance(env, EnvSource) else cls(env, kwargs or {})
 
     @functools.cached_property
     def found(self) -> str | Callable[..., object]:
-        """What the name leads to, if it was named; its module is imported for that."""
+        """The maker; if it is a name, it is resolved, which imports its module."""
         return from_name(self.maker) if isinstance(self.maker, str) else self.maker
 
     @functools.cached_property
     def name(self) -> str:
-        """What a run writes down of it: the id, or module:name of the callable."""
-        self.found  # noqa: B018 (a module registers the ids that a name may mean)
+        """The name under which a run stores it: the id, or module:name of the callable."""
+        self.found  # noqa: B018 (importing the module registers its ids)
         return name_of(self.maker)
 
     @property
     def can_be_found(self) -> bool:
-        """Whether another process can find it by its name."""
+        """Whether another process can resolve it by its name."""
         return leads_back(self.name, self.maker)
 
     def make(self, render_mode: str | None = None) -> AnyEnv:
-        """Make an environment. Raises UsageError where it cannot be made or used; then it is closed again."""
+        """Make an environment. Raises UsageError, and closes it, if it cannot be made or used."""
         kwargs = {key: value for key, value in self.kwargs.items() if key != BOUNDS}
         if isinstance(self.found, str):
             made = from_registry(self.found, kwargs, render_mode)
@@ -86,14 +86,14 @@ class EnvSource:
         return None
 
     def acts_in(self, env: AnyEnv) -> AnySpace:
-        """Return the space to act in: the environment's, with the bounds that the user gives for infinite ones."""
+        """Return the environment's action space, with the user's bounds in place of infinite ones."""
         bounds = checked_bounds(self.kwargs.get(BOUNDS))
         return env.action_space if bounds is None else bounded(env.action_space, *bounds)
 
     def _refuse_shared(self, made: AnyEnv) -> None:
         inner = made.unwrapped
         self.made = [before for before in self.made if before() is not None]
-        if any(before() is inner for before in self.made):  # left open: whoever got it first closes it
+        if any(before() is inner for before in self.made):  # its first owner closes it
             raise UsageError(
                 f"{self.name} returned the same environment twice: training and evaluation need one each, or one"
                 " would reset the other in the middle of its episode; make a new environment in every call"
@@ -113,19 +113,19 @@ def make(env: Maker, render_mode: str | None = None) -> AnyEnv:
 
 
 def close(env: object) -> None:
-    """Close an environment; one that cannot be closed shall not hide what went wrong before."""
+    """Close an environment; ignore errors, which would hide what went wrong before."""
     try:
         if callable(closing := getattr(env, "close", None)):
             closing()
     except KeyboardInterrupt:
         raise
-    except BaseException:  # also of one that exits
+    except BaseException:  # also SystemExit
         return
 
 
 @contextlib.contextmanager
 def closed_on_error(env: object) -> Iterator[None]:
-    """Close an environment if what is done with it fails, so that its simulator does not stay behind."""
+    """Close an environment if the context fails, so that its simulator is not left behind."""
     try:
         yield
     except BaseException:
@@ -164,21 +164,21 @@ def _call(name: str, maker: Callable[..., object], kwargs: dict[str, Json]) -> o
 
 
 def _stepped(name: str, env: FuncEnv, limit: int | None, render_mode: str | None) -> AnyEnv:
-    """Make an environment that is stepped from a functional one."""
+    """Make an ordinary environment from a functional one."""
     from gymnasium.envs.functional_jax_env import FunctionalJaxEnv
 
     if render_mode not in (None, "rgb_array"):
-        raise UsageError(f"{name} cannot be drawn as {render_mode}: a FuncEnv offers rgb_array, which is recorded")
+        raise UsageError(f"{name} cannot be rendered as {render_mode}: a FuncEnv can only be recorded, as rgb_array")
     env.transform(jax.jit)
     try:
         made: AnyEnv = FunctionalJaxEnv(env, getattr(env, "metadata", None), render_mode)
     except NotImplementedError as error:
-        raise UsageError(f"{name} cannot be drawn: it has no render_init") from error
+        raise UsageError(f"{name} cannot be rendered: it has no render_init") from error
     limit = limit_of(env, limit)
     return made if limit is None else gymnasium.wrappers.TimeLimit(made, limit)
 
 
 def limit_of(env: object, given: int | None = None) -> int | None:
-    """Return the time limit of a FuncEnv: the one given, or that which it declares. Raises UsageError."""
+    """Return the given time limit, or else the one that a FuncEnv declares. Raises UsageError."""
     declared = checked_limit(getattr(env, LIMIT, None), f"{type(env).__name__}.{LIMIT}")
     return declared if given is None else given

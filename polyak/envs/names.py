@@ -1,4 +1,4 @@
-"""The names of environments: what a run writes down, what leads to the environment again, and what may be imported."""
+"""The names of environments: how a run stores them, how they are resolved again, and what may be imported for it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from polyak.types import Json
 
 
 def name_of(maker: str | Callable[..., object]) -> str:
-    """Return what a run writes down of its environment: the id, or module:name of the callable."""
+    """Return the name under which a run stores its environment: the id, or module:name of the callable."""
     if isinstance(maker, str):
         return newest(maker)
     if hasattr(maker, "__qualname__"):
         return f"{maker.__module__}:{maker.__qualname__}"
-    return f"{type(maker).__module__}:{type(maker).__qualname__}()"  # an object: it cannot be found by name again
+    return f"{type(maker).__module__}:{type(maker).__qualname__}()"  # an object, which cannot be resolved
 
 
 def newest(env: str) -> str:
-    """Add the newest version to an id that has none; any other name is returned as it is."""
+    """Add the newest version to an id without one; return any other name unchanged."""
     module, colon, name = env.rpartition(":")
-    if hasattr(sys.modules.get(module), name):  # a callable of that name comes first, as in `from_name`
+    if hasattr(sys.modules.get(module), name):  # a callable of that name has precedence, as in `from_name`
         return env
     specs = [spec for spec in gymnasium.registry.values() if spec.id == f"{name}-v{spec.version}"]
     return f"{module}{colon}{max(specs, key=lambda spec: spec.version or 0).id}" if specs else env
 
 
 def leads_back(name: str, maker: str | Callable[..., object]) -> bool:
-    """Say whether another process can find what makes the environment by the name that is written down."""
+    """Return whether another process can resolve the stored name to this maker."""
     if isinstance(maker, str):
         return True
     module, _, attribute = name.partition(":")
@@ -48,16 +48,16 @@ def leads_back(name: str, maker: str | Callable[..., object]) -> bool:
 
 
 def has_no_name(name: str) -> bool:
-    """Say whether what is written down of a callable is no name that leads to it again: a lambda's, or a script's."""
+    """Return whether a stored name cannot be resolved, such as that of a lambda or of a function in a script."""
     module, _, attribute = name.partition(":")
     return module == "__main__" or (not attribute.isidentifier() and attribute.endswith((">", ")")))
 
 
 def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., object]:
-    """Turn what a run wrote down into something that can be made again. Raises UsageError.
+    """Resolve a stored name to an id or a callable. Raises UsageError.
 
-    `named_in` is the file that the name is from, if that is not to be trusted: then no module is imported for it, and
-    it must be an id that Gymnasium knows already.
+    `named_in` is the file that contains the name, if the file is not trusted: then no module is imported, and the name
+    must be an id that Gymnasium already knows.
     """
     module, _, attribute = name.partition(":")
     nameless = has_no_name(name)
@@ -74,7 +74,7 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., ob
         except KeyboardInterrupt:
             raise
         except BaseException:
-            found = None  # making it by this name says what is wrong
+            found = None  # making the environment by this name reports the error
         if found is not None and not isinstance(found, str):
             return found
     if nameless:
@@ -85,9 +85,9 @@ def from_name(name: str, named_in: Path | None = None) -> str | Callable[..., ob
 
 
 def refuse_untrusted(kwargs: dict[str, Json], named_in: Path | None) -> None:
-    """Raise UsageError where keyword arguments from a file that is not trusted could name a file or a module.
+    """Raise UsageError if keyword arguments from an untrusted file could name a file or a module.
 
-    Numbers and plain words are what an environment is told; of paths and modules it may load what is there.
+    Numbers and plain words are safe, but an environment may load what it finds at a path or in a module.
     """
     if named_in is None:
         return

@@ -1,4 +1,4 @@
-"""Environments that Gymnasium knows by an id; where one cannot be made, why, and what to do."""
+"""Environments from Gymnasium's registry, and errors with the fix for those that cannot be made."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def from_registry(env: str, kwargs: dict[str, Json], render_mode: str | None) ->
         if newest(env).rpartition(":")[2] in gymnasium.registry:  # the environment itself failed
             raise UsageError(f"{env} cannot be made: {describe(error)}") from error
         raise UsageError(f"unknown environment {env!r}: {_what_there_is(env)}") from error
-    except BaseException as error:  # the user's own module or environment: whatever it raises is theirs to mend
+    except BaseException as error:  # the user's module or environment may raise anything
         raise UsageError(f"{env} cannot be made: {describe(error)}") from error
 
 
 def _refuse_file(env: str) -> None:
-    """Raise UsageError for the path of a file in place of a module's name."""
+    """Raise UsageError for a file path in place of a module name."""
     file, _, name = env.partition(":")
     if file.endswith(".py") or (name and re.search(r"[/\\]", file)):
         module = ".".join(part for part in re.split(r"[/\\]", file.removesuffix(".py")) if part not in ("", ".", ".."))
@@ -62,7 +62,7 @@ def _refuse_unknown(env: str, kwargs: dict[str, Json]) -> None:
 
 
 def _what_there_is(env: str) -> str:
-    """Say what an unknown id may have meant: one of the same namespace."""
+    """Suggest an id of the same namespace for an unknown one."""
     module, _, name = env.rpartition(":")
     space, _, last = name.rpartition("/")
     known = [spec.id for spec in gymnasium.registry.values() if (spec.namespace or "") == space]

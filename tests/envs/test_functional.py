@@ -204,8 +204,8 @@ def test_a_functional_environment_is_drawn_by_its_own_pictures() -> None:
 @pytest.mark.parametrize(
     ("env", "mode", "says"),
     [
-        (Drift, "rgb_array", "Drift cannot be drawn: it has no render_init"),
-        (Pictured, "human", "Pictured cannot be drawn as human: a FuncEnv offers rgb_array"),
+        (Drift, "rgb_array", "Drift cannot be rendered: it has no render_init"),
+        (Pictured, "human", "Pictured cannot be rendered as human: a FuncEnv can only be recorded"),
     ],
 )
 def test_a_functional_environment_that_cannot_be_drawn_is_refused(env: Any, mode: str, says: str) -> None:

@@ -67,16 +67,23 @@ class ArraySpec:
         """Bytes that one such array takes."""
         return self.size * np.dtype(self.dtype).itemsize
 
+    @property
+    def is_vector(self) -> bool:
+        """Whether this is a vector of float32 numbers."""
+        return self.dtype == "float32" and len(self.shape) == 1
+
+    @property
+    def is_image(self) -> bool:
+        """Whether this is an image: bytes `[height, width, channels]`."""
+        return self.dtype == "uint8" and len(self.shape) == 3
+
     def zeros(self, *axes: int) -> np.ndarray:
         """Make such arrays of zeros, `[*axes, ...]`."""
         return np.zeros((*axes, *self.shape), self.dtype)
 
 
 Observation: TypeAlias = ArraySpec | tuple[tuple[str, ArraySpec], ...]
-"""What is observed: one array, or several with names, in the order in which networks join them.
-
-A float32 array `[n]` is a vector, a uint8 array `[height, width, channels]` an image.
-"""
+"""What is observed: one array, or several with names, in the order in which networks join them."""
 
 
 def vector(size: int) -> ArraySpec:
@@ -88,7 +95,7 @@ def in_words(obs: Observation) -> str:
     """Describe what is stored of an observation."""
     if not isinstance(obs, ArraySpec):
         return ", ".join(f"{name}: {in_words(part)}" for name, part in obs)
-    if obs.dtype != "uint8":
+    if not obs.is_image:
         return f"{obs.size:,} number{'s' * (obs.size != 1)}"
     height, width, channels = obs.shape
     return f"an image of {height} × {width} pixels with {channels} channel{'s' * (channels != 1)}"

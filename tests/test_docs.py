@@ -122,10 +122,20 @@ def test_td3_is_followed_from_flag_to_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    "title", ["an algorithm", "a sink for metrics", "a loop", "a network", "a preset", "a command"]
+    "title",
+    [
+        "an algorithm",
+        "an observation kind",
+        "a source of data",
+        "a sink for metrics",
+        "a loop",
+        "a network",
+        "a preset",
+        "a command",
+    ],
 )
 def test_contributing_says_where_a_thing_goes(title: str) -> None:
-    assert re.search(rf"^\| {title} ", PLACES, re.MULTILINE)
+    assert re.search(rf"^\| {title}\b", PLACES, re.MULTILINE)
 
 
 def test_places_where_things_go_exist() -> None:
@@ -138,6 +148,22 @@ def test_places_where_things_go_exist() -> None:
         else:
             first = re.split(r"[ (]", name.removeprefix("@"))[0]
             assert first in spelled or code_names.known(first), name
+
+
+def test_names_stand_in_the_files_that_are_named_with_them() -> None:
+    pairs = re.findall(r"((?:`[^`]+`(?:, | and )?)+) (?:in|of) \[`[^`]+`\]\((polyak/[\w/]+\.py)\)", PLACES)
+    assert len(pairs) >= 8
+    for names, path in pairs:
+        for name in code_names.names_in(names):
+            assert code_names.exists(name, ROOT / path), f"{name} in {path}"
+
+
+def test_the_list_of_files_in_the_architecture_is_complete() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^polyak/\n((?:  .*\n)+)", text, re.MULTILINE)
+    names = set(re.findall(r"([\w]+\.py)", listed))
+    files = {path for path in (ROOT / "polyak").rglob("*.py") if path.parent.name not in ("algorithms", "presets")}
+    assert {path.name for path in files} - names - {"__init__.py", "__main__.py"} == set()
 
 
 PLACES = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("\n## Where does it go?\n")[1].split("\n## ")[0]

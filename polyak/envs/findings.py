@@ -28,7 +28,7 @@ def surprises(space: AnySpace, episodes: list[Played], notes: Notes) -> Iterator
     if not episodes:
         return
     seen = [obs for played in episodes for obs in played.obs]
-    vectors = [part for part in Reader(space).parts if part.array.dtype == "float32"]  # the others are images
+    vectors = [part for part in Reader(space).parts if part.array.is_vector]
     rows = np.concatenate(
         [np.array([_part_of(obs, part) for obs in seen], np.float64) for part in vectors] or [np.zeros((len(seen), 0))],
         -1,

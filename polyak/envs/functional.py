@@ -145,7 +145,7 @@ class CompiledEnv:
 
 def _stored(part: Part, obs: Array) -> Array:
     """Arrange a part of an observation as it is stored."""
-    if part.array.dtype == "uint8":
+    if part.array.is_image:
         return part.arranged(jnp.asarray(obs, jnp.uint8))
     return jnp.asarray(obs, jnp.float32).reshape(-1)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from polyak.errors import UsageError
 from polyak.lazy import jax
 from polyak.networks.layers import MLP, PLAIN, Linear, Style, concatenate, relu
 from polyak.tree import pytree, static
@@ -125,13 +126,17 @@ OF_ENCODERS = 2**31 - 1
 
 
 def _of_array(key: jax.Array, obs: ArraySpec) -> Vector | Convolutional:
-    return Convolutional.create(key, obs) if is_image(obs) else Vector()
+    if obs.is_image:
+        return Convolutional.create(key, obs)
+    if obs.is_vector:
+        return Vector()
+    raise UsageError(f"no network reads observations of {obs}: add what reads them to polyak/networks/encoders.py")
 
 
 def features(obs: Observation) -> int:
     """Count the features that the encoder of these observations puts out."""
     if isinstance(obs, ArraySpec):
-        return Convolutional.features(obs) if is_image(obs) else obs.size
+        return Convolutional.features(obs) if obs.is_image else obs.size
     return sum(features(part) for _, part in obs)
 
 
@@ -150,8 +155,3 @@ class Trunk:
     def __call__(self, obs: Obs) -> Array:
         """Return features `[batch, feature]`."""
         return self.mlp(self.encoder(obs))
-
-
-def is_image(array: ArraySpec) -> bool:
-    """Say whether this is an image: bytes `[height, width, channels]`."""
-    return array.dtype == "uint8"

@@ -80,7 +80,7 @@ def make(obs: Observation, wanted: bool, architecture: str = "mlp") -> Normalize
 
 
 def _of_array(array: ArraySpec) -> RunningStats | Identity:
-    return RunningStats.create(array.size) if array.dtype == "float32" else Identity()
+    return RunningStats.create(array.size) if array.is_vector else Identity()
 
 
 @pytree

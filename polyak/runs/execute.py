@@ -72,7 +72,7 @@ def execute(run: Run, claim: folders.Claim, job: Job[AnyEnvs], audience: Audienc
         )
         for sentence in opening.messages if opening.resumed else messages:
             progress.say(sentence)
-        if not loop.verdict.in_numpy:
+        if not (loop.verdict.in_numpy or isinstance(job.envs, CompiledEnv)):  # there all is compiled
             progress.say(f"actions are chosen by a compiled program, which is slower: {loop.verdict.reason}")
         scorer = request.scorer_of(env, job, heard.check)
         scorer.verdict = loop.verdict

@@ -124,6 +124,7 @@ class Collector:
 
     def snapshot(self) -> dict[str, Tree]:
         """Return everything it is at this moment, as a tree of arrays, good until the next rollout."""
+        dtype = self.envs.spec.action.array.dtype
         return {
             "policy": self.acting.policy,
             "memory": self.acting.memory,
@@ -131,7 +132,7 @@ class Collector:
             "round": self.round.copy(),
             "at_rest": np.asarray(self.at_rest),
             "begun": self.begun,
-            "actions": [[np.asarray(taken, np.float32) for taken in lane] for lane in self.envs.actions],
+            "actions": [[np.asarray(taken, dtype) for taken in lane] for lane in self.envs.actions],
             "episodes": self.envs.episodes.copy(),
             "obs": copied(self.envs.obs),
             "env_steps": self.env_steps,

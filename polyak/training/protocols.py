@@ -29,8 +29,8 @@ class Report:
 class Loop(Protocol):
     """One training in memory, whatever it learns from, between two iterations.
 
-    Everything that has a lane has a leading axis `[lane]`. Sessions, logs and plots go by `counts.progress`, the share
-    of the plan that is done, since a loop need not take steps in an environment.
+    Everything that has a lane has a leading axis `[lane]`. `counts.progress` is the share of the plan that is done.
+    Rows of the log, evaluations and checkpoints are counted in environment steps, which every loop so far takes.
     """
 
     plan: Plan
@@ -112,9 +112,10 @@ class CompiledEnv(Protocol):
 
 
 class VectorEnv(Protocol):
-    """What the loop needs of the environments."""
+    """What the host loop, and the run around it, need of the environments."""
 
     spec: EnvSpec
+    limit: int | None  # steps after which an episode is truncated; None: unknown
     obs: Obs  # [lane, env, ...] what to act on next
     next_obs: Obs  # of the step just taken; the rest too
     reward: np.ndarray

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from polyak.errors import UsageError
 from polyak.networks import encoders
 from polyak.networks.actors import Actor
 from polyak.networks.encoders import Convolutional, Trunk
@@ -80,3 +81,8 @@ def test_the_other_layers_start_as_they_do_without_an_image() -> None:
 def test_a_trunk_without_layers_is_its_encoder() -> None:
     obs = observed(NAMED, 5)
     np.testing.assert_array_equal(Trunk.create(KEY, NAMED, ())(obs), encoders.create(KEY, NAMED)(obs))
+
+
+def test_an_array_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no network reads observations of ArraySpec\(shape=\(2, 2\)"):
+        encoders.create(KEY, (("a", vector(2)), ("b", ArraySpec((2, 2)))))

@@ -23,7 +23,7 @@ def train(folder: Path, backend: str, env: Any, **changes: Any) -> polyak.Run:
 
 
 @pytest.mark.parametrize(("backend", "env"), BACKENDS, ids=["host", "device"])
-def test_a_new_kind_of_observation_needs_no_other_code(
+def test_an_image_and_a_vector_are_trained_on_kept_and_resumed(
     backend: str, env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", backend, env)

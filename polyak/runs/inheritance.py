@@ -12,8 +12,9 @@ from polyak.errors import UsageError
 from polyak.lazy import jax
 from polyak.runs import arrays, checkpoint, files
 from polyak.runs.arrays import Free
+from polyak.training.learn import Task
 from polyak.tree import named_leaves
-from polyak.types import Algorithm, EnvSpec, Tree
+from polyak.types import Tree
 
 if TYPE_CHECKING:
     from polyak.runs.run import Run
@@ -21,17 +22,17 @@ if TYPE_CHECKING:
 STATE = "loop.learner.state"
 
 
-def inherited(donor: Run, module: Algorithm, config: Tree, spec: EnvSpec, lanes: int) -> tuple[Tree, str]:
+def inherited(donor: Run, task: Task, config: Tree, lanes: int) -> tuple[Tree, str]:
     """Return the newest state of a run's learners for so many lanes, each array `[lane, ...]`, and what is told of it.
 
     Where the run has as many seeds, each goes on from its own counterpart; else all from the seed that did best in the
     run's evaluations. Raises UsageError where the run's networks are not those of `config` on these spaces.
     """
     saved, seeds = donor.saved, donor.record.seeds
-    if saved.spec != spec:
-        raise UsageError(f"{donor.folder} was trained on different spaces: {saved.spec}, not {spec}")
-    theirs = files.settings_from_json(module.Config, donor.record.config, donor.folder / "run.json")
-    shapes, wanted = (_shapes(module, each, spec, len(seeds)) for each in (theirs, config))
+    if saved.spec != task.spec:
+        raise UsageError(f"{donor.folder} was trained on different spaces: {saved.spec}, not {task.spec}")
+    theirs = files.settings_from_json(task.algorithm.Config, donor.record.config, donor.folder / "run.json")
+    shapes, wanted = (_shapes(task, each, len(seeds)) for each in (theirs, config))
     if named_leaves(shapes) != named_leaves(wanted):
         raise UsageError(
             f"the networks and optimizer states of {donor.folder} do not fit these settings: keep the settings of that"
@@ -52,6 +53,6 @@ def inherited(donor: Run, module: Algorithm, config: Tree, spec: EnvSpec, lanes:
     )
 
 
-def _shapes(module: Algorithm, config: Tree, spec: EnvSpec, lanes: int) -> Tree:
+def _shapes(task: Task, config: Tree, lanes: int) -> Tree:
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), lanes))
-    return jax.eval_shape(jax.vmap(partial(module.init, config, spec)), keys)
+    return jax.eval_shape(jax.vmap(partial(task.algorithm.init, config, task.spec)), keys)

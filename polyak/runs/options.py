@@ -66,7 +66,8 @@ def offering(declared: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
     def offered(function: Callable[P, T]) -> Callable[P, T]:
         named = [each for each in inspect.signature(function).parameters.values() if each.kind != each.VAR_KEYWORD]
-        for name, annotation in declared.__annotations__.items():
+        shared = AudienceOptions.__annotations__  # which a TypedDict that inherits them has first: here they come last
+        for name, annotation in sorted(declared.__annotations__.items(), key=lambda option: option[0] in shared):
             default = False if annotation is bool else None
             named.append(
                 inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

@@ -65,7 +65,7 @@ def _begin(
     first = request.first_of(start.name, start.module, start.source, plan, start.backend)
     task = Task(start.module, plan, first.spec)
     sizes.refuse_unfit(task, config, len(lanes))
-    state, inheriting = inherited(donor, start.module, config, first.spec, len(lanes)) if donor else (None, None)
+    state, inheriting = inherited(donor, task, config, len(lanes)) if donor else (None, None)
     sizes.refuse_too_large(task, config, len(lanes))
     with (
         contextlib.closing(request.make_envs(first, start.source, lanes, plan)) as envs,

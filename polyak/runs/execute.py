@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 from polyak.envs.functional import CompiledEnv
@@ -63,18 +63,9 @@ def execute(run: Run, claim: folders.Claim, job: Job[AnyEnvs], audience: Audienc
         run.record.devices = loop.sharding.num_devices
         if opening.state is not None:
             loop.start_from(opening.state)
-        progress.say(request.heading(run.record, job))
-        env, warning = run.source(), run.record.warning
-        messages = (
-            *run.record.fitted,
-            *([warning] if warning else []),
-            *request.warnings_of(env, job.plan, job.envs.limit),
-        )
-        for sentence in opening.messages if opening.resumed else messages:
+        for sentence in _announced(run, job, loop, opening):
             progress.say(sentence)
-        if not (loop.verdict.in_numpy or isinstance(job.envs, CompiledEnv)):  # there all is compiled
-            progress.say(f"actions are chosen by a compiled program, which is slower: {loop.verdict.reason}")
-        scorer = request.scorer_of(env, job, heard.check)
+        scorer = request.scorer_of(run.source(), job, heard.check)
         scorer.verdict = loop.verdict
         evaluator = DeviceEvaluator(cast(Job[CompiledEnv], job)) if isinstance(job.envs, CompiledEnv) else scorer
         session = Session(claim, run.record, job, loop, evaluator, Listeners(progress, audience))
@@ -94,6 +85,19 @@ def _loop_of(job: Job[AnyEnvs], most_devices: int | None) -> Loop:
     if isinstance(job.envs, CompiledEnv):
         return DeviceLoop(cast(Job[CompiledEnv], job), most_devices)
     return HostLoop(cast(Job[VectorEnv | Workers], job), most_devices)
+
+
+def _announced(run: Run, job: Job[AnyEnvs], loop: Loop, opening: Opening) -> Iterator[str]:
+    """Say what is trained, what was changed for it, and what may surprise."""
+    yield request.heading(run.record, job)
+    if opening.resumed:
+        yield from opening.messages
+    else:
+        yield from run.record.fitted
+        yield from [run.record.warning] if run.record.warning else []
+        yield from request.warnings_of(run.source(), job.plan, job.envs.limit)
+    if not (loop.verdict.in_numpy or isinstance(job.envs, CompiledEnv)):  # there all is compiled
+        yield f"actions are chosen by a compiled program, which is slower: {loop.verdict.reason}"
 
 
 def _to_the_end(run: Run, session: Session, scorer: Evaluator, heard: Interrupts, status: Status) -> None:

@@ -21,7 +21,7 @@ from typing import Literal
 from polyak.fields import check, number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actors import SquashedActor
-from polyak.networks.batch_norm import BatchStyle, NetStatistics, Normalization
+from polyak.networks.batch_norm import BatchStyle, NetStatistics, Normalization, fresh_statistics
 from polyak.networks.critics import Critic, ensemble_keys, ensemble_min, ensemble_sum
 from polyak.networks.layers import Style
 from polyak.numerics import maths, optimize
@@ -118,9 +118,9 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     log_alpha = jnp.log(jnp.asarray(config.alpha, jnp.float32))
     entropy = -float(spec.action.width) if config.target_entropy is None else config.target_entropy
     return State(
-        policy=Policy(actor, actor.statistics()),
+        policy=Policy(actor, fresh_statistics(actor)),
         critics=critics,
-        critic_statistics=tuple(critic.statistics() for critic in critics),
+        critic_statistics=tuple(fresh_statistics(critic) for critic in critics),
         log_alpha=log_alpha,
         target_entropy=jnp.asarray(entropy, jnp.float32),
         actor_opt_state=optimizer(config, config.actor_learning_rate).init(actor),

@@ -21,7 +21,7 @@ from polyak.fields import number
 from polyak.lazy import jax, jnp, optax
 from polyak.networks.actor_critic import ActorCriticSettings
 from polyak.networks.actors import Actor, Bound
-from polyak.networks.batch_norm import STYLES, NetStatistics, Normalization
+from polyak.networks.batch_norm import STYLES, NetStatistics, Normalization, fresh_statistics
 from polyak.networks.critics import Critic
 from polyak.networks.layers import Style
 from polyak.numerics import maths, noise, optimize
@@ -112,10 +112,10 @@ def init(config: Config, spec: EnvSpec, key: jax.Array) -> State:
     actor = Actor.create(actor_key, spec, config.actor_layers, config.bound, config.final_init, style)
     critic = Critic.create(critic_key, spec, config.critic_layers, config.final_init, style)
     return State(
-        policy=Policy(actor, actor.statistics(), config.normalizer(spec.obs)),
+        policy=Policy(actor, fresh_statistics(actor), config.normalizer(spec.obs)),
         critic=critic,
-        critic_statistics=critic.statistics(),
-        target=Target(actor, critic, actor.statistics(), critic.statistics()),
+        critic_statistics=fresh_statistics(critic),
+        target=Target(actor, critic, fresh_statistics(actor), fresh_statistics(critic)),
         actor_opt_state=optimize.of(config, config.actor_learning_rate).init(actor),
         critic_opt_state=critic_optimizer(config).init(critic),
     )

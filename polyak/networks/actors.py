@@ -14,7 +14,7 @@ from polyak.networks.batch_norm import NetStatistics
 from polyak.networks.distributions import Categorical, ClippedNormal, Distribution, MultiCategorical, SquashedNormal
 from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style
-from polyak.networks.simba import Simba, network
+from polyak.networks.simba import Simba, evaluate, network, train
 from polyak.numerics import maths
 from polyak.numerics.normalize import Normalizer
 from polyak.tree import pytree, static
@@ -63,17 +63,13 @@ class Actor:
         sizes = (encoders.features(spec.obs), *layers, outputs(spec.action))
         return cls(encoders.create(key, spec.obs), network(key, sizes, final_init, style), bound)
 
-    def statistics(self) -> NetStatistics:
-        """Return fresh batch-norm statistics."""
-        return self.mlp.statistics()
-
-    def __call__(self, obs: Obs, statistics: NetStatistics = ()) -> Array:
+    def __call__(self, obs: Obs, statistics: NetStatistics | None = None) -> Array:
         """Return actions `[batch, action]` for observations `[batch, obs]`."""
-        return self._bounded(self.mlp(self.encoder(obs), statistics))
+        return self._bounded(evaluate(self.mlp, self.encoder(obs), statistics))
 
     def train(self, obs: Obs, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Return actions in training mode and the advanced statistics."""
-        raw, statistics = self.mlp.train(self.encoder(obs), statistics)
+        raw, statistics = train(self.mlp, self.encoder(obs), statistics)
         return self._bounded(raw), statistics
 
     def _bounded(self, raw: Array) -> Array:
@@ -105,17 +101,13 @@ class SquashedActor:
         sizes = (encoders.features(spec.obs), *layers, 2 * outputs(spec.action))
         return cls(encoders.create(key, spec.obs), network(key, sizes, None, style), sigma_bound)
 
-    def statistics(self) -> NetStatistics:
-        """Return fresh batch-norm statistics."""
-        return self.mlp.statistics()
-
-    def __call__(self, obs: Obs, statistics: NetStatistics = ()) -> SquashedNormal:
+    def __call__(self, obs: Obs, statistics: NetStatistics | None = None) -> SquashedNormal:
         """Return the distribution of actions for observations `[batch, obs]`."""
-        return self._distribution(self.mlp(self.encoder(obs), statistics))
+        return self._distribution(evaluate(self.mlp, self.encoder(obs), statistics))
 
     def train(self, obs: Obs, statistics: NetStatistics) -> tuple[SquashedNormal, NetStatistics]:
         """Return the distribution in training mode and the advanced statistics."""
-        raw, statistics = self.mlp.train(self.encoder(obs), statistics)
+        raw, statistics = train(self.mlp, self.encoder(obs), statistics)
         return self._distribution(raw), statistics
 
     def _distribution(self, raw: Array) -> SquashedNormal:

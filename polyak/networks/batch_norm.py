@@ -40,7 +40,7 @@ class Statistics:
     updates: Int[Array, ""]  # how often they were moved
 
 
-NetStatistics: TypeAlias = tuple[Statistics | tuple[()], ...]  # of each norm of a network; () for a layer norm or none
+NetStatistics: TypeAlias = dict[str, Statistics]  # of a network, by the names of its batch norms; without any, empty
 
 
 @pytree
@@ -55,11 +55,12 @@ class BatchNorm:
     scale: Float[Array, "features"]
     shift: Float[Array, "features"]
     style: BatchStyle = static(default=BatchStyle())
+    name: str = static(default="")  # of its statistics, unique in the network
 
     @classmethod
-    def create(cls, features: int, style: BatchStyle = BatchStyle()) -> "BatchNorm":
+    def create(cls, features: int, style: BatchStyle = BatchStyle(), name: str = "") -> "BatchNorm":
         """Start as the identity on normalized features."""
-        return cls(jnp.ones(features), jnp.zeros(features), style)
+        return cls(jnp.ones(features), jnp.zeros(features), style, name)
 
     def statistics(self) -> Statistics:
         """Return fresh running statistics: mean 0, variance 1."""
@@ -95,6 +96,12 @@ class BatchNorm:
 
     def _deviation(self, variance: Array) -> Array:
         return (variance + self.style.epsilon) ** 0.5
+
+
+def fresh_statistics(net: object) -> NetStatistics:
+    """Return fresh running statistics of every batch norm in a network."""
+    parts = jax.tree.leaves(net, is_leaf=lambda part: isinstance(part, BatchNorm))
+    return {norm.name: norm.statistics() for norm in parts if isinstance(norm, BatchNorm)}
 
 
 R_MAX, D_MAX = 3.0, 5.0  # limits of the correction, those the paper ends with

@@ -10,7 +10,7 @@ from polyak.networks import encoders
 from polyak.networks.batch_norm import NetStatistics
 from polyak.networks.encoders import AnyEncoder
 from polyak.networks.layers import MLP, PLAIN, Style, concatenate
-from polyak.networks.simba import Simba, network
+from polyak.networks.simba import Simba, evaluate, network, train
 from polyak.tree import pytree
 from polyak.types import Array, Discrete, EnvSpec, Obs, Observation
 
@@ -45,32 +45,27 @@ class Critic:
         keys = jax.random.split(key, 3)
         before, joint = (PLAIN, style) if normalize_joint or style.architecture == "simba" else (style, PLAIN)
         state_sizes, action_sizes = (encoders.features(spec.obs), *state_layers), (spec.action.width, *action_layers)
-        state = MLP.create(keys[0], state_sizes, False, style=before)
+        state = MLP.create(keys[0], state_sizes, False, style=before, name="state.")
         action = MLP.create(keys[1], action_sizes, False)
         joint_sizes = (state_sizes[-1] + action_sizes[-1], *joint_layers, 1)
-        return cls(encoders.create(key, spec.obs), state, action, network(keys[2], joint_sizes, final_init, joint))
-
-    def statistics(self) -> NetStatistics:
-        """Return fresh batch-norm statistics."""
-        return (*self.state.statistics(), *self.joint.statistics())
+        together = network(keys[2], joint_sizes, final_init, joint, "joint.")
+        return cls(encoders.create(key, spec.obs), state, action, together)
 
     def decayed(self) -> "Critic":
         """Say for each leaf whether L2 decay applies."""
         encoder = jax.tree.map(lambda leaf: leaf.ndim > 1, self.encoder)
         return Critic(encoder, self.state.decayed(), self.action.decayed(), self.joint.decayed())
 
-    def __call__(self, obs: Obs, action: Array, statistics: NetStatistics = ()) -> Array:
+    def __call__(self, obs: Obs, action: Array, statistics: NetStatistics | None = None) -> Array:
         """Return values `[batch]`."""
-        split = len(self.state.norms)
-        features = concatenate((self.state(self.encoder(obs), statistics[:split]), self.action(action)))
-        return self.joint(features, statistics[split:])[..., 0]
+        features = concatenate((self.state(self.encoder(obs), statistics), self.action(action)))
+        return evaluate(self.joint, features, statistics)[..., 0]
 
     def train(self, obs: Obs, action: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Return values in training mode and the advanced statistics."""
-        split = len(self.state.norms)
-        seen, of_state = self.state.train(self.encoder(obs), statistics[:split])
-        q, of_joint = self.joint.train(concatenate((seen, self.action(action))), statistics[split:])
-        return q[..., 0], (*of_state, *of_joint)
+        seen, statistics = self.state.train(self.encoder(obs), statistics)
+        q, statistics = train(self.joint, concatenate((seen, self.action(action))), statistics)
+        return q[..., 0], statistics
 
 
 @pytree

@@ -2,8 +2,8 @@
 
 Every network works on JAX arrays and on NumPy arrays alike: acting with a small net is faster in NumPy than through a
 compiled program, and with a leading lane axis on parameters and inputs all lanes are one call. Inputs always carry a
-batch axis. A network with batch normalization takes its running statistics
-beside the input: `net(x, statistics)` uses them, `net.train(x, statistics)` uses the batch's and returns new ones.
+batch axis. A network that may have batch norms takes their running statistics beside the input: `net(x, statistics)`
+uses them, `net.train(x, statistics)` uses the batch's and returns new ones. `batch_norm.fresh_statistics` makes them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from polyak.lazy import jax, jnp
 from polyak.networks.batch_norm import BatchNorm, BatchStyle, NetStatistics
 from polyak.numerics.maths import orthonormal, squash
 from polyak.tree import pytree, static
-from polyak.types import Array, Tree
+from polyak.types import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -92,10 +92,7 @@ class Linear:
 
 @pytree
 class LayerNorm:
-    """Normalize each sample over its features, then scale and shift. Source: Ba et al. 2016 (arXiv 1607.06450).
-
-    It is called as `BatchNorm` is; its statistics are empty.
-    """
+    """Normalize each sample over its features, then scale and shift. Source: Ba et al. 2016 (arXiv 1607.06450)."""
 
     scale: Float[Array, "features"]
     shift: Float[Array, "features"]
@@ -105,29 +102,11 @@ class LayerNorm:
         """Start without scaling or shifting."""
         return cls(jnp.ones(features), jnp.zeros(features))
 
-    def statistics(self) -> tuple[()]:
-        """Return nothing: a sample is its own statistics."""
-        return ()
-
-    def __call__(self, x: Float[Array, "batch features"], statistics: tuple[()] = ()) -> Float[Array, "batch features"]:
+    def __call__(self, x: Float[Array, "batch features"]) -> Float[Array, "batch features"]:
         """Apply to a batch."""
         centered = x - x.mean(-1, keepdims=True)
         deviation = ((centered**2).mean(-1, keepdims=True) + 1e-6) ** 0.5
         return centered / deviation * self.scale[..., None, :] + self.shift[..., None, :]
-
-    def train(self, x: Array, statistics: tuple[()]) -> tuple[Array, tuple[()]]:
-        """Apply to a batch."""
-        return self(x), statistics
-
-
-class Norm(Protocol):
-    """What a network needs of a norm, whose statistics it only keeps."""
-
-    def __call__(self, x: Array, statistics: Tree, /) -> Array:
-        """Apply to a batch with the running statistics."""
-
-    def train(self, x: Array, statistics: Tree, /) -> tuple[Array, Tree]:
-        """Apply to a batch with the batch's statistics; return the advanced running ones too."""
 
 
 @pytree
@@ -150,21 +129,18 @@ class MLP:
         linear_end: bool,
         final_init: Array | float | None = None,
         style: Style = PLAIN,
+        name: str = "",
     ) -> "MLP":
         """Make layers between consecutive `sizes`.
 
         `final_init` is the last layer's limit, or its gain where initial weights are orthogonal (those of the others
-        then have the gain √2).
+        then have the gain √2). `name` begins the names of the batch norms.
         """
         pairs = list(itertools.pairwise(sizes))
         keys = jax.random.split(key, max(len(pairs), 1))
         inits = [*[None] * (len(pairs) - 1), final_init]
         layers = tuple(_linear(k, *pair, init, style) for k, pair, init in zip(keys, pairs, inits, strict=False))
-        return cls(layers, _norms(sizes[:-1] if linear_end else sizes, style), linear_end, style)
-
-    def statistics(self) -> NetStatistics:
-        """Return fresh batch-norm statistics: an empty tuple without norms."""
-        return tuple(() if norm is None else norm.statistics() for norm in self.norms)
+        return cls(layers, _norms(sizes[:-1] if linear_end else sizes, style, name), linear_end, style)
 
     def decayed(self) -> "MLP":
         """Say for each leaf whether L2 decay applies: to weights, unless a normalization follows.
@@ -179,9 +155,9 @@ class MLP:
         ]
         return MLP(tuple(layers), jax.tree.map(lambda leaf: False, self.norms), self.linear_end, self.style)
 
-    def __call__(self, x: Array, statistics: NetStatistics = ()) -> Array:
+    def __call__(self, x: Array, statistics: NetStatistics | None = None) -> Array:
         """Apply to `[batch, in]`, normalizing by the running statistics."""
-        return self._walk(x, statistics, training=False)[0]
+        return self._walk(x, statistics or {}, training=False)[0]
 
     def train(self, x: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
         """Apply to `[batch, in]`, normalizing by the batch's statistics; return the advanced running ones too."""
@@ -192,16 +168,16 @@ class MLP:
         if not self.norms:  # acting feels what is spared here
             for i, layer in enumerate(self.layers):
                 x = activation(layer(x)) if i < active else layer(x)
-            return x, ()
-        running = list(statistics)
+            return x, statistics
+        running = dict(statistics)
 
         def normalized(x: Array, i: int) -> Array:
-            norm: Norm | None = self.norms[i] if i < len(self.norms) else None
-            if norm is None:
-                return x
+            norm = self.norms[i] if i < len(self.norms) else None
+            if not isinstance(norm, BatchNorm):
+                return x if norm is None else norm(x)
             if not training:
-                return norm(x, statistics[i] if statistics else ())
-            x, running[i] = norm.train(x, statistics[i])
+                return norm(x, statistics[norm.name])
+            x, running[norm.name] = norm.train(x, statistics[norm.name])
             return x
 
         before, after = (self.style.norm_after == late for late in (False, True))
@@ -214,7 +190,7 @@ class MLP:
                 x = activation(x)
             if after:
                 x = normalized(x, i)
-        return x, tuple(running)
+        return x, running
 
 
 def _linear(key: jax.Array, size_in: int, size_out: int, init: Array | float | None, style: Style) -> Linear:
@@ -223,12 +199,12 @@ def _linear(key: jax.Array, size_in: int, size_out: int, init: Array | float | N
     return Linear.create(key, size_in, size_out, init)
 
 
-def _norms(sizes: Sequence[int], style: Style) -> tuple[BatchNorm | LayerNorm | None, ...]:
+def _norms(sizes: Sequence[int], style: Style, name: str) -> tuple[BatchNorm | LayerNorm | None, ...]:
     if style.norm is None:
         return ()
     if style.norm == "layer":
         return (None, *(LayerNorm.create(size) for size in sizes[1:]))
-    return tuple(BatchNorm.create(size, style.norm) for size in sizes)
+    return tuple(BatchNorm.create(size, style.norm, f"{name}{i}") for i, size in enumerate(sizes))
 
 
 ACTIVATIONS = {"relu": relu, "tanh": squash}

@@ -26,7 +26,7 @@ class Block:
 
 @pytree
 class Simba:
-    """SimBa: a linear embedding, residual blocks, a LayerNorm, a linear output. It is called as `MLP` is.
+    """SimBa: a linear embedding, residual blocks, a LayerNorm, a linear output. It has no batch norms.
 
     Source: Lee et al. 2025, "SimBa: simplicity bias for scaling up parameters in deep reinforcement learning"
     (arXiv 2410.09754); initial weights as in the authors' program (github.com/SonyResearch/simba, 4e83770). The input
@@ -57,30 +57,32 @@ class Simba:
             output = Linear.create(keys[1], width, sizes[-1], final_init)
         return cls(Linear.orthogonal(keys[0], sizes[0], width, 1.0), blocks, LayerNorm.create(width), output)
 
-    def statistics(self) -> tuple[()]:
-        """Return nothing: there is no batch norm."""
-        return ()
-
     def decayed(self) -> "Simba":
         """Say for each leaf whether decay applies: to all weights."""
         return jax.tree.map(lambda leaf: leaf.ndim > 1, self)
 
-    def __call__(self, x: Array, statistics: NetStatistics = ()) -> Array:
+    def __call__(self, x: Array) -> Array:
         """Apply to `[batch, in]`."""
         x = self.embedding(x)
         for block in self.blocks:
             x = block(x)
         return self.output(self.norm(x))
 
-    def train(self, x: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
-        """Apply to `[batch, in]`."""
-        return self(x), statistics
-
 
 def network(
-    key: jax.Array, sizes: Sequence[int], final_init: Array | float | None = None, style: Style = PLAIN
+    key: jax.Array, sizes: Sequence[int], final_init: Array | float | None = None, style: Style = PLAIN, name: str = ""
 ) -> MLP | Simba:
-    """Make a network with a linear output in the architecture asked for."""
+    """Make a network with a linear output in the architecture asked for; `name` begins the names of its batch norms."""
     if style.architecture == "simba":
         return Simba.create(key, sizes, final_init)
-    return MLP.create(key, sizes, True, final_init, style)
+    return MLP.create(key, sizes, True, final_init, style, name)
+
+
+def evaluate(net: MLP | Simba, x: Array, statistics: NetStatistics | None) -> Array:
+    """Apply a network to `[batch, in]`, normalizing by the running statistics where it has batch norms."""
+    return net(x, statistics) if isinstance(net, MLP) else net(x)
+
+
+def train(net: MLP | Simba, x: Array, statistics: NetStatistics) -> tuple[Array, NetStatistics]:
+    """Apply a network to `[batch, in]` in training mode; return the advanced statistics too."""
+    return net.train(x, statistics) if isinstance(net, MLP) else (net(x), statistics)

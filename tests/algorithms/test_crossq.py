@@ -82,18 +82,19 @@ def test_the_statistics_of_the_critics_come_from_both_halves_together() -> None:
     obs, action, _ = both_halves(state, batch)
     joint, momentum = np.concatenate([obs, action], -1), NORMALIZED.config.momentum
     after, _ = NORMALIZED.update(state, batch, step=NOT_DUE)
-    for before, now in zip(state.critic_statistics, after.critic_statistics, strict=True):
-        mean = (1 - momentum) * before[0].mean + momentum * joint.mean(0)  # [0] is the norm of the input
-        variance = (1 - momentum) * before[0].variance + momentum * joint.var(0, ddof=1)
-        np.testing.assert_allclose(now[0].mean, mean, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(now[0].variance, variance, rtol=1e-4)
+    for old, new in zip(state.critic_statistics, after.critic_statistics, strict=True):
+        before, now = old["joint.0"], new["joint.0"]  # of the input
+        mean = (1 - momentum) * before.mean + momentum * joint.mean(0)
+        variance = (1 - momentum) * before.variance + momentum * joint.var(0, ddof=1)
+        np.testing.assert_allclose(now.mean, mean, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(now.variance, variance, rtol=1e-4)
 
 
 def test_the_critics_are_normalized_at_their_input_and_after_each_hidden_layer() -> None:
     state = NORMALIZED.init()
-    assert [len(of.mean) for of in state.critic_statistics[0]] == [3 + 2, 16, 16]
-    assert [len(of.mean) for of in state.policy.statistics] == [3, 16, 16]
-    assert PLAIN.init().critic_statistics == ((), ())
+    assert [len(of.mean) for of in state.critic_statistics[0].values()] == [3 + 2, 16, 16]
+    assert [len(of.mean) for of in state.policy.statistics.values()] == [3, 16, 16]
+    assert PLAIN.init().critic_statistics == ({}, {})
 
 
 @BOTH

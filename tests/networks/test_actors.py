@@ -27,7 +27,7 @@ CALL = jax.jit(lambda net, obs: net(obs))
 
 def saying(sigma: Any) -> SquashedActor:
     """Make an actor whose network puts out what it is given."""
-    return SquashedActor(Vector(), lambda raw, statistics: raw, sigma)  # type: ignore[arg-type]
+    return SquashedActor(Vector(), lambda raw: raw, sigma)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("library", [np, jnp], ids=["numpy", "jax"])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from polyak.networks.batch_norm import BatchStyle
+from polyak.networks.batch_norm import BatchStyle, fresh_statistics
 from polyak.networks.critics import ActionValues, Critic, ensemble_keys, ensemble_min
 from polyak.networks.layers import MLP, Style
 from polyak.networks.simba import Simba
@@ -101,15 +101,23 @@ def test_norms_after_the_activation_cover_all_joint_layers_and_nothing_else() ->
     net = Critic.create(KEY, BOX, ((), (), (8, 8)), style=style, normalize_joint=True)
     assert net.state.norms == net.action.norms == ()
     assert [norm.scale.shape for norm in net.joint.norms] == [(5,), (8,), (8,)]
-    values, statistics = in_numpy(net).train(OBS[0], ACTIONS, in_numpy(net.statistics()))
+    values, statistics = in_numpy(net).train(OBS[0], ACTIONS, in_numpy(fresh_statistics(net)))
     assert values.shape == (5,)
-    assert all(differs(old.mean, new.mean) for old, new in zip(net.statistics(), statistics, strict=True))
+    assert statistics.keys() == {"joint.0", "joint.1", "joint.2"}
+    assert all(differs(old.mean, statistics[name].mean) for name, old in fresh_statistics(net).items())
 
 
 def test_a_simba_critic_sees_state_and_action_together() -> None:
     net = in_numpy(Critic.create(KEY, BOX, ((), (), (8, 8)), style=Style("simba")))
     assert isinstance(net.joint, Simba)
     assert net.joint.embedding.weight.shape == (5, 8)
-    assert net.statistics() == ()
+    assert fresh_statistics(net) == {}
     assert net(OBS[0], ACTIONS).shape == (5,)
     assert differs(net(OBS[0], ACTIONS), net(OBS[0], -ACTIONS))
+
+
+def test_the_statistics_of_a_network_are_named_by_part_and_layer() -> None:
+    net = Critic.create(KEY, BOX, ((8,), (), (8,)), style=Style(norm=BatchStyle()))
+    statistics = fresh_statistics((net, ()))
+    assert {name: len(of.mean) for name, of in statistics.items()} == {"state.0": 3, "state.1": 8}
+    assert fresh_statistics(Critic.create(KEY, BOX, ((8,), (), (8,)), style=Style(norm="layer"))) == {}

@@ -94,3 +94,16 @@ def test_imports_point_down(module: Path) -> None:
 )
 def test_an_arrow_that_points_up_is_seen(part: str, source: str, package: str, found: list[str]) -> None:
     assert upward(source, part, package) == found
+
+
+def test_functions_take_at_most_six_parameters() -> None:
+    """More of them belong together: bundle what goes together in a class."""
+    long = []
+    for path in ROOT.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                parts = node.args
+                names = [argument.arg for argument in (*parts.posonlyargs, *parts.args, *parts.kwonlyargs)]
+                if len([name for name in names if name not in ("self", "cls")]) > 6:
+                    long.append(f"{path.name}: {node.name}")
+    assert long == []

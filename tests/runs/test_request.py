@@ -31,7 +31,6 @@ WRONG = {
     f"train ddpg {WORLDS}:Empty-v0": "leaves no choice",
     f"train ddpg {WORLDS}:Sizeless-v0": "is empty",
     f"train ddpg {WORLDS}:Several-v0": "ddpg does not take MultiDiscrete actions, which",
-    f"train ddpg {WORLDS}:Images-v0": "(64, 64, 3)",
     f"train ddpg {WORLDS}:Worded-v0": "observations are a Text space",
     "train dqn Pendulum-v1": "dqn does not take Box actions, which Pendulum-v1 has",
     "train ppo CartPole-v1 --config.priority-alpha 0.6": "td3 have it",

@@ -90,7 +90,7 @@ WORDS: dict[str, tuple[str, ...] | str] = {
 
 def explained(word: str, module: Algorithm) -> str:
     """Say what an unknown setting of an algorithm may mean; "" if nothing is known."""
-    name = word.replace("-", "_").rpartition(".")[2]
+    name = word.replace("-", "_").rpartition(".")[2].removeprefix("no_")  # of a switch that a flag turns off
     known = _known(module)
     same = [ours for ours in known if ours.rpartition(".")[2] == name]
     if same:

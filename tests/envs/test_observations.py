@@ -102,7 +102,10 @@ def test_a_part_is_named_by_the_content_of_its_key() -> None:
         ({"arm": np.zeros(2)}, "no part 'eye'"),
         ({"arm": np.zeros(3), "eye": np.zeros((8, 8))}, r"part 'arm': observation has shape \(3,\)"),
         ({"arm": np.zeros(2), "eye": np.full((8, 8), 0.5)}, "part 'eye': the images of .* have 0.5, which is not a"),
-        ({"arm": np.zeros(2), "eye": np.full((8, 8), 256)}, "part 'eye': the images of .* have 256, which is not a"),
+        (
+            {"arm": np.zeros(2), "eye": np.full((8, 8), 256)},
+            "part 'eye': the images of .* have 256, which is not a byte: return whole",
+        ),
         ({"arm": np.zeros(2), "eye": np.zeros((8, 9))}, r"part 'eye': observation has shape \(8, 9\)"),
     ],
 )

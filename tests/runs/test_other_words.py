@@ -54,6 +54,7 @@ def test_every_word_leads_to_settings_that_exist():
             "--plan.batch 1",
             "batch is for algorithms that learn from a replay buffer, not from rollouts; use --config",
         ),
+        ("ppo", "--plan.no-overlap", "overlap is for algorithms that learn from a replay buffer, not from rollouts"),
         ("a2c", "--plan.warmup 1", "warmup is for algorithms that learn from a replay buffer, not from rollouts"),
         ("ppo", "--n-envs 1", "it is called --plan.envs"),
         ("td3", "--learning-starts 1", "it is called --plan.warmup"),

@@ -157,8 +157,8 @@ def _bytes(space: AnySpace, found: np.ndarray) -> np.ndarray:
         whole = (found >= 0) & (found <= 255) & (found == np.floor(found))
         if not whole.all():
             raise ValueError(
-                f"the images of {space} have {shorten(found[~whole].flat[0])}, which is not a byte: return whole numbers"
-                " from 0 to 255, as uint8"
+                f"the images of {space} have {shorten(found[~whole].flat[0])}, which is not a byte: return whole"
+                " numbers from 0 to 255, as uint8"
             )
     return found.astype(np.uint8, copy=False)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import measuring
 
-from polyak.types import Box, EnvSpec
+from polyak.types import Box, EnvSpec, vector
 
 COMMAND = ("train", "ddpg", "HalfCheetah-v5", "--steps", "1000000", "--plan.updates", "0.01")
 
@@ -56,7 +56,7 @@ def main() -> None:
         found = watch(words, Path(folder) / "run")
         run = json.loads((Path(folder) / "run" / "run.json").read_text(encoding="utf-8"))
     rows = run["plan"]["env_steps"]
-    replay = round(rows * EnvSpec(17, Box(6)).transition_bytes / 2**20, 1)  # HalfCheetah's, in float32
+    replay = round(rows * EnvSpec(vector(17), Box(6)).transition_bytes / 2**20, 1)  # HalfCheetah's, in float32
     print(f"peak {found['peak_mib']:,.0f} MiB, of which the replay buffer of {rows:,} transitions is {replay:,.0f} MiB")
     place = measuring.place_of("memory", asked.out, asked.quick)
     measuring.write_json(place, {**facts, "replay_mib": replay, **found})

@@ -42,9 +42,9 @@ def update(asked: Any) -> dict[str, float]:
     from polyak.algorithms import ddpg
     from polyak.training.learn import Rollout, Task, UpdateSchedule, learn, start
     from polyak.training.plans import ReplayPlan
-    from polyak.types import Box, EnvSpec
+    from polyak.types import Box, EnvSpec, vector
 
-    layers, spec = tuple(asked.layers), EnvSpec(3, Box(1))
+    layers, spec = tuple(asked.layers), EnvSpec(vector(3), Box(1))
     config = ddpg.Config(actor_layers=layers, critic_joint_layers=layers)
     plan = ReplayPlan(
         env_steps=asked.capacity, batch=asked.batch, capacity=asked.capacity, rollout_length=UPDATES, warmup=0

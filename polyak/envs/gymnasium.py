@@ -152,8 +152,11 @@ class VectorEnv:
         """Step one environment; return whether its episode ended."""
         try:
             obs, reward, terminated, truncated = self.copies[lane][e].step(scaled)
-            write(self.next_obs, (lane, e), obs)
-            write(self.obs, (lane, e), obs)
+            if isinstance(obs, dict):
+                write(self.next_obs, (lane, e), obs)
+                write(self.obs, (lane, e), obs)
+            else:  # a call less for each array shows in the speed of small tasks
+                self.next_obs[lane, e] = self.obs[lane, e] = obs
             self.reward[lane, e] = reward
         except KeyboardInterrupt:
             raise

@@ -138,10 +138,16 @@ class OneLaneActing(NumpyActing):
 
     def __call__(self, obs: Obs) -> np.ndarray:
         """Choose actions `[1, env, action]`, or indices `[1, env]`."""
+        seen = obs[0].copy() if isinstance(obs, np.ndarray) else _of_first_lane(obs)
         action, self.carried = self.algorithm.act(
-            self.config, self.policy_for_act, self.carried, copied(lane_of(obs, 0)), self.draws, self.explore
+            self.config, self.policy_for_act, self.carried, seen, self.draws, self.explore
         )
         return np.array(action[None], self.dtype)
+
+
+def _of_first_lane(obs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Copy the observations of the first lane, which is the only one."""
+    return {name: part[0].copy() for name, part in obs.items()}
 
 
 class CompiledActing(LaneActing):

@@ -127,7 +127,9 @@ def main() -> None:
         rows.append((title(entry), f"{middle:.3f} [{low:.3f}, {high:.3f}]"))
         print(f"{rows[-1][0]}: {rows[-1][1]}", file=sys.stderr)
     print(measuring.table(("environment steps per second, this / other", "IQM [95 % interval]"), rows))
-    result = {**measuring.provenance(), "other_commit": commit_of(other), "ratios": results}
+    facts = measuring.provenance()  # whose command shall name no folder of this machine
+    facts["command"] = facts["command"].replace(str(options.other), f"../{other.name}")
+    result = {**facts, "other_commit": commit_of(other), "ratios": results}
     measuring.write_json(measuring.place_of("versions", options.out, quick=False), result)
 
 

@@ -34,7 +34,7 @@ def run(words: list[str]) -> None:
     devices.prepare(train_flags.number_of_seeds(rest, usual))  # before modules of the user's own start JAX
     named_in = repeated.folder / "run.json" if repeated and not typed and not trust else None
     name, module = algorithms.find(algorithm, named_in)
-    start = starting.begun_with(name, module, env or "", value_of("--preset", rest), repeated, donor)
+    start = starting.begun_with(name, env or "", value_of("--preset", rest), repeated, donor)
     offered = train_flags.training(train_flags.asking(module, start))
     usage = f"polyak train {algorithm} {env or 'ENVIRONMENT'}"
     options = parse(offered, rest, usage, lambda word: explained(word, module))

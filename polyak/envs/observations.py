@@ -102,9 +102,7 @@ class Reader:
         names = [part.name for part in self.parts]
         if len(set(names)) < len(names):
             raise UsageError(f"two parts of the observations {shorten(space)} have the same name: rename one of them")
-        self.whole = not self.parts[
-            0
-        ].path  # whether the only part is all of it; its name says nothing: "" may be a key
+        self.whole = not self.parts[0].path  # asked of the path, because "" may be the name of a part
         plain = isinstance(space, spaces.Box) and not is_image(space)
         self.shape = space.shape if plain else None  # of what nearly all environments return
 

@@ -83,9 +83,7 @@ def in_order(first: object, second: object) -> tuple[Any, Any]:
     return (second, first) if named == [False, True] and first is not None else (first, second)
 
 
-def begun_with(
-    name: str, module: Algorithm, env: str, preset: str | None, repeated: Run | None, donor: Run | None
-) -> Preset:
+def begun_with(name: str, env: str, preset: str | None, repeated: Run | None, donor: Run | None) -> Preset:
     """Return the settings to begin with: those of a run that is repeated, else a preset's, with a donor's config.
 
     Raises UsageError where one of these runs trained another algorithm.
@@ -117,7 +115,7 @@ def start_of(wish: Wish, repeated: Run | None = None, donor: Run | None = None) 
         raise UsageError(f"name an algorithm and an environment, or a run to repeat: {option('like', 'runs/a')}")
     source = EnvSource.of(wish.env, request.json_kwargs(wish.env_kwargs))
     name, module = algorithms.find(wish.algorithm)
-    settings = begun_with(name, module, source.name, wish.preset, repeated, donor)
+    settings = begun_with(name, source.name, wish.preset, repeated, donor)
     preset = "default" if wish.preset is None else wish.preset
     return Start(name, module, source, lanes, preset, settings, wish.backend or "host")
 

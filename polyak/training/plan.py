@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def most_updates(self) -> int:
-        """Most updates that one iteration can owe: the length of the compiled scan."""
+        """Largest number of updates in one iteration: the length of the compiled scan."""
         return 1
 
     def updates_due(self, env_steps: int, done: int) -> int:

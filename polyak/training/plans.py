@@ -82,7 +82,7 @@ class ReplayPlan(Plan):
 
     @property
     def most_updates(self) -> int:
-        """Most updates that one iteration can owe: the length of the compiled scan."""
+        """Largest number of updates in one iteration: the length of the compiled scan."""
         if self.updates_per != "step":
             return int(self.updates)
         return math.ceil(self.rollout_length * self.envs * self._rate)
